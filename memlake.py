@@ -1,0 +1,76 @@
+"""The front door: the commands of every folder, and `memlake.open()` for Python.
+
+    import memlake
+    lake = memlake.open("lake")
+    lake.sql("select model, share(memorized) from matches group by model")
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import compute.cli
+import ingest.cli
+import queries.cli
+import reports.cli
+import warehouse.cli
+from warehouse.errors import MemlakeError
+from warehouse.terminal import DEFAULT_LAKE, LakePath
+
+if TYPE_CHECKING:
+    from queries.ask import OpenLake
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A lakehouse for memorization research on language models.",
+)
+app.add_typer(ingest.cli.app, name="ingest")
+app.add_typer(compute.cli.app, name="compute")
+app.add_typer(warehouse.cli.app, name="warehouse")
+app.add_typer(queries.cli.app, name="query")
+app.command("sql")(queries.cli.sql)
+app.add_typer(reports.cli.app, name="report")
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Two families in two sizes.")] = False,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """The whole study on miniatures, offline; go on where it stopped if it is started again."""
+    import demo as study
+
+    study.run(lake, quick=quick)
+
+
+def open(path: str | Path = "lake") -> OpenLake:
+    """The lake at `path`, to be asked in SQL or Ibis; raises `NotALake`."""
+    from queries.ask import OpenLake
+
+    return OpenLake(path)
+
+
+def main() -> None:
+    """Run a command. What the user can mend is one line on stderr and exit code 2; a bug keeps its traceback."""
+    try:
+        app()
+    except MemlakeError as e:
+        print(f"memlake: {e}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as e:
+        duckdb = sys.modules.get("duckdb")
+        if duckdb and isinstance(e, duckdb.IOException):
+            line = str(e).splitlines()[0]
+            print(f"memlake: a file cannot be read ({line}): see `memlake warehouse check`", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

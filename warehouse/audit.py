@@ -1,0 +1,165 @@
+"""Judge rows before anyone can read them.
+
+DuckDB profiles the rows in one pass: for each partition, how many rows break each expectation, and the aggregates.
+Great Expectations judges the profile, not the rows: those take it twenty times as long. What breaks an expectation is
+then selected by the same SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from urllib.parse import quote
+
+import duckdb
+import pyarrow as pa
+
+from . import table as tables
+from .lake import Lake, quoted, relation
+from .table import Expect, Measure, Table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One expectation on one partition. `observed`: offending rows, or the aggregate's value."""
+
+    table_name: str
+    partition: str
+    expectation: str
+    passed: bool
+    observed: float | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one cell for one table, and what they are judged against."""
+
+    lake: Lake
+    table_name: str
+    select: str  # SQL of the rows, all declared columns
+    settings: dict[str, object]  # of the cell, with its id as `cell`
+    partitions: Sequence[dict[str, str]]  # the partitions they lie in
+    expected: int | None = None  # how many there must be
+    with_them: Mapping[str, str] = field(default_factory=dict)  # table: SQL of the rows that are published before these
+
+    @property
+    def spec(self) -> Table:
+        return tables.table(self.table_name)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection with the view `rows`, the view `published` (the same partitions of the committed snapshot,
+        without the cell that is judged), the views `stored.*` and the cell's settings as variables."""
+        con = self.lake.connect()
+        for key, value in self.settings.items():
+            if isinstance(value, str | int | float | bool):
+                con.execute(f"set variable {key} = {quoted(value) if isinstance(value, str) else value}")
+        files = self.lake.snapshot(self.table_name)
+        beside = [f.path for f in files if f.partition in self.partitions]
+        own = any(c.name == "cell" for c in self.spec.columns)
+        others = " where cell <> getvariable('cell')" if own else ""
+        con.execute(f"create view published as from ({relation(self.table_name, beside)}){others}")
+        con.execute(f"create view rows as {self.select}")
+        for name, select in self.with_them.items():
+            both = f"{relation(name, self.lake.files(name))} union all {select}"
+            con.execute(f"create or replace view stored.{name} as {both}")
+        return con
+
+
+def judged(spec: Table) -> str:
+    """SELECT of `rows` with one more column `ok:NAME` for each expectation on rows. NULL is not ok."""
+    tests = [f'coalesce(({e.predicate}), false) as "ok:{e.name}"' for e in spec.expectations if isinstance(e, Expect)]
+    return f"select *, {', '.join(tests)} from rows"
+
+
+def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, object]]:
+    """One row a partition: its columns, and for each expectation the number of offending rows or the aggregate."""
+    keys = [f'"{k}"' for k in spec.partition]
+    columns = [
+        f'count(*) filter (not "ok:{e.name}") as "{e.name}"'
+        if isinstance(e, Expect)
+        else f'({e.sql})::double as "{e.name}"'
+        for e in spec.expectations
+    ]
+    group = f" group by {', '.join(keys)} order by all" if keys else ""
+    result = con.execute(f"select {', '.join([*keys, *columns])} from ({judged(spec)}){group}")
+    return result.to_arrow_table().to_pylist()
+
+
+def judge(rows: Rows) -> list[Verdict]:
+    """The verdicts on a cell's rows: one for each partition and expectation, and one on their number."""
+    spec, name = rows.spec, rows.table_name
+    with rows.connect() as con:
+        profiles = profile(con, spec)
+        (count,) = con.execute("select count(*) from rows").fetchone()
+    numbers = [(partition_path(spec, p), e.name, p[e.name], *bounds(e)) for p in profiles for e in spec.expectations]
+    if rows.expected is not None:
+        numbers.append(("", "row_count_as_planned", count, rows.expected, rows.expected))
+    failed = out_of_range(*zip(*(n[2:] for n in numbers), strict=True)) if numbers else set()
+    return [
+        Verdict(name, partition, expectation, i not in failed, observed)
+        for i, (partition, expectation, observed, _, _) in enumerate(numbers)
+    ]
+
+
+def bounds(expectation: Expect | Measure) -> tuple[float, float]:
+    """The range in which its number in the profile lies when all is well: no offending row, or the declared range."""
+    return (expectation.low, expectation.high) if isinstance(expectation, Measure) else (0, 0)
+
+
+def offenders(rows: Rows) -> pa.Table:
+    """The rows that break an expectation, with the names of those they break as the column `broken`."""
+    names = [e.name for e in rows.spec.expectations if isinstance(e, Expect)]
+    broken = ", ".join(f"if(\"ok:{n}\", null, '{n}')" for n in names)
+    columns = ", ".join(f'"{c.name}"' for c in rows.spec.columns)
+    with rows.connect() as con:
+        return con.execute(
+            f"select * from (select {columns}, list_filter([{broken}], lambda x: x is not null) as broken"
+            f" from ({judged(rows.spec)})) where len(broken) > 0"
+        ).to_arrow_table()
+
+
+def partition_path(spec: Table, values: dict[str, object]) -> str:
+    """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions."""
+    return "/".join(f"{k}={quote(str(values[k]), safe='')}" for k in spec.partition)
+
+
+def out_of_range(observed: Sequence[float | None], low: Sequence[float], high: Sequence[float]) -> set[int]:
+    """The places at which low <= observed <= high does not hold, as Great Expectations judges it. None passes: an
+    aggregate over no value has nothing to say. The profile is a long frame, for two expectations on it take 60 ms and
+    one for each of 40 columns 800 ms."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"observed": observed, "low": low, "high": high}, dtype="float64")
+    batch, suite = _great_expectations()
+    result = batch.get_batch({"dataframe": frame}).validate(suite, result_format="COMPLETE")
+    for r in result.results:
+        if r.exception_info.get("raised_exception"):
+            raise RuntimeError(f"Great Expectations could not judge a profile: {r.exception_info}")
+    return {i for r in result.results for i in r.result["unexpected_index_list"]}
+
+
+@cache
+def _great_expectations():
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it imports modules that Python 3.11 deprecates
+        import great_expectations as gx
+        from great_expectations import expectations as gxe
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    at_least = gxe.ExpectColumnPairValuesAToBeGreaterThanB
+    options = {"or_equal": True, "ignore_row_if": "either_value_is_missing"}
+    suite = gx.ExpectationSuite(
+        name="profile",
+        expectations=[
+            at_least(column_A="observed", column_B="low", **options),
+            at_least(column_A="high", column_B="observed", **options),
+        ],
+    )
+    asset = context.data_sources.add_pandas("profile").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("all"), suite

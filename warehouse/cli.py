@@ -1,0 +1,97 @@
+"""`memlake warehouse`: what the lake holds, where it came from, and whether it is whole."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+
+app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came from, and whether it is whole.")
+
+
+@app.command()
+def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
+    """Cells by experiment and outcome: what is done, what failed, what lies in quarantine."""
+    from . import look
+    from .lake import Lake
+
+    opened = Lake.open(lake)
+    show(look.status(opened), form)
+    for line in look.pending(opened):
+        say(line)
+
+
+@app.command()
+def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
+    """Every table: rows, files, bytes, version, and what one row is."""
+    from . import look
+    from .lake import Lake
+
+    show(look.tables(Lake.open(lake)), form)
+
+
+@app.command("show")
+def show_table(
+    table: Annotated[str, typer.Argument(help="Name of the table.")], form: Format = FormatName.table
+) -> None:
+    """A table's columns and the expectations that every row of it meets."""
+    from . import look
+    from .table import table as take
+
+    spec = take(table)
+    if form is FormatName.table:
+        print(f"{table}: {spec.grain}\nkey: {', '.join(spec.key)}")
+        print(f"partitioned by: {', '.join(spec.partition) or 'nothing'}\n")
+    show(look.columns(spec), form)
+    if form is FormatName.table:
+        print()
+        show(look.expectations(spec), form)
+
+
+@app.command()
+def history(
+    table: Annotated[str, typer.Argument(help="Name of the table.")],
+    lake: LakePath = DEFAULT_LAKE,
+    form: Format = FormatName.table,
+) -> None:
+    """A table's versions, the newest first."""
+    from . import look
+    from .lake import Lake
+
+    show(look.history(Lake.open(lake), table), form)
+
+
+@app.command()
+def check(lake: LakePath = DEFAULT_LAKE) -> None:
+    """Judge all published rows again, and look at every file. Exit code 1 if anything is wrong."""
+    from .check import check as find
+    from .lake import Lake
+
+    found = list(find(Lake.open(lake)))
+    for f in found:
+        print(f"{f.table_name} {f.where}: {f.what}")
+    print(f"{len(found)} thing{'' if len(found) == 1 else 's'} wrong" if found else "all is well")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    cell: Annotated[str | None, typer.Option(help="Id of one cell.")] = None,
+    model: Annotated[str | None, typer.Option(help="All cells of a model, and its name.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="All cells of a corpus: documents, sequences, measurements.")
+    ] = None,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """Take back published rows; the tables' older versions keep them."""
+    from .errors import BadInput
+    from .forget import forget as take_back
+    from .lake import Lake
+
+    if sum(x is not None for x in (cell, model, corpus)) != 1:
+        raise BadInput("name one of --cell, --model and --corpus")
+    taken = take_back(Lake.open(lake), cell=cell, model=model, corpus=corpus)
+    print(f"{len(taken)} cell{'' if len(taken) == 1 else 's'} forgotten")

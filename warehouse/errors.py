@@ -1,0 +1,50 @@
+"""What a user can mend, as one family of errors; anything else is a bug and keeps its traceback.
+
+MemlakeError            one clear line on stderr, exit code 2
+├── UnknownName         a name that is on no shelf: the near match and the list
+├── NotALake            a path that holds no lake
+├── DamagedLake         a table or file of the lake that cannot be read
+├── BadInput            an option, a file or a record that cannot be used as it is
+└── Conflict            what is asked contradicts what the lake already holds
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MemlakeError(Exception):
+    """What the user can mend; the message is one line that says how."""
+
+
+class NotALake(MemlakeError):
+    """The path is no lake."""
+
+
+class DamagedLake(MemlakeError):
+    """A table of the lake cannot be read."""
+
+
+class BadInput(MemlakeError):
+    """An option, a file or a record cannot be used as it is."""
+
+
+class Conflict(MemlakeError):
+    """What is asked contradicts what the lake already holds."""
+
+
+class UnknownName(MemlakeError):
+    """No such thing: the message names the nearest name, or else lists them all.
+
+    >>> str(UnknownName("model", "pythea-1b", ["pythia-1b", "olmo-1b"]))
+    "no model 'pythea-1b': did you mean 'pythia-1b'? (there are: olmo-1b, pythia-1b)"
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        listed = f"there are: {shown}" if known else f"there is no {kind} yet"
+        super().__init__(f"no {kind} {name!r}{hint} ({listed})")

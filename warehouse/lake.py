@@ -1,0 +1,227 @@
+"""A lake: one folder, one Delta table for each kind of row.
+
+delta-rs keeps the log (atomic commits, snapshots, history); pyarrow writes the files; DuckDB reads the snapshot's file
+list. Whatever is not in a table's log is not published, and no query sees it: `staging/` holds rows that are not yet
+judged, `quarantine/` rows that failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
+
+from . import table as tables
+from .errors import BadInput, DamagedLake, NotALake
+
+ATTEMPTS = 30  # commits that lost a race are tried again this often
+
+
+@dataclass(frozen=True)
+class File:
+    """One Parquet file of a snapshot. `partition` maps partition column to value; `rows` is its number of rows."""
+
+    path: str
+    partition: dict[str, str]
+    rows: int
+    size: int
+
+
+class Lake:
+    """A lake that exists. Make one with `Lake.open` or `Lake.create`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Lake:
+        """The lake at `path`; raises `NotALake`, or `DamagedLake` where a table's log cannot be read."""
+        path = Path(path).expanduser().absolute()
+        if not (path / "cells" / "_delta_log").is_dir():
+            what = "does not exist" if not path.exists() else "is not a lake"
+            raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
+        lake = cls(path)
+        for name in tables.names():
+            lake.delta(name)
+        return lake
+
+    @classmethod
+    def create(cls, path: str | Path) -> Lake:
+        """The lake at `path`, made where the path is missing or an empty folder."""
+        path = Path(path).expanduser().absolute()
+        if (path / "cells" / "_delta_log").is_dir():
+            return cls.open(path)
+        if path.exists() and (not path.is_dir() or any(p.name not in tables.names() for p in path.iterdir())):
+            raise NotALake(f"{path} is neither a lake nor an empty folder: name another with --lake")
+        for name in sorted(tables.names(), key=lambda n: n == "cells"):  # `cells` last: it marks a whole lake
+            spec = tables.table(name)
+            DeltaTable.create(
+                str(path / name),
+                schema=spec.schema,
+                partition_by=list(spec.partition),
+                description=spec.grain,
+                mode="ignore",
+            )
+        return cls.open(path)
+
+    # Reading
+
+    def delta(self, name: str) -> DeltaTable:
+        """The newest snapshot of a table; raises `UnknownName`, `DamagedLake`."""
+        tables.table(name)
+        try:
+            return DeltaTable(str(self.path / name))
+        except (DeltaError, TableNotFoundError, OSError) as e:
+            reason = str(e).splitlines()[0]
+            raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
+
+    def version(self, name: str) -> int:
+        """Number of the table's newest snapshot."""
+        return self.delta(name).version()
+
+    def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
+        """The published files of a table."""
+        delta = delta or self.delta(name)
+        actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+        root = self.path / name
+        keys = tables.table(name).partition
+        return sorted(
+            (
+                File(
+                    path=str(root / unquote(a["path"])),
+                    partition={k: a[f"partition.{k}"] for k in keys},
+                    rows=a["num_records"],
+                    size=a["size_bytes"],
+                )
+                for a in actions
+            ),
+            key=lambda f: f.path,
+        )
+
+    def files(self, name: str, **equal: str) -> list[str]:
+        """Paths of a table's published files, of the partitions with these values."""
+        return [f.path for f in self.snapshot(name) if all(f.partition[k] == v for k, v in equal.items())]
+
+    def connect(self, only: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection in memory with a view `stored.TABLE` for each table (or for `only` these), over the
+        snapshot of now. Columns stand in the declared order; partition columns are VARCHAR."""
+        con = duckdb.connect(config={"autoinstall_known_extensions": False})
+        con.execute("set TimeZone = 'UTC'")
+        con.execute("create schema stored")
+        for name in tables.names() if only is None else only:
+            con.execute(f"create view stored.{name} as {relation(name, self.files(name))}")
+        return con
+
+    # Paths
+
+    def relative(self, path: str | Path) -> str:
+        """The path as it stands in rows: relative to the lake where it lies inside it, so that a lake can be moved."""
+        path = Path(path).absolute()
+        return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else path.as_posix()
+
+    def absolute(self, text: str) -> Path:
+        """The path that stands in a row."""
+        return self.path / text
+
+    # Writing: only `warehouse` calls what follows; everybody else goes through `cells.run` and `register`
+
+    def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
+        """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
+        return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
+
+    def commit(self, name: str, transaction: str, add: Callable[[], list[AddAction]]) -> bool:
+        """Commit files to a table once: False where the log already holds `transaction`.
+
+        The look and the commit use the same handle: of two writers that both found nothing, delta-rs refuses the
+        second, which then looks again. `add` puts the files in place and is called before each try.
+        """
+
+        def attempt(delta: DeltaTable) -> bool:
+            if self.holds(name, transaction, delta):
+                return False
+            count = (delta.transaction_version(transaction) or 0) + 1
+            properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
+            self._write(name, delta, add(), properties)
+            return True
+
+        return self._race(name, attempt)
+
+    def retract(self, name: str, transaction: str, predicate: str | None) -> bool:
+        """Take a transaction back: delete the rows that meet `predicate` (none for None), and let it be published
+        again. False where the log does not hold it."""
+
+        def attempt(delta: DeltaTable) -> bool:
+            if not self.holds(name, transaction, delta):
+                return False
+            count = delta.transaction_version(transaction) + 1
+            properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
+            if predicate is None:
+                self._write(name, delta, [], properties)
+            else:
+                delta.delete(predicate, commit_properties=properties)
+            return True
+
+        return self._race(name, attempt)
+
+    def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
+        spec = tables.table(name)
+        delta.create_write_transaction(
+            actions,
+            mode="append",
+            schema=Schema.from_arrow(spec.schema),
+            partition_by=list(spec.partition),
+            commit_properties=properties,
+        )
+
+    def _race(self, name: str, attempt: Callable[[DeltaTable], bool]) -> bool:
+        for tried in range(ATTEMPTS):
+            try:
+                return attempt(self.delta(name))
+            except CommitFailedError:
+                time.sleep(min(0.01 * 2**tried, 1.0))
+        raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
+
+    def register(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Append rows to a small table of names (models, tokenizers, conditions, ...), each once.
+
+        A row that is there with equal values is left alone; with other values `Conflict` names the columns that differ.
+        Keys missing from a row mean NULL.
+        """
+        from .register import register
+
+        register(self, name, rows)
+
+    @cached_property
+    def staging(self) -> Path:
+        """Where rows wait that are not yet judged; outside every table."""
+        return self.path / "staging"
+
+    @cached_property
+    def quarantine(self) -> Path:
+        """Where rows lie that failed an expectation; outside every table."""
+        return self.path / "quarantine"
+
+
+def relation(name: str, files: Sequence[str]) -> str:
+    """SELECT of a table's declared columns over Parquet files that lie in its partition folders; of no rows for none."""
+    columns = tables.table(name).columns
+    if not files:
+        nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns)
+        return f"select {nulls} where false"
+    listed = ", ".join(quoted(f) for f in files)
+    names = ", ".join(f'"{c.name}"' for c in columns)
+    return f"select {names} from read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false)"
+
+
+def quoted(text: str) -> str:
+    """The text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,187 @@
+"""Write, audit, publish: how a cell's rows get into the lake, once, or into quarantine.
+
+    staging/<run>/<cell>/TABLE/<partition>/<cell>-<run>.parquet   rows, outside the published set
+    staging/<run>/<cell>/manifest.json                            written after them: the rows are whole
+    staging/<run>/<cell>/verdicts.json                            written before the first commit: the rows are judged
+    TABLE/<partition>/<cell>-<run>.parquet                        in the table's log: published
+
+Delta has no transaction over two tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when it
+is in the log of all of them; whoever finds a manifest that nobody works on goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from . import audit
+from . import table as tables
+from .audit import Rows, Verdict
+from .lake import Lake, relation
+from .stage import Stage
+
+LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
+
+
+def publish(lake: Lake, folder: Path) -> str | None:
+    """Judge the rows staged in `folder` and commit them; None, or the reason why they went to quarantine.
+
+    Safe to call again after a kill at any moment: what is committed is left alone, the missing tail is added.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text())
+    verdicts = _verdicts(lake, folder, manifest)
+    if any(not v.passed for v in verdicts):
+        return _quarantine(lake, folder, manifest, verdicts)
+    for name in manifest["tables"]:
+        commit(lake, folder, name, manifest["cell"], [f for f in manifest["files"] if f["table"] == name])
+    rows = sum(f["rows"] for f in manifest["files"])
+    _log(lake, folder, manifest, manifest["cell"], verdicts, {"rows": rows, "outcome": "done"})
+    shutil.rmtree(folder)
+    return None
+
+
+def record(
+    lake: Lake,
+    cell: str,
+    experiment: str,
+    version: int,
+    settings: dict[str, object],
+    *,
+    outcome: str,
+    reason: str | None = None,
+    **measured: object,
+) -> None:
+    """Leave a row in `cells` for an attempt that published nothing: it failed, or the cell was forgotten."""
+    manifest = {"cell": cell, "experiment": experiment, "version": version, "settings": settings}
+    manifest |= {"seconds": 0.0, "device": "", "versions": {}} | measured
+    lake.staging.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=lake.staging, prefix="record-") as folder:
+        _log(lake, Path(folder), manifest, _once(cell, outcome), [], {"rows": 0, "outcome": outcome, "reason": reason})
+
+
+def _once(cell: str, outcome: str) -> str:
+    """A transaction for an attempt that may be made again."""
+    return f"{cell} {outcome} {datetime.now(UTC).isoformat()}"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file that is either whole or missing."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value))
+    os.replace(part, path)
+
+
+def staged_rows(lake: Lake, folder: Path, manifest: dict[str, object], name: str) -> Rows:
+    """The rows of one table that a manifest lists, wherever they lie by now."""
+
+    def select(table: str) -> str:
+        paths = [f["path"] for f in manifest["files"] if f["table"] == table]
+        return relation(table, [str((folder if (folder / p).exists() else lake.path) / p) for p in paths])
+
+    files = [f for f in manifest["files"] if f["table"] == name]
+    before = manifest["tables"][: manifest["tables"].index(name)]
+    return Rows(
+        lake=lake,
+        table_name=name,
+        select=select(name),
+        with_them={t: select(t) for t in before if not lake.holds(t, manifest["cell"])},
+        settings=manifest["settings"] | {"cell": manifest["cell"]},
+        partitions=[f["partition"] for f in files],
+        expected=manifest["expected"].get(name),
+    )
+
+
+def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Verdict]:
+    written = folder / "verdicts.json"
+    if written.exists():
+        return [Verdict(**v) for v in json.loads(written.read_text())]
+    verdicts = [v for name in manifest["tables"] for v in audit.judge(staged_rows(lake, folder, manifest, name))]
+    write_json(written, [asdict(v) for v in verdicts])
+    return verdicts
+
+
+def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[dict[str, object]]) -> None:
+    """Move the files of one table from `folder` to their places in the lake and commit them, once."""
+    targets = [lake.path / f["path"] for f in files]
+
+    def add() -> list[AddAction]:
+        for file, target in zip(files, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (folder / file["path"]).exists():
+                os.replace(folder / file["path"], target)
+        return [_action(lake.path / name, t, f) for f, t in zip(files, targets, strict=True)]
+
+    if not lake.commit(name, transaction, add):
+        published = set(lake.files(name))
+        for target in targets:  # another run published this cell first: ours would lie about unread
+            if str(target) not in published:
+                target.unlink(missing_ok=True)
+
+
+def _action(root: Path, path: Path, file: dict[str, object]) -> AddAction:
+    stat = path.stat()
+    return AddAction(
+        path=path.relative_to(root).as_posix(),
+        size=stat.st_size,
+        partition_values=file["partition"],
+        modification_time=int(stat.st_mtime * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file["rows"]}),
+    )
+
+
+def _log(
+    lake: Lake,
+    folder: Path,
+    manifest: dict[str, object],
+    transaction: str,
+    verdicts: Sequence[Verdict],
+    ending: dict[str, object],
+) -> None:
+    """Commit the verdicts to `checks`, then the attempt's row to `cells`."""
+    now = datetime.now(UTC)
+    judged = {"checked_at": now, "quarantined": ending.get("quarantined")}
+    rows = {
+        "checks": [asdict(v) | judged for v in verdicts],
+        "cells": [
+            {k: manifest[k] for k in ("experiment", "version", "seconds", "device")}
+            | {k: json.dumps(manifest[k], sort_keys=True) for k in ("settings", "versions")}
+            | {"rows": ending["rows"], "outcome": ending["outcome"], "reason": ending.get("reason"), "finished_at": now}
+        ],
+    }
+    for name in LOG_TABLES:
+        if name == "checks" and not verdicts and ending["outcome"] != "done":
+            continue
+        columns = [f for f in tables.table(name).schema if f.name in (rows[name] or [{}])[0]]
+        with Stage(folder, manifest["cell"], now.strftime("%Y%m%dT%H%M%S%f")) as stage:
+            stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
+        commit(lake, folder, name, transaction, stage.files)
+
+
+def _quarantine(lake: Lake, folder: Path, manifest: dict[str, object], verdicts: Sequence[Verdict]) -> str:
+    """Keep the rows and those that broke an expectation apart from the published set; the reason as a line."""
+    failed = [v for v in verdicts if not v.passed]
+    place = lake.quarantine / manifest["cell"]
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name in {v.table_name for v in failed}:
+        pq.write_table(audit.offenders(staged_rows(lake, folder, manifest, name)), place / f"{name}.parquet")
+    counts: dict[str, float] = {}
+    for v in failed:
+        counts[f"{v.table_name}.{v.expectation}"] = counts.get(f"{v.table_name}.{v.expectation}", 0) + v.observed
+    listed = ", ".join(f"{name} ({observed:g})" for name, observed in counts.items())
+    reason = f"quarantined: {listed}; rows in {lake.relative(place)}"
+    ending = {"rows": 0, "outcome": "quarantined", "reason": reason, "quarantined": lake.relative(place)}
+    _log(lake, folder, manifest, _once(manifest["cell"], "quarantined"), verdicts, ending)
+    os.replace(folder, place / "staged")
+    return reason

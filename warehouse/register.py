@@ -1,0 +1,63 @@
+"""Rows of the small tables that give things their names: models, tokenizers, conditions, ..."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from . import audit
+from . import table as tables
+from .audit import Rows
+from .errors import Conflict
+from .identity import canonical
+from .lake import Lake, relation
+from .publish import commit
+from .stage import Stage
+
+
+def register(lake: Lake, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append the rows to a table, each once; see `Lake.register`."""
+    for row in rows:
+        if not _known(lake, name, row):
+            _append(lake, name, row)
+
+
+def transaction(name: str, row: Mapping[str, object]) -> str:
+    """What the table's log calls the row: its key."""
+    return canonical([row[k] for k in tables.table(name).key])
+
+
+def _known(lake: Lake, name: str, row: Mapping[str, object]) -> bool:
+    """Is the row there already? Raises Conflict where its key is, with other values."""
+    spec = tables.table(name)
+    key = " and ".join(f'"{k}" = ?' for k in spec.key)
+    with lake.connect([name]) as con:
+        found = con.execute(f"from stored.{name} where {key}", [row[k] for k in spec.key]).to_arrow_table().to_pylist()
+    if not found:
+        return False
+    differ = [c for c in spec.schema.names if found[0][c] != row.get(c)]
+    if differ:
+        what = " ".join(str(row[k]) for k in spec.key)
+        changes = ", ".join(f"{c} was {found[0][c]!r}, now {row.get(c)!r}" for c in differ)
+        raise Conflict(f"{name} has another {what!r} already ({changes}): give it another name, or forget the old one")
+    return True
+
+
+def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
+    spec = tables.table(name)
+    lake.staging.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=lake.staging, prefix="register-") as folder:
+        with Stage(Path(folder), name, uuid.uuid4().hex[:12]) as stage:
+            stage.write(name, pa.Table.from_pylist([dict(row)], schema=spec.schema))
+        (file,) = stage.files
+        select = relation(name, [str(Path(folder) / file["path"])])
+        judged = Rows(lake, name, select, settings={}, partitions=[file["partition"]])
+        failed = [v.expectation for v in audit.judge(judged) if not v.passed]
+        if failed and not _known(lake, name, row):  # known by now: another process was faster
+            raise Conflict(f"this row does not fit into {name} ({', '.join(failed)}): {dict(row)}")
+        commit(lake, Path(folder), name, transaction(name, row), stage.files)
+    _known(lake, name, row)

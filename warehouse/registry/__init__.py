@@ -1,0 +1,101 @@
+"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes and training corpora.
+
+Any other hub id or local folder resolves as well; then neither size nor corpora are known beforehand. A folder may say
+more about itself in a `memlake.json`: the keys family, corpora, tokenizer (its name) and miniature.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .. import shelf
+from ..errors import BadInput, UnknownName
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint comes from, and what is known of it before it is loaded."""
+
+    name: str  # what its rows are called: `name` or `name@revision`
+    location: str  # hub id, or absolute path of a folder
+    family: str | None = None  # None: to be recognised from its config
+    revision: str | None = None  # branch, tag or commit of the hub; None: the default branch
+    nominal_params: int | None = None  # parameters as its name says
+    corpora: tuple[str, ...] = ()  # it trained on these
+    tokenizer: str | None = None  # what to call its tokenizer in a lake that does not have it yet
+    is_folder: bool = False
+    miniature: bool = False  # trained here, tiny, on a small corpus
+
+
+@cache
+def models() -> dict[str, Source]:
+    """Every model of the registry by its name, in the order of the files."""
+    found = {}
+    for family in families():
+        text = (shelf.folder(__name__) / f"{family}.toml").read_text(encoding="utf-8")
+        shared = tomllib.loads(text)
+        for name, model in shared["models"].items():
+            found[name] = Source(
+                name=name,
+                location=model["hub"],
+                family=family,
+                nominal_params=model["params"],
+                corpora=tuple(shared["corpora"]),
+                tokenizer=shared["tokenizer"],
+            )
+    return found
+
+
+def families() -> list[str]:
+    """The families of the registry."""
+    return shelf.names(__name__, ".toml")
+
+
+def resolve(text: str, revision: str | None = None) -> Source:
+    """The source that `text` means: a name of the registry, a hub id (`owner/name`), or a local folder.
+
+    `name@revision` asks for a revision, as the argument does. Names of the registry are matched without regard to
+    case. Raises `UnknownName`, and `BadInput` for a folder that holds no checkpoint.
+    """
+    if Path(text).expanduser().is_dir():
+        if revision:
+            raise BadInput(f"{text} is a folder: a revision ({revision}) can be asked of a hub id only")
+        return _folder(Path(text).expanduser().resolve())
+    if text.startswith((".", "/", "~")):
+        raise BadInput(f"there is no folder {text}")
+    base, _, at = text.partition("@")
+    revision = revision or at or None
+    for source in models().values():
+        if base.lower() in (source.name, source.location.lower()):
+            return _at(source, revision)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        raise UnknownName("model", text, models())
+    return _at(Source(name=base.split("/")[1], location=base, tokenizer=base.split("/")[1]), revision)
+
+
+def _at(source: Source, revision: str | None) -> Source:
+    if revision is None:
+        return source
+    return Source(**{**source.__dict__, "name": f"{source.name}@{revision}", "revision": revision})
+
+
+def _folder(path: Path) -> Source:
+    if not (path / "config.json").is_file():
+        raise BadInput(f"{path} holds no checkpoint: it has no config.json")
+    about = {}
+    if (path / "memlake.json").is_file():
+        about = json.loads((path / "memlake.json").read_text(encoding="utf-8"))
+    return Source(
+        name=path.name,
+        location=str(path),
+        family=about.get("family"),
+        corpora=tuple(about.get("corpora", [])),
+        tokenizer=about.get("tokenizer", path.name),
+        is_folder=True,
+        miniature=about.get("miniature", False),
+    )

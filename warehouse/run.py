@@ -1,0 +1,283 @@
+"""Run cells on Dask, publish what they staged, and say how it went.
+
+Workers compute and stage; this process judges and commits, alone, so that the tables' logs see one writer a run. A worker
+that dies takes nothing with it: what it had staged is whole or ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic, sleep
+
+import pyarrow as pa
+
+from .cells import Cell, plan
+from .errors import BadInput, MemlakeError
+from .lake import Lake
+from .progress import Progress
+from .publish import publish, record, write_json
+from .stage import Stage
+
+Work = Callable[[Cell, str], Iterator[tuple[str, pa.Table]]]
+LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
+POLL = 0.1  # seconds between looks at what the workers staged
+
+
+@dataclass
+class Summary:
+    """How a run ended: ids of the cells that are done, (cell, reason) of those that failed, how many were done before."""
+
+    done: list[str] = field(default_factory=list)
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    skipped: int = 0
+
+
+def run(
+    lake: Lake,
+    cells: Sequence[Cell],
+    work: Work,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    title: str = "cells",
+) -> Summary:
+    """Plan, skip what is done, run the rest, publish each as it completes.
+
+    work: a function of a module, called on a worker as work(cell, lake path); yields (table, rows) in pieces.
+    workers: processes on this machine; by default one a core, and no more than there are groups of cells.
+    scheduler: address of a Dask scheduler whose workers see the lake at the same path; then `workers` is not used.
+    """
+    recover(lake)
+    todo = plan(lake, list({c.id: c for c in cells}.values()))
+    summary = Summary(skipped=len({c.id for c in cells}) - len(todo))
+    if not todo:
+        return summary
+    with _run_folder(lake) as folder, _client(workers, scheduler, len({c.group or c.id for c in todo})) as client:
+        slots = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        progress = Progress(title, sum(_weight(c) for c in todo))
+        with progress:
+            _drive(lake, folder, client, _batches(todo, slots), work, summary, progress)
+    return summary
+
+
+def recover(lake: Lake) -> None:
+    """Publish what killed runs had staged whole, and remove what they left unfinished."""
+    for folder in sorted(p for p in lake.staging.glob("run-*") if p.is_dir()):
+        with _lock(folder) as free:
+            if not free:
+                continue
+            for manifest in sorted(folder.glob("*/manifest.json")):
+                publish(lake, manifest.parent)
+            shutil.rmtree(folder)
+
+
+def _drive(lake, folder: Path, client, batches: list[list[Cell]], work: Work, summary: Summary, progress) -> None:
+    """Submit the batches and settle their cells until none is left."""
+    futures = {}
+    waiting = {c.id: c for batch in batches for c in batch}
+
+    def submit(batch: list[Cell]) -> None:
+        gpu = {"GPU": 1} if batch[0].task.get("device") == "cuda" else None
+        future = client.submit(run_batch, batch, work, str(lake.path), str(folder), pure=False, resources=gpu)
+        futures[future] = batch
+
+    def settle(cell: Cell, reason: str | None) -> None:
+        del waiting[cell.id]
+        if reason is None:
+            summary.done.append(cell.id)
+        else:
+            summary.failed.append((cell, reason))
+        progress.advance(_weight(cell), failed=reason is not None)
+
+    for batch in batches:
+        submit(batch)
+    while waiting:
+        ended = [f for f in futures if f.done()]
+        for cell in [c for c in waiting.values() if (folder / c.id).is_dir()]:
+            _settle(lake, folder / cell.id, cell, settle)
+        for future in ended:
+            left = [c for c in futures.pop(future) if c.id in waiting]
+            if future.status == "error":
+                left = _blame(lake, folder, left, future.exception(), settle)
+                if left:
+                    submit(left)
+            else:  # nothing staged, no failure: another run published them meanwhile
+                for cell in left:
+                    settle(cell, None)
+            future.release()
+        progress.tick()
+        if not ended:
+            sleep(POLL)
+
+
+def _settle(lake: Lake, folder: Path, cell: Cell, settle: Callable[[Cell, str | None], None]) -> None:
+    """Publish or report what a worker left of one cell, if it is through with it."""
+    if (folder / "failed.json").exists():
+        failure = json.loads((folder / "failed.json").read_text())
+        _record_failure(lake, cell, failure["reason"], **failure["measured"])
+        shutil.rmtree(folder)
+        settle(cell, failure["reason"])
+    elif (folder / "manifest.json").exists():
+        settle(cell, publish(lake, folder))
+
+
+def _blame(lake, folder: Path, batch: list[Cell], error: BaseException, settle) -> list[Cell]:
+    """The batch's task ended with an error of its own: its worker was killed. The cell that was under way is the
+    one that failed; the rest of the batch is returned to be tried again."""
+    started = [c for c in batch if (folder / c.id / "started").exists()]
+    for cell in started or batch:
+        reason = f"its worker was killed, most likely out of memory: {type(error).__name__}"
+        _record_failure(lake, cell, reason)
+        shutil.rmtree(folder / cell.id, ignore_errors=True)
+        settle(cell, reason)
+    return [c for c in batch if c not in started] if started else []
+
+
+def run_batch(cells: list[Cell], work: Work, lake_path: str, folder: str) -> None:
+    """On a worker: stage the cells one after the other. After a restart, what is staged or done is not done again."""
+    lake = Lake(Path(lake_path))
+    for cell in cells:
+        place = Path(folder) / cell.id
+        if not any((place / end).exists() for end in ("manifest.json", "failed.json")) and plan(lake, [cell]):
+            shutil.rmtree(place, ignore_errors=True)
+            _stage_cell(cell, work, lake_path, place)
+
+
+def _stage_cell(cell: Cell, work: Work, lake_path: str, place: Path) -> None:
+    place.mkdir(parents=True)
+    (place / "started").touch()
+    began = monotonic()
+    try:
+        with Stage(place, cell.id, place.parent.name) as stage:
+            for name, piece in work(cell, lake_path):
+                stage.write(name, piece)
+        reason = None
+    except Exception as e:
+        # What the user can mend is a line; a bug keeps its traceback, and neither stops the other cells.
+        reason = str(e) if isinstance(e, MemlakeError) else traceback.format_exc()
+    measured = {"seconds": monotonic() - began, "device": _device(cell), "versions": _versions()}
+    if reason is not None:
+        write_json(place / "failed.json", {"reason": reason, "measured": measured})
+        return
+    manifest = {
+        "cell": cell.id,
+        "experiment": cell.experiment,
+        "version": cell.version,
+        "settings": dict(cell.settings),
+        "tables": list(cell.tables),
+        "expected": dict(cell.rows),
+        "files": stage.files,
+    }
+    write_json(place / "manifest.json", manifest | measured)
+
+
+def _record_failure(lake: Lake, cell: Cell, reason: str, **measured: object) -> None:
+    settings = dict(cell.settings)
+    record(lake, cell.id, cell.experiment, cell.version, settings, outcome="failed", reason=reason, **measured)
+
+
+def _device(cell: Cell) -> str:
+    """Where this process computes: the GPU's name if the cell ran on one, else the machine's processor type."""
+    if "cuda" in str(cell.task.get("device", "")):
+        import torch
+
+        return torch.cuda.get_device_name()
+    return f"cpu {platform.machine()}"
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that this process has loaded, and of Python."""
+    found = {"python": platform.python_version()}
+    return found | {name: version(name) for name in LIBRARIES if name in sys.modules}
+
+
+def _weight(cell: Cell) -> int:
+    """What the progress bar counts a cell for: its rows where they are known."""
+    return max(1, sum(cell.rows.values()))
+
+
+def _batches(cells: Sequence[Cell], slots: int) -> list[list[Cell]]:
+    """Cells of one group together, so that a worker loads a model once; large groups are cut where workers would
+    otherwise have nothing to do."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.group or cell.id, []).append(cell)
+    parts = max(1, slots // len(groups))
+    return [g[i::parts] for g in groups.values() for i in range(min(parts, len(g)))]
+
+
+@contextmanager
+def _run_folder(lake: Lake) -> Iterator[Path]:
+    """A folder for what this run stages. It is locked while this process lives, so that no other run takes it for
+    left behind; the lock lies beside the folder, so that there is no moment at which the folder has none."""
+    name = f"run-{uuid.uuid4().hex[:12]}"
+    with _lock(lake.staging / name):
+        folder = lake.staging / name
+        folder.mkdir()
+        yield folder
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock; False if another process does. The kernel frees it when its holder dies."""
+    folder.parent.mkdir(exist_ok=True)
+    path = folder.with_suffix(".lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _client(workers: int | None, scheduler: str | None, groups: int) -> Iterator[object]:
+    """A Dask client: of the named scheduler, or of a cluster on this machine that ends with the run."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError) as e:
+            raise BadInput(f"no Dask scheduler answers at {scheduler}: {e}") from e
+        with client:
+            yield client
+        return
+    cores = os.cpu_count() or 1
+    count = workers or min(cores, groups)
+    threads = str(max(1, cores // count))
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
+        "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": threads,
+        "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": threads,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address=None,
+            resources={"GPU": 1},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

@@ -1,0 +1,83 @@
+"""Write a cell's rows outside the published set: one Parquet file for each table and partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from . import table as tables
+from .audit import partition_path
+from .table import Table
+
+ROW_GROUP = 100_000  # rows; large enough to compress, small enough to skip
+
+
+class Stage:
+    """Takes a cell's rows in any number of pieces; `files` lists table, path, partition and rows of what it wrote.
+
+    A file is named by its cell and by the run that wrote it, so that two runs that do the same cell at the same time
+    never write one file.
+    """
+
+    def __init__(self, folder: Path, cell: str, run: str):
+        self.folder, self.cell, self.run = folder, cell, run
+        self.files: list[dict[str, object]] = []
+        self._stack = ExitStack()
+        self._open: dict[str, tuple[pq.ParquetWriter, dict[str, object]]] = {}
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def write(self, name: str, piece: pa.Table) -> None:
+        """Append rows: all columns but `cell`. Raises ValueError on columns that the table has not."""
+        spec = tables.table(name)
+        for values, rows in split(spec, conform(spec, piece, self.cell)):
+            path = "/".join(filter(None, (name, partition_path(spec, values), f"{self.cell}-{self.run}.parquet")))
+            writer, file = self._open.get(path) or self._start(name, path, values, rows.schema)
+            writer.write_table(rows, row_group_size=ROW_GROUP)
+            file["rows"] += rows.num_rows
+
+    def _start(self, name: str, path: str, values: dict[str, str | None], schema: pa.Schema):
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        writer = self._stack.enter_context(
+            pq.ParquetWriter(self.folder / path, schema, compression="zstd", compression_level=6)
+        )
+        self.files.append({"table": name, "path": path, "partition": values, "rows": 0})
+        self._open[path] = writer, self.files[-1]
+        return self._open[path]
+
+
+def conform(spec: Table, piece: pa.Table, cell: str) -> pa.Table:
+    """The piece with the table's columns, order and types, and its `cell`; missing columns are NULL."""
+    unknown = set(piece.column_names) - set(spec.schema.names)
+    if unknown:
+        raise ValueError(f"columns that the table has not: {', '.join(sorted(unknown))}")
+
+    def column(field: pa.Field):
+        if field.name in piece.column_names:
+            return piece[field.name].cast(field.type)
+        if field.name == "cell":
+            return pa.repeat(pa.scalar(cell, field.type), piece.num_rows)
+        return pa.nulls(piece.num_rows, field.type)
+
+    return pa.table([column(f) for f in spec.schema], schema=spec.schema)
+
+
+def split(spec: Table, rows: pa.Table) -> Iterator[tuple[dict[str, str | None], pa.Table]]:
+    """The rows of each partition, sorted, without the partition columns."""
+    if spec.sort:
+        rows = rows.sort_by([(name, "ascending") for name in spec.sort])
+    for values in rows.group_by(list(spec.partition)).aggregate([]).to_pylist() if spec.partition else [{}]:
+        part = rows
+        for key, value in values.items():
+            part = part.filter(pc.equal(part[key], value) if value is not None else pc.is_null(part[key]))
+        if part.num_rows:
+            yield values, part.drop_columns(list(spec.partition))

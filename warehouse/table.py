@@ -1,0 +1,113 @@
+"""What a table is: its columns, its key, and what every row of it must meet.
+
+An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range). The
+profile column, the Great Expectations suite and the query for the offending rows all follow from it (`warehouse.audit`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from . import shelf
+
+TEXT = pa.string()
+INT = pa.int64()
+FLOAT = pa.float32()
+DOUBLE = pa.float64()
+BOOL = pa.bool_()
+BYTES = pa.binary()
+INTS = pa.list_(pa.int32())
+FLOATS = pa.list_(pa.float32())
+TIME = pa.timestamp("us", tz="UTC")
+
+
+SQL_TYPES = {TEXT: "VARCHAR", INT: "BIGINT", FLOAT: "FLOAT", DOUBLE: "DOUBLE", BOOL: "BOOLEAN", BYTES: "BLOB"}
+SQL_TYPES |= {INTS: "INTEGER[]", FLOATS: "FLOAT[]", TIME: "TIMESTAMPTZ"}
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: pa.DataType
+    doc: str
+    nullable: bool = False
+
+    @property
+    def sql_type(self) -> str:
+        """Its type in DuckDB."""
+        return SQL_TYPES[self.type]
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Every row makes `predicate` true: NULL is not true.
+
+    The SQL may name any column of the row, `stored.TABLE` for what is published in any table, and
+    `getvariable('cell')`, `getvariable('model')`, ... for the settings of the cell that is judged.
+    """
+
+    name: str
+    predicate: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The aggregate `sql` over the rows of a cell lies within [low, high]."""
+
+    name: str
+    sql: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake. `grain` opens with "One row is ..."."""
+
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    expect: tuple[Expect | Measure, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All columns, partition columns included, in the declared order. Every field admits NULL: that a column has
+        none is an expectation, so that a NULL ends in quarantine with its row and not in a writer's error."""
+        return pa.schema([pa.field(c.name, c.type) for c in self.columns])
+
+    @property
+    def expectations(self) -> tuple[Expect | Measure, ...]:
+        """The declared expectations, and those that follow from the columns and the key."""
+        return (*self._present(), *self._finite(), *self._unique(), *self.expect)
+
+    def _present(self):
+        for c in self.columns:
+            if not c.nullable:
+                yield Expect(f"{c.name}_present", f'"{c.name}" is not null')
+
+    def _finite(self):
+        for c in self.columns:
+            if pa.types.is_floating(c.type):
+                yield Expect(f"{c.name}_finite", f'"{c.name}" is null or isfinite("{c.name}")')
+            elif pa.types.is_list(c.type) and pa.types.is_floating(c.type.value_type):
+                bad = f'list_filter("{c.name}", lambda x: x is null or not isfinite(x))'
+                yield Expect(f"{c.name}_finite", f'"{c.name}" is null or len({bad}) = 0')
+
+    def _unique(self):
+        key = ", ".join(f'"{k}"' for k in self.key)
+        yield Expect("key_unique", f"count(*) over (partition by {key}) = 1")
+        yield Expect("key_not_published", f"({key}) not in (select ({key}) from published)")
+
+
+def names() -> list[str]:
+    """The tables of a lake."""
+    return shelf.names("warehouse.tables")
+
+
+def table(name: str) -> Table:
+    """The table `name`; raises `UnknownName`."""
+    return shelf.take("warehouse.tables", name, "table").TABLE

@@ -1,0 +1,26 @@
+from ..table import INT, TEXT, Column, Expect, Table
+
+TABLE = Table(
+    grain="One row is what one cell saw of one domain of a corpus; in SQL, `domains` adds them up to one row a domain.",
+    columns=(
+        Column("cell", TEXT, "the unit of work that read the documents"),
+        Column("corpus", TEXT, "the text collection"),
+        Column("domain", TEXT, "its named part"),
+        Column("class", TEXT, "'structural' (code, maths, LaTeX, markup, logs) or 'free_text'"),
+        Column("n_documents", INT, "documents seen"),
+        Column("n_bytes", INT, "bytes of text seen"),
+        Column("kept_documents", INT, "documents kept in the lake"),
+    ),
+    key=("cell", "corpus", "domain"),
+    expect=(
+        Expect("class_known", "\"class\" in ('structural', 'free_text')"),
+        Expect("kept_of_seen", "kept_documents between 0 and n_documents"),
+        Expect("bytes_not_negative", "n_bytes >= 0"),
+        Expect("corpus_of_the_cell", "corpus = getvariable('corpus')"),
+        Expect(
+            "one_class_a_domain",
+            "not exists (from stored.domains d where d.corpus = rows.corpus and d.domain = rows.domain"
+            ' and d."class" <> rows."class")',
+        ),
+    ),
+)

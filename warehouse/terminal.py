@@ -1,0 +1,97 @@
+"""What the commands of all folders share: options, tables on the terminal, how a run ends."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .run import Summary
+
+LakePath = Annotated[Path, typer.Option("--lake", envvar="MEMLAKE_LAKE", help="Folder of the lake.")]
+DEFAULT_LAKE = Path("lake")
+
+
+class FormatName(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+Format = Annotated[FormatName, typer.Option("--format", help="How to print the rows.")]
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal, on stderr: stdout is for answers."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show(rows: pa.Table, form: FormatName = FormatName.table) -> None:
+    """Print rows on stdout: aligned columns, CSV, JSON (one object a line) or a Parquet file."""
+    if form is FormatName.table:
+        print(aligned(rows))
+    elif form is FormatName.csv:
+        import pandas as pd  # noqa: F401  (to_pandas needs it; a missing one would fail here, plainly)
+
+        rows.to_pandas().to_csv(sys.stdout, index=False)
+    elif form is FormatName.json:
+        import json
+
+        for row in rows.to_pylist():
+            print(json.dumps(row, default=_plain, ensure_ascii=False))
+    else:
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, sys.stdout.buffer)
+
+
+def aligned(rows: pa.Table) -> str:
+    """Rows as text in aligned columns, numbers to the right; control characters are escaped, for text is data."""
+    names = rows.column_names
+    cells = [[_text(v) for v in row.values()] for row in rows.to_pylist()]
+    import pyarrow.types as types
+
+    right = [types.is_integer(t) or types.is_floating(t) for t in rows.schema.types]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    lines = [
+        "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in [names, ["-" * w for w in widths], *cells]
+    ]
+    return "\n".join([*lines, f"({len(cells)} row{'' if len(cells) == 1 else 's'})"])
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else str(_plain(value))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _plain(value: object) -> object:
+    """A value that JSON has not, as text."""
+    return value.hex() if isinstance(value, bytes) else value if isinstance(value, list | dict) else str(value)
+
+
+def finish(summary: Summary, what: str) -> None:
+    """Say how a run ended; where cells failed, their reasons, and exit code 1."""
+    counts = [f"{len(summary.done)} done", f"{summary.skipped} done before", f"{len(summary.failed)} failed"]
+    say(f"{what}: {', '.join(counts)}")
+    for cell, reason in summary.failed:
+        about = " ".join(
+            str(v) for k, v in cell.settings.items() if k in ("model", "source", "corpus", "domain", "file")
+        )
+        say(f"  {cell.id} {about}: {reason.strip()}")
+    if summary.failed:
+        say("Run the same command again to retry what failed.")
+        raise typer.Exit(1)
