@@ -34,6 +34,7 @@ from .stage import Stage
 Work = Callable[[Cell, str], Iterator[tuple[str, pa.Table]]]
 LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
 POLL = 0.1  # seconds between looks at what the workers staged
+CONNECT_SECONDS = 20  # for a named scheduler to answer
 
 
 @dataclass
@@ -254,7 +255,7 @@ def _client(workers: int | None, scheduler: str | None, groups: int) -> Iterator
 
     if scheduler:
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as e:
             raise BadInput(f"no Dask scheduler answers at {scheduler}: {e}") from e
         with client:

@@ -42,10 +42,15 @@ def load_tokenizer(source: Source) -> Tokenizer:
     )
 
 
+def registered(lake: Lake) -> dict[str, str]:
+    """The names of the lake's tokenizers by their digests."""
+    with lake.connect(["tokenizers"]) as con:
+        return dict(con.execute("select digest, tokenizer from stored.tokenizers").fetchall())
+
+
 def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str) -> str:
     """The tokenizer's name in this lake: the one its digest has already, else the hint, else hint-DIGEST."""
-    with lake.connect() as con:
-        names = dict(con.sql("select digest, tokenizer from stored.tokenizers").fetchall())
+    names = registered(lake)
     if tokenizer.digest in names:
         return names[tokenizer.digest]
     name = name_hint

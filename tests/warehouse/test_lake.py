@@ -1,0 +1,148 @@
+"""Opening, registering, forgetting, checking: what the ground floor promises besides cells."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.small import CONDITION, DOMAINS, MODEL, N, make_lake, match_cell, match_work
+from warehouse import table as tables
+from warehouse.check import check
+from warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
+from warehouse.forget import forget
+from warehouse.lake import Lake
+from warehouse.run import run
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Lake:
+    lake = make_lake(tmp_path_factory.mktemp("lake") / "lake")
+    assert not run(lake, [match_cell(d) for d in DOMAINS], match_work, workers=1).failed
+    return lake
+
+
+@pytest.fixture
+def lake(measured, tmp_path) -> Lake:
+    """A copy, to be spoiled; that it opens shows that a lake can be moved."""
+    shutil.copytree(measured.path, tmp_path / "moved")
+    return Lake.open(tmp_path / "moved")
+
+
+def test_open_wants_a_lake_and_create_an_empty_place(tmp_path):
+    with pytest.raises(NotALake, match=r"nowhere does not exist: name one with --lake"):
+        Lake.open(tmp_path / "nowhere")
+    (tmp_path / "papers").mkdir()
+    with pytest.raises(NotALake, match="is not a lake"):
+        Lake.open(tmp_path / "papers")
+    (tmp_path / "papers" / "mine.txt").write_text("precious")
+    with pytest.raises(NotALake, match="neither a lake nor an empty folder"):
+        Lake.create(tmp_path / "papers")
+    assert (tmp_path / "papers" / "mine.txt").read_text() == "precious"
+    assert Lake.create(tmp_path / "new").version("matches") == 0
+    assert Lake.create(tmp_path / "new").path == Lake.open(tmp_path / "new").path
+
+
+def test_a_lake_whose_making_was_killed_is_made_whole(tmp_path):
+    Lake.create(tmp_path / "lake")
+    shutil.rmtree(tmp_path / "lake" / "cells")
+    shutil.rmtree(tmp_path / "lake" / "matches")
+    assert Lake.create(tmp_path / "lake").version("matches") == 0
+
+
+def test_a_damaged_log_is_named(lake):
+    for entry in (lake.path / "models" / "_delta_log").iterdir():
+        entry.write_text("{not json")
+    with pytest.raises(DamagedLake, match="table models of .* cannot be read"):
+        Lake.open(lake.path)
+
+
+def test_partitions_with_awkward_names(lake):
+    with lake.connect(["matches"]) as con:
+        found = con.execute("select domain, count(*) from stored.matches group by all order by all").fetchall()
+    assert found == [("Wikipedia (en)", N), ("c++", N)]
+    assert len(lake.files("matches", domain="c++")) == 1
+    # Any Parquet reader sees the same: hive-partitioned files, nothing unpublished among them.
+    read = pq.ParquetDataset(lake.files("matches", domain="c++")).read()
+    assert read.num_rows == N and "domain" not in pq.read_schema(lake.files("matches")[0]).names
+
+
+def test_paths_inside_the_lake_are_relative(lake):
+    assert lake.relative(lake.path / "miniatures" / "m") == "miniatures/m"
+    assert lake.relative("/elsewhere/m") == "/elsewhere/m"
+    assert lake.absolute("miniatures/m") == lake.path / "miniatures" / "m"
+    assert lake.absolute("/elsewhere/m") == Path("/elsewhere/m")
+
+
+def test_register_once_and_refuse_another(lake):
+    version = lake.version("models")
+    lake.register("models", [MODEL])
+    assert lake.version("models") == version
+    with pytest.raises(Conflict, match=r"another 'm' already \(weights_digest was 'sha256:0', now 'sha256:9'\)"):
+        lake.register("models", [MODEL | {"weights_digest": "sha256:9"}])
+    with pytest.raises(Conflict, match=r"does not fit into models \(condition_known\)"):
+        lake.register("models", [MODEL | {"model": "n", "base_condition": "float8"}])
+    assert lake.version("models") == version
+
+
+def test_forget_a_cell_and_do_it_again(lake):
+    cell = match_cell("c++")
+    assert forget(lake, cell=cell.id) == [cell.id]
+    with lake.connect() as con:
+        assert con.execute("select domain, count(*) from stored.matches group by all").fetchall() == [(DOMAINS[1], N)]
+        last = con.execute("select outcome from stored.cells where cell = ? order by finished_at", [cell.id]).fetchall()
+    assert last == [("done",), ("forgotten",)]
+    summary = run(lake, [match_cell(d) for d in DOMAINS], match_work, workers=1)
+    assert summary.done == [cell.id] and summary.skipped == 1
+    assert sum(f.rows for f in lake.snapshot("matches")) == 2 * N
+
+
+def test_forget_a_model_frees_its_name(lake):
+    assert len(forget(lake, model="m")) == 2
+    assert lake.files("matches") == [] and lake.files("models") == []
+    lake.register("models", [MODEL | {"weights_digest": "sha256:9"}])
+    with pytest.raises(UnknownName, match="no model 'k'"):
+        forget(lake, model="k")
+    with pytest.raises(UnknownName, match="no corpus 'mein': did you mean 'mine'"):
+        forget(lake, corpus="mein")
+    assert len(forget(lake, corpus="mine")) == 2
+    assert lake.files("documents") == [] and list(check(lake)) == []
+
+
+def test_check_finds_what_is_wrong(lake):
+    assert list(check(lake)) == []
+    whole, short = lake.files("matches")
+    Path(short).write_bytes(Path(short).read_bytes()[:-20])
+    (found,) = check(lake)
+    assert found.table_name == "matches" and found.where == lake.relative(short) and "the log says" in found.what
+    Path(short).unlink()
+    (found,) = check(lake)
+    assert found.what == "file is missing"
+    shutil.copy(whole, short)
+    assert any("bytes, the log says" in f.what or "key_unique" in f.what for f in check(lake))
+
+
+def test_check_judges_rows_again(lake):
+    """Rows spoiled behind the log's back, the size of the file unchanged: the conditions they name are gone."""
+    forget(lake, cell=match_cell("c++").id)
+    lake.retract("conditions", '["float32 sdpa"]', "true")
+    found = list(check(lake))
+    assert {(f.table_name, f.what.split(":")[0]) for f in found} == {
+        ("matches", "condition_known"),
+        ("models", "condition_known"),
+    }
+    lake.register("conditions", [CONDITION])
+    assert list(check(lake)) == []
+
+
+def test_every_table_says_what_one_row_is():
+    for name in tables.names():
+        spec = tables.table(name)
+        assert spec.grain.startswith("One row is ")
+        assert set(spec.key) | set(spec.partition) | set(spec.sort) <= set(spec.schema.names)
+        assert len({e.name for e in spec.expectations}) == len(spec.expectations)
+        assert all(c.doc for c in spec.columns)
+    with pytest.raises(UnknownName, match="no table 'macthes': did you mean 'matches'"):
+        tables.table("macthes")
