@@ -1,8 +1,8 @@
 """The front door: the commands of every folder, and `memlake.open()` for Python.
 
-    import memlake
-    lake = memlake.open("lake")
-    lake.sql("select model, share(memorized) from matches group by model")
+import memlake
+lake = memlake.open("lake")
+lake.sql("select model, share(memorized) from matches group by model")
 """
 
 from __future__ import annotations

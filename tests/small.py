@@ -1,4 +1,4 @@
-"""A small lake to test on: one corpus, one tokenizer, one model, sequences of 12 tokens; and cells that fill `matches`."""
+"""A small lake to test on: one corpus, one tokenizer, one model, sequences of 12 tokens; cells that fill `matches`."""
 
 from __future__ import annotations
 

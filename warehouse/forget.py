@@ -1,4 +1,4 @@
-"""Take back what was published. The rows leave the snapshot; the log keeps the older versions, and `cells` the record."""
+"""Take back what was published: the rows leave the snapshot, the log keeps older versions, `cells` keeps the record."""
 
 from __future__ import annotations
 

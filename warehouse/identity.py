@@ -1,7 +1,7 @@
 """Identity: the same input gets the same ids on any machine, in any order, with any number of workers.
 
-Ids of rows are 63 bits (Delta has no unsigned integers): among 300 million rows two collide with a chance of 0.5 %, which
-the key's uniqueness check would catch. Digests of things are tagged with their algorithm.
+Ids of rows are 63 bits (Delta has no unsigned integers): among 300 million rows two collide with a chance of 0.5 %,
+which the key's uniqueness check would catch. Digests of things are tagged with their algorithm.
 """
 
 from __future__ import annotations

@@ -111,14 +111,22 @@ class Lake:
         """Paths of a table's published files, of the partitions with these values."""
         return [f.path for f in self.snapshot(name) if all(f.partition[k] == v for k, v in equal.items())]
 
-    def connect(self, only: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(
+        self, only: Iterable[str] | None = None, snapshot: Mapping[str, Sequence[File]] | None = None
+    ) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection in memory with a view `stored.TABLE` for each table (or for `only` these), over the
-        snapshot of now. Columns stand in the declared order; partition columns are VARCHAR."""
+        snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are VARCHAR.
+        Raises `DamagedLake` where a file is missing or is no Parquet."""
         con = duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
         for name in tables.names() if only is None else only:
-            con.execute(f"create view stored.{name} as {relation(name, self.files(name))}")
+            files = self.snapshot(name) if snapshot is None else snapshot[name]
+            try:
+                con.execute(f"create view stored.{name} as {relation(name, [f.path for f in files])}")
+            except duckdb.Error as e:
+                reason = " ".join(str(e).split())
+                raise DamagedLake(f"table {name} of {self.path} cannot be read: {reason}") from e
         return con
 
     # Paths
@@ -212,7 +220,7 @@ class Lake:
 
 
 def relation(name: str, files: Sequence[str]) -> str:
-    """SELECT of a table's declared columns over Parquet files that lie in its partition folders; of no rows for none."""
+    """SELECT of a table's columns over Parquet files in its partition folders; of no rows where there is no file."""
     columns = tables.table(name).columns
     if not files:
         nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns)

@@ -62,8 +62,5 @@ class Progress:
             return
         left = f", {(self.total - self.done) / self.rate:.0f} s left" if 0 < self.done < self.total else ""
         failed = f", {self.failed} failed" if self.failed else ""
-        print(
-            f"{self.title}: {self.done}/{self.total}, {self.rate:.3g}/s, {monotonic() - self._began:.0f} s{left}{failed}",
-            file=sys.stderr,
-            flush=True,
-        )
+        spent = f"{self.rate:.3g}/s, {monotonic() - self._began:.0f} s"
+        print(f"{self.title}: {self.done}/{self.total}, {spent}{left}{failed}", file=sys.stderr, flush=True)

@@ -5,8 +5,8 @@
     staging/<run>/<cell>/verdicts.json                            written before the first commit: the rows are judged
     TABLE/<partition>/<cell>-<run>.parquet                        in the table's log: published
 
-Delta has no transaction over two tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when it
-is in the log of all of them; whoever finds a manifest that nobody works on goes on where it stopped.
+Delta has no transaction over two tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when
+it is in the log of all of them; whoever finds a manifest that nobody works on goes on where it stopped.
 """
 
 from __future__ import annotations

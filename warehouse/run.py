@@ -1,7 +1,7 @@
 """Run cells on Dask, publish what they staged, and say how it went.
 
-Workers compute and stage; this process judges and commits, alone, so that the tables' logs see one writer a run. A worker
-that dies takes nothing with it: what it had staged is whole or ignored.
+Workers compute and stage; this process judges and commits, alone, so that the tables' logs see one writer a run. A
+worker that dies takes nothing with it: what it had staged is whole or ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONNECT_SECONDS = 20  # for a named scheduler to answer
 
 @dataclass
 class Summary:
-    """How a run ended: ids of the cells that are done, (cell, reason) of those that failed, how many were done before."""
+    """How a run ended: ids of the cells done, (cell, reason) of those that failed, how many were done before."""
 
     done: list[str] = field(default_factory=list)
     failed: list[tuple[Cell, str]] = field(default_factory=list)
@@ -192,10 +192,8 @@ def _record_failure(lake: Lake, cell: Cell, reason: str, **measured: object) -> 
 
 def _device(cell: Cell) -> str:
     """Where this process computes: the GPU's name if the cell ran on one, else the machine's processor type."""
-    if "cuda" in str(cell.task.get("device", "")):
-        import torch
-
-        return torch.cuda.get_device_name()
+    if "cuda" in str(cell.task.get("device", "")) and "torch" in sys.modules:
+        return sys.modules["torch"].cuda.get_device_name()
     return f"cpu {platform.machine()}"
 
 
@@ -275,7 +273,7 @@ def _client(workers: int | None, scheduler: str | None, groups: int) -> Iterator
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any port that is free
             resources={"GPU": 1},
             silence_logs=logging.CRITICAL,
         ) as cluster,

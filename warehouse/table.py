@@ -1,7 +1,7 @@
 """What a table is: its columns, its key, and what every row of it must meet.
 
-An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range). The
-profile column, the Great Expectations suite and the query for the offending rows all follow from it (`warehouse.audit`).
+An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range).
+The profile, what Great Expectations judges and the query for the offending rows follow from it (`warehouse.audit`).
 """
 
 from __future__ import annotations

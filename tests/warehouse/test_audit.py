@@ -78,7 +78,10 @@ ROW_DEFECTS = {
         lambda r: r.update(match=flip(r["match"], 14), n_match=r["n_match"] + 1, score=(r["n_match"] + 1) / 12),
         "no_match_after_the_end",
     ),
-    "first mismatch off by one": (lambda r: r.update(first_mismatch=r["first_mismatch"] + 1), "first_mismatch_of_forced"),
+    "first mismatch off by one": (
+        lambda r: r.update(first_mismatch=r["first_mismatch"] + 1),
+        "first_mismatch_of_forced",
+    ),
     "shifted likelihood": (shifted, "sum_of_logprobs"),
     "-1 for missing": (change(min_margin=-1.0), "margin_not_negative"),
     "999 for missing": (change(log_p_z=999.0), "log_p_z_not_positive"),

@@ -55,7 +55,7 @@ def test_a_lake_whose_making_was_killed_is_made_whole(tmp_path):
 def test_a_damaged_log_is_named(lake):
     for entry in (lake.path / "models" / "_delta_log").iterdir():
         entry.write_text("{not json")
-    with pytest.raises(DamagedLake, match="table models of .* cannot be read"):
+    with pytest.raises(DamagedLake, match=r"table models of .* cannot be read"):
         Lake.open(lake.path)
 
 

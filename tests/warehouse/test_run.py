@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,21 +28,40 @@ def contents(lake: Lake) -> list[tuple]:
     with lake.connect() as con:
         matches = con.execute(f"select {COLUMNS} from stored.matches order by all").fetchall()
         documents = con.execute("select document_id, text_hash, cell from stored.documents order by all").fetchall()
-        cells = con.execute("select cell, rows, outcome from stored.cells where outcome = 'done' order by all").fetchall()
+        cells = con.execute(
+            "select cell, rows, outcome from stored.cells where outcome = 'done' order by all"
+        ).fetchall()
     return matches + documents + cells
 
 
-def test_same_lake_with_one_and_two_workers(tmp_path):
-    lakes = [make_lake(tmp_path / str(n)) for n in (1, 2)]
-    for lake, workers in zip(lakes, (1, 2), strict=True):
-        summary = run(lake, CELLS, match_work, workers=workers)
-        assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
-    assert contents(lakes[0]) == contents(lakes[1])
-    assert len(contents(lakes[0])) == 2 * N * 2 + 4
-    assert plan(lakes[0], CELLS) == []
-    assert run(lakes[0], CELLS, match_work).skipped == 2
-    assert dict(published(lakes[0], "small_scoring")) == {c.id: dict(c.settings) for c in CELLS}
-    assert not list(lakes[0].staging.iterdir())
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Lake:
+    return make_lake(tmp_path_factory.mktemp("run") / "lake")
+
+
+@pytest.fixture
+def lake(prepared, tmp_path) -> Lake:
+    """Documents and sequences, nothing measured."""
+    return Lake.open(shutil.copytree(prepared.path, tmp_path / "lake"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory) -> list[tuple]:
+    """What is published when nothing goes wrong, with one worker."""
+    lake = Lake.open(shutil.copytree(prepared.path, tmp_path_factory.mktemp("undisturbed") / "lake"))
+    assert run(lake, CELLS, match_work, workers=1).failed == []
+    assert len(contents(lake)) == 2 * N * 2 + 4
+    return contents(lake)
+
+
+def test_same_lake_with_one_and_two_workers(lake, undisturbed):
+    summary = run(lake, CELLS, match_work, workers=2)
+    assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
+    assert contents(lake) == undisturbed
+    assert plan(lake, CELLS) == []
+    assert run(lake, CELLS, match_work).skipped == 2
+    assert dict(published(lake, "small_scoring")) == {c.id: dict(c.settings) for c in CELLS}
+    assert not list(lake.staging.iterdir())
 
 
 def troubled_work(cell: Cell, lake_path: str):
@@ -87,48 +107,48 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
 
 PROGRAM = """
 import sys
-from tests.small import DOMAINS, ingest_cell, ingest_work, make_lake, match_cell, match_work
+from tests.warehouse.test_run import CELLS, slow_work
 from warehouse.lake import Lake
 from warehouse.run import run
 if __name__ == "__main__":
     lake = Lake.open(sys.argv[1])
     print("begin", flush=True)
-    run(lake, [ingest_cell(f"d{i}") for i in range(3)], ingest_work, workers=2)
-    run(lake, [match_cell(f"d{i}") for i in range(3)], match_work, workers=2)
+    run(lake, CELLS, slow_work, workers=2)
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_at_a_random_moment_and_run_again(tmp_path, seed):
-    """SIGKILL of the whole program: the second run ends with the lake that an undisturbed run makes."""
-    killed, undisturbed = make_lake(tmp_path / "killed", ()), make_lake(tmp_path / "undisturbed", ())
+def slow_work(cell: Cell, lake_path: str):
+    """Hands its rows over bit by bit, so that a kill may fall between them."""
+    for name, piece in match_work(cell, lake_path):
+        yield name, piece
+        time.sleep(0.3)
 
-    def start(lake: Lake) -> subprocess.Popen:
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_and_run_again(lake, undisturbed, seed):
+    """SIGKILL of the whole program, twice: the third run ends with the lake that an undisturbed run makes."""
+    moments = random.Random(seed)
+
+    def start() -> subprocess.Popen:
         command = [sys.executable, "-c", PROGRAM, str(lake.path)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
-    began = time.monotonic()
-    with start(undisturbed) as whole:
-        whole.stdout.readline()
-    lasted = time.monotonic() - began
-    with start(killed) as program:
-        program.stdout.readline()
-        time.sleep(random.Random(seed).uniform(0.2, 0.95) * lasted * 0.9)
-        program.send_signal(signal.SIGKILL)
-    time.sleep(0.5)  # its workers notice that they are alone and end
-    with start(killed) as second:
-        second.stdout.readline()
-        assert second.wait(120) == 0
-    assert contents(killed) == contents(undisturbed)
-    assert len(contents(killed)) == 3 * N * 2 + 6
+    for _ in range(2):
+        with start() as program:
+            program.stdout.readline()
+            time.sleep(moments.uniform(1.0, 6.0))
+            program.send_signal(signal.SIGKILL)
+    with start() as last:
+        last.stdout.readline()
+        assert last.wait(120) == 0
+    assert contents(lake) == undisturbed
+    assert not list(lake.staging.iterdir())
 
 
 @pytest.mark.parametrize("step", ["manifest", "judged", "data", "checks"])
-def test_the_tail_that_a_kill_left_missing_is_added(tmp_path, monkeypatch, step):
+def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     """The program ends at each step of a publication; the next one goes on where it stopped."""
     from warehouse import publish as module
-
-    lake = make_lake(tmp_path / "lake", DOMAINS[:1])
 
     class Killed(BaseException):
         pass
@@ -160,10 +180,9 @@ def test_the_tail_that_a_kill_left_missing_is_added(tmp_path, monkeypatch, step)
     assert not list(lake.staging.iterdir())
 
 
-def test_a_run_under_way_is_left_alone_by_another(tmp_path):
+def test_a_run_under_way_is_left_alone_by_another(lake):
     from warehouse.run import _run_folder
 
-    lake = make_lake(tmp_path / "lake", ())
     with _run_folder(lake) as folder:
         recover(lake)
         assert folder.is_dir()
@@ -171,8 +190,7 @@ def test_a_run_under_way_is_left_alone_by_another(tmp_path):
     assert not folder.exists()
 
 
-def test_no_scheduler_at_the_address(tmp_path, monkeypatch):
-    lake = make_lake(tmp_path / "lake", DOMAINS[:1])
+def test_no_scheduler_at_the_address(lake, monkeypatch):
     monkeypatch.setattr("warehouse.run.CONNECT_SECONDS", 0.5)
-    with pytest.raises(BadInput, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+    with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run(lake, CELLS[:1], match_work, scheduler="tcp://127.0.0.1:1")

@@ -1,0 +1,138 @@
+"""The study in small: seven families of miniatures, trained here on text that every machine has, from corpus to report.
+
+Written only in terms of the public parts: each step is what a command does, on the code that runs real checkpoints too.
+Started again, it does only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from warehouse.errors import Conflict
+from warehouse.lake import Lake
+from warehouse.run import Summary
+from warehouse.terminal import finish, say, show
+
+TRAINED, CONTROL = "python_environment", "python_environment_held_out"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large the study is."""
+
+    families: tuple[str, ...]
+    sizes: tuple[str, ...]
+    documents: int  # of each domain and corpus, at most
+    anchors: int  # of each domain of the corpus that is trained on
+    controls: int  # of each domain of the control corpus
+
+
+FULL = Extent(
+    families=("pythia", "gpt_neo", "open_llama", "starcoder", "olmo", "olmo2", "olmo3"),
+    sizes=("100k", "300k", "1m"),
+    documents=400,
+    anchors=150,
+    controls=300,
+)
+QUICK = Extent(families=("pythia", "open_llama"), sizes=("100k", "300k"), documents=400, anchors=90, controls=300)
+
+# What the demo shows of its results: the rates by exposures, the smallest and the largest model of each family.
+RATES = """
+    select family, model, role, exposures, n, memorized, round(rate, 3) as rate, round(low, 3) as low,
+        round(high, 3) as high
+    from ({dose_response})
+    where params in (select unnest([min(params), max(params)]) from model_sizes s where s.family = family)
+    order by family, params, role desc, exposures
+"""
+
+
+def run(path: Path, *, quick: bool = False) -> None:
+    """The whole study in the lake at `path`, which is made where it is missing; prints rates and the report's path.
+
+    Raises `Conflict` where the lake holds a study of another extent; exit code 1 where a cell failed.
+    """
+    began = monotonic()
+    lake = Lake.create(path)
+    extent = QUICK if quick else FULL
+    _refuse_another(lake, extent)
+    with step("text of this environment, for training and for control"):
+        _corpora(lake, extent)
+    with step("a tokenizer for each family, and the sequences that the models are asked about"):
+        _sequences(lake, extent)
+    with step("training the miniatures"):
+        models = _miniatures(lake, extent)
+    with step("scoring: which continuations does each model reproduce"):
+        _scores(lake, models)
+    _answers(lake)
+    say(f"all of it took {monotonic() - began:.0f} s")
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    say(f"== {title}")
+    began = monotonic()
+    yield
+    say(f"   {monotonic() - began:.0f} s")
+
+
+def _refuse_another(lake: Lake, extent: Extent) -> None:
+    """A quick study and a full one cut other documents; one lake holds one of them."""
+    from warehouse.cells import published
+
+    found = {s["model"] for _, s in published(lake, "miniature")}
+    wanted = {f"mini-{f}-{s}" for f in extent.families for s in extent.sizes}
+    if not found <= wanted:
+        raise Conflict(f"{lake.path} holds another demo: go on with it, or name another lake with --lake")
+
+
+def _corpora(lake: Lake, extent: Extent) -> None:
+    from ingest.run import ingest
+
+    for corpus in (TRAINED, CONTROL):
+        summary, lines = ingest(lake, corpus, {"limit": extent.documents})
+        for line in lines:
+            say("   " + line)
+        finish(summary, f"   {corpus}")
+
+
+def _sequences(lake: Lake, extent: Extent) -> None:
+    from compute.miniatures import train_tokenizer
+    from ingest.sample import sample
+
+    tokenizers = [train_tokenizer(lake, family, TRAINED) for family in extent.families]
+    for corpus, anchors in ((TRAINED, extent.anchors), (CONTROL, extent.controls)):
+        summary, _ = sample(lake, [corpus], tokenizers, per_domain=anchors)
+        finish(summary, f"   {corpus}")
+
+
+def _miniatures(lake: Lake, extent: Extent) -> list[str]:
+    from compute import miniatures
+    from warehouse.run import run as run_cells
+
+    cells = miniatures.cells(lake, TRAINED, extent.families, extent.sizes)
+    summary: Summary = run_cells(lake, cells, miniatures.work, title="   miniatures")
+    finish(summary, "   miniatures")
+    models = [str(cell.settings["model"]) for cell in cells]
+    lake.register("model_corpora", [{"model": m, "corpus": CONTROL, "role": "control"} for m in models])
+    return models
+
+
+def _scores(lake: Lake, models: list[str]) -> None:
+    from compute.run import Request, execute
+
+    summary = execute(lake, "scoring", Request(models=tuple(models), corpora=(TRAINED, CONTROL)))
+    finish(summary, "   scoring")
+
+
+def _answers(lake: Lake) -> None:
+    from queries.ask import OpenLake
+    from reports.page import write
+
+    opened = OpenLake(lake.path)
+    show(opened.query("dose_response").to_pyarrow())
+    print(f"report: {write(lake)}")

@@ -1,0 +1,80 @@
+"""`memlake query` and `memlake sql`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+
+app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
+Name = Annotated[str, typer.Argument(help="Name of the finding.")]
+
+
+@app.command("list")
+def list_(format: Format = FormatName.table) -> None:
+    """The findings there are, and what one row of each is."""
+    import pyarrow as pa
+
+    from .finding import find, names
+
+    found = [find(name) for name in names()]
+    rows = [{"finding": f.name, "parameters": " ".join(f.parameters), "rows": f.grain} for f in found]
+    show(pa.Table.from_pylist(rows), format)
+
+
+@app.command("show")
+def show_(name: Name) -> None:
+    """A finding's help, parameters and SQL, ready to paste."""
+    from .finding import find
+
+    print(find(name).text, end="")
+
+
+@app.command()
+def run(
+    name: Name,
+    parameter: Annotated[
+        list[str], typer.Option("--parameter", "-p", help="key=value in the place of a default; may be repeated.")
+    ] = [],  # noqa: B006
+    lake: LakePath = DEFAULT_LAKE,
+    format: Format = FormatName.table,
+) -> None:
+    """A finding's answer."""
+    from .finding import find, parse
+
+    text = find(name).sql(**parse(parameter))
+    ask, _ = _open(lake)
+    show(ask(text), format)
+
+
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="One SELECT; without it, a prompt.")] = None,
+    lake: LakePath = DEFAULT_LAKE,
+    format: Format = FormatName.table,
+) -> None:
+    """SQL over the lake, read-only: one statement, or an interactive prompt."""
+    ask, tables = _open(lake)
+    if statement is None and sys.stdin.isatty():
+        from .prompt import converse
+
+        converse(ask, tables, lambda rows: show(rows, format), say)
+    else:
+        show(ask(sys.stdin.read() if statement is None else statement), format)
+
+
+def _open(path):
+    """What asks the lake at `path` as it is now, and the names of its tables."""
+    from warehouse.lake import Lake
+
+    from . import guard
+    from .ask import connect, snapshot, views
+
+    lake = Lake.open(path)
+    files = snapshot(lake)
+    con = connect(lake, files)
+    known = views(con)
+    guard.lock(con, [f.path for of_table in files.values() for f in of_table])
+    return lambda text: guard.ask(con, text), known

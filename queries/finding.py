@@ -1,0 +1,124 @@
+"""A finding: a named question, one `.sql` file whose opening comment is its help.
+
+Its parameters are the first CTE of the file, one literal a line, so that the file pastes into DuckDB as it is:
+
+    with parameters as (select
+        32 as horizon       -- bytes that both continuations must hold
+    ), ...
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from warehouse import shelf
+from warehouse.errors import BadInput, UnknownName
+
+SHELF = "queries.findings"
+HEAD = re.compile(r"^with parameters as \(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
+LINE = re.compile(
+    r"^(?P<indent> +)(?P<literal>.+?) as (?P<name>\w+)(?P<comma>,?)(?P<gap> *-- )(?P<doc>.*)$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One choice a finding leaves open. `literal` is its default as SQL."""
+
+    name: str
+    literal: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One `.sql` file. `text` is the whole of it."""
+
+    name: str
+    text: str
+
+    @property
+    def help(self) -> str:
+        """The opening comment, without the dashes."""
+        return "\n".join(s[3:] for s in takewhile(lambda s: s.startswith("--"), self.text.splitlines()))
+
+    @property
+    def grain(self) -> str:
+        """What one row is: the first sentence of the help."""
+        return re.sub(r"\s+", " ", re.split(r"\n\s*\n", self.help)[0])
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns it returns, in order, and what each holds."""
+        return dict(re.findall(r"^  (\w+) {2,}(.*)$", self.help.split("Columns:\n")[1], re.MULTILINE))
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Its parameters by name."""
+        head = HEAD.search(self.text)
+        found = LINE.finditer(head["body"]) if head else ()
+        return {m["name"]: Parameter(m["name"], m["literal"], m["doc"]) for m in found}
+
+    def sql(self, **values: object) -> str:
+        """The query, with these parameters in the place of their defaults.
+
+        A value is a Python value or its text, of the same kind as the default: a whole number, a number, a text, true
+        or false, or a list of these. Raises `UnknownName` and `BadInput`.
+        """
+        known = self.parameters
+        for name in values:
+            if name not in known:
+                raise UnknownName(f"parameter of {self.name}", name, known)
+        literals = {name: literal(known[name], value) for name, value in values.items()}
+
+        def line(m: re.Match) -> str:
+            return (
+                f"{m['indent']}{literals.get(m['name'], m['literal'])} as {m['name']}{m['comma']}{m['gap']}{m['doc']}"
+            )
+
+        return HEAD.sub(lambda head: head[0].replace(head["body"], LINE.sub(line, head["body"])), self.text, count=1)
+
+
+def names() -> list[str]:
+    """The findings there are."""
+    return shelf.names(SHELF, ".sql")
+
+
+def find(name: str) -> Finding:
+    """The finding `name`; raises `UnknownName`."""
+    if name not in names():
+        raise UnknownName("finding", name, names())
+    return Finding(name, (shelf.folder(SHELF) / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def literal(parameter: Parameter, value: object) -> str:
+    """`value` as an SQL literal of the kind of the parameter's default. What is not of that kind raises `BadInput`, so
+    that nothing but a literal ever enters the SQL."""
+    if parameter.literal.startswith("'"):
+        return "'" + str(value).replace("'", "''") + "'"
+    default = json.loads(parameter.literal)
+    try:
+        given = json.loads(value) if isinstance(value, str) else value
+        if not _alike(default, given):
+            raise ValueError
+        return json.dumps(given, allow_nan=False)
+    except ValueError:
+        raise BadInput(f"{parameter.name} wants a value like {parameter.literal}, not {value!r}") from None
+
+
+def _alike(default: object, given: object) -> bool:
+    if isinstance(default, list):
+        return isinstance(given, list) and bool(given) and all(_alike(default[0], g) for g in given)
+    return type(given) is type(default) or (type(default) is float and type(given) is int)
+
+
+def parse(pairs: Iterable[str]) -> dict[str, str]:
+    """`["horizon=64"]` as a dict; raises `BadInput`."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise BadInput(f"-p wants key=value, not {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,44 @@
+-- One row is one model on one domain of one corpus: the share of its sampled sequences that the model produces
+-- verbatim.
+--
+-- Why this number: a sequence counts as memorized when greedy decoding from its prefix gives every token of its
+-- continuation, the strictest and most reported definition. Read it beside the same model's rows with role 'control':
+-- text it never saw gives the rate of what can be guessed.
+-- Interval: 95 %, document-cluster (see effective_n in macros.sql), since sequences of one document resemble each
+-- other. An imported sequence without a document counts as a document of its own.
+-- Leaves out: near misses (score_distribution has them); prompt lengths: windows of all lengths that were measured
+-- count together; and that a text may stand in several documents. A domain's rate is of its sample, the same number
+-- of sequences in every domain.
+-- Units: rate, low and high are shares in [0, 1].
+-- Source: Biderman et al. 2023, arXiv 2304.11158; arXiv 2603.21658, section 4.1.
+-- Columns:
+--   family        architecture and training line
+--   model         the model
+--   miniature     trained here, tiny, on a small corpus: not comparable with published models
+--   params        its number of parameters (see model_sizes); NULL: not known
+--   corpus        corpus of the sequences
+--   role          'trained' or 'control'; NULL: not known
+--   domain        domain of the sequences
+--   class         'structural' or 'free_text'; NULL: not known
+--   n             sequences
+--   documents     documents they lie in
+--   memorized     sequences produced verbatim
+--   rate          memorized / n
+--   low           lower end of the interval
+--   high          upper end of the interval
+with documents as (
+    select model, corpus, domain, coalesce(document_id, sequence_id) as document,
+        count(*) as n, count(*) filter (memorized) as m
+    from matches
+    left join sequences using (sequence_id, corpus, domain)
+    group by all
+)
+select family, model, miniature, params, corpus, role, domain, "class",
+    sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
+    sum(m) / sum(n) as rate, cluster_low(m, n) as low, cluster_high(m, n) as high
+from documents
+join model_sizes using (model)
+left join model_corpora using (model, corpus)
+left join domains using (corpus, domain)
+group by family, model, miniature, params, corpus, role, domain, "class"
+order by family, params, model, corpus, domain

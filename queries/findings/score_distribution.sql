@@ -1,0 +1,44 @@
+-- One row is one score a sequence can have under one model in one domain: how many sequences have it.
+--
+-- Why this number: the rate counts only the last level. Whether the rest lies near zero (memorized or not) or in
+-- between (partly memorized) is seen in the whole histogram: 33 levels for 32 tokens, levels that no sequence has
+-- included.
+-- Leaves out: sequences whose decoding was skipped (not_decoded counts them; their score is not known), and the place
+-- of the matches (position_curve has it). Shares carry no interval; memorization_rate has the last level's.
+-- Units: score and share are in [0, 1]; the score is of free-running greedy decoding.
+-- Source: Biderman et al. 2023, arXiv 2304.11158, section 2; arXiv 2603.21658, section 3.2.
+-- Columns:
+--   family        architecture and training line
+--   model         the model
+--   miniature     trained here, tiny, on a small corpus: not comparable with published models
+--   params        its number of parameters (see model_sizes); NULL: not known
+--   corpus        corpus of the sequences
+--   role          'trained' or 'control'; NULL: not known
+--   domain        domain of the sequences
+--   n_tokens      tokens of the continuation
+--   n_match       tokens that match, from 0 to n_tokens
+--   score         n_match / n_tokens
+--   sequences     sequences with this score
+--   n             sequences decoded, over all scores
+--   share         sequences / n; NULL where n is 0
+--   not_decoded   sequences whose decoding was skipped
+with counted as (
+    select model, corpus, domain, n_tokens, n_match, count(*) as sequences
+    from matches
+    group by all
+), histograms as (
+    select model, corpus, domain, n_tokens,
+        count(*) filter (n_match is not null) as n, count(*) filter (n_match is null) as not_decoded
+    from matches
+    group by all
+), levels as (
+    select *, unnest(range(n_tokens + 1)) as n_match
+    from histograms
+)
+select family, model, miniature, params, corpus, role, domain, n_tokens, n_match, n_match / n_tokens as score,
+    coalesce(sequences, 0) as sequences, n, coalesce(sequences, 0) / nullif(n, 0) as share, not_decoded
+from levels
+left join counted using (model, corpus, domain, n_tokens, n_match)
+join model_sizes using (model)
+left join model_corpora using (model, corpus)
+order by family, params, model, corpus, domain, n_tokens, n_match

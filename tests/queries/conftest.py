@@ -1,0 +1,43 @@
+"""A lake to ask: the small one, measured by its one model, its files committed without the detour over Dask."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tests.small import CONDITION, DOMAINS, MODEL, ingest_cell, ingest_work, match_rows
+from warehouse.lake import Lake
+from warehouse.publish import commit
+from warehouse.stage import Stage
+
+
+def put(lake: Lake, cell: str, pieces) -> None:
+    """Commit rows as they are; `pieces` are pairs of table name and rows."""
+    folder = lake.staging / cell
+    folder.mkdir(parents=True)
+    with Stage(folder, cell, "run") as stage:
+        for name, rows in pieces:
+            stage.write(name, rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows))
+    for name in {f["table"] for f in stage.files}:
+        commit(lake, folder, name, cell, [f for f in stage.files if f["table"] == name])
+
+
+def noisy(rows: list[dict]) -> list[dict]:
+    return [row | {"condition": "noisy", "memorized": True} for row in rows]
+
+
+@pytest.fixture(scope="session")
+def lake(tmp_path_factory) -> Lake:
+    """80 rows of `matches` in two domains, 28 of them memorized, and 40 more under noise."""
+    lake = Lake.create(tmp_path_factory.mktemp("queries") / "a lake = 100%")
+    put(
+        lake,
+        "models",
+        [("models", [MODEL]), ("conditions", [CONDITION, CONDITION | {"condition": "noisy", "noise": 0.1}])],
+    )
+    put(lake, "roles", [("model_corpora", [{"model": "m", "corpus": "mine", "role": "trained"}])])
+    for domain in DOMAINS:
+        put(lake, f"ingest {domain}", ingest_work(ingest_cell(domain), ""))
+        put(lake, f"scoring {domain}", [("matches", match_rows(domain))])
+    put(lake, "noise", [("matches", noisy(match_rows(DOMAINS[0])))])
+    return lake

@@ -1,0 +1,57 @@
+"""Made-up rows for findings, without a lake: text tables in TOML, loaded with the true types of the lake's tables."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+
+import duckdb
+
+from queries.ask import prepare
+from warehouse import table as tables
+
+HERE = Path(__file__).parent
+
+
+def cases(finding: str) -> list[dict]:
+    """The cases of `tests/queries/FINDING.toml`: about, given, expect, and parameters if it sets any."""
+    return tomllib.loads((HERE / f"{finding}.toml").read_text(encoding="utf-8"))["case"]
+
+
+def rows(text: str) -> list[dict[str, str | None]]:
+    """A text table, columns apart by white space, first line the names; `NULL` is None. A space
+    within a value is written `_`."""
+    head, *lines = [line.split() for line in text.strip().splitlines()]
+    return [dict(zip(head, (None if v == "NULL" else v for v in line), strict=True)) for line in lines]
+
+
+def database(given: dict[str, str | list[dict]]) -> duckdb.DuckDBPyConnection:
+    """What `queries.ask.connect` gives for a lake of these rows: columns that are not given are NULL."""
+    unknown = set(given) - set(tables.names())
+    assert not unknown, unknown
+    con = duckdb.connect()
+    con.execute("create schema stored")
+    for name in tables.names():
+        columns = tables.table(name).columns
+        typed = ", ".join(f'"{c.name}" {c.sql_type}' for c in columns)
+        con.execute(f"create table stored.{name} ({typed})")
+        content = given.get(name, [])
+        for row in rows(content) if isinstance(content, str) else content:
+            keys, marks = ", ".join(f'"{k}"' for k in row), ", ".join("?" * len(row))
+            con.execute(f"insert into stored.{name} ({keys}) values ({marks})", list(row.values()))
+    return prepare(con)
+
+
+def same(got: object, expected: str | None) -> bool:
+    """Is a value what the table of expected rows says? Numbers may stand as fractions, and agree within 1e-5."""
+    if got is None or expected is None:
+        return got is None and expected is None
+    if isinstance(got, bool):
+        return str(got).lower() == expected
+    if isinstance(got, int):
+        return got == int(expected)
+    if isinstance(got, float):
+        return math.isclose(got, float(Fraction(expected)), rel_tol=1e-5, abs_tol=1e-5)
+    return str(got).replace(" ", "_") == expected

@@ -1,0 +1,158 @@
+"""The Python surface, and the views that SQL sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from queries.ask import OpenLake, views
+from queries.finding import find, names
+from tests.queries.conftest import put
+from tests.queries.findings import database
+from tests.small import CONTINUATION, DOMAINS, N, match_rows
+from warehouse import table as tables
+from warehouse.errors import DamagedLake, NotALake, UnknownName
+from warehouse.lake import Lake
+
+
+@pytest.fixture(scope="module")
+def asked(lake) -> OpenLake:
+    return OpenLake(lake.path)
+
+
+def test_sql_answers_as_an_ibis_table_that_composes(asked):
+    rates = asked.sql("select domain, share(memorized) as rate from matches group by domain")
+    assert rates.filter(rates.domain == "c++").rate.execute().tolist() == [14 / N]
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_finding_runs_as_an_ibis_table(asked, name):
+    answer = asked.query(name)
+    assert list(answer.columns) == list(find(name).columns)
+    assert (answer.count().execute() > 0) == (
+        name not in ("shared_memorization", "dose_response")
+    )  # one model, no record
+
+
+def test_query_takes_parameters(asked):
+    answer = asked.query("extraction_probability", attempts=[1], probabilities="[0.5]")
+    assert answer.count().execute() == 1
+
+
+def test_table_takes_names_of_sql(asked):
+    assert asked.table("matches").count().execute() == 2 * N
+    assert asked.table("matches_all").count().execute() == 3 * N
+    with pytest.raises(UnknownName, match="did you mean 'matches'"):
+        asked.table("matchs")
+
+
+def test_every_stored_table_can_be_selected_from(asked):
+    known = views(asked.connection)
+    assert set(tables.names()) | {"matches_all", "match_positions", "sequence_tokens", "model_sizes"} == set(known)
+    for name in known:
+        asked.connection.execute(f'select * from "{name}"').to_arrow_table()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("matches", 2 * N), ("matches_all", 3 * N), ("documents", 2 * N), ("models", 1), ("exposures", 0)],
+)
+def test_dask_frames_hold_the_rows_of_sql(asked, name, rows):
+    frame = asked.dask(name).compute(scheduler="synchronous")
+    assert len(frame) == rows
+    assert list(frame.columns) == asked.connection.execute(f"from {name} limit 0").to_arrow_table().column_names
+
+
+def test_dask_frames_keep_missing_whole_numbers_and_odd_domain_names(asked):
+    matches = asked.dask("matches")
+    assert set(matches.domain.unique().compute(scheduler="synchronous")) == set(DOMAINS)
+    rates = matches.groupby("domain").memorized.mean().compute(scheduler="synchronous")
+    assert rates.to_dict() == pytest.approx(dict.fromkeys(DOMAINS, 14 / N))
+    assert matches.log_p_z.isna().sum().compute(scheduler="synchronous") == 16
+
+
+def test_dask_of_a_view_without_files_is_refused(asked):
+    with pytest.raises(UnknownName, match="domains"):
+        asked.dask("domains")
+
+
+def test_an_open_lake_keeps_its_snapshot(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "a", [("exposures", [{"model": "m", "document_id": 1, "exposures": 4}])])
+    before = OpenLake(lake.path)
+    put(lake, "b", [("exposures", [{"model": "m", "document_id": 2, "exposures": 8}])])
+    after = OpenLake(lake.path)
+    for asked, n in ((before, 1), (after, 2)):
+        assert asked.table("exposures").count().execute() == n
+        assert len(asked.dask("exposures").compute(scheduler="synchronous")) == n
+
+
+def test_a_folder_that_is_no_lake_is_refused(tmp_path):
+    with pytest.raises(NotALake):
+        OpenLake(tmp_path)
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_bytes(b"nonsense")])
+def test_a_table_with_a_spoiled_file_is_named(tmp_path, spoil):
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "a", [("exposures", [{"model": "m", "document_id": 1, "exposures": 4}])])
+    spoil(Path(*lake.files("exposures")))
+    with pytest.raises(DamagedLake, match=r"table exposures of .* cannot be read") as raised:
+        OpenLake(lake.path)
+    assert "\n" not in str(raised.value)
+
+
+def test_match_positions_unpack_the_vectors(asked):
+    got = asked.connection.execute(
+        "select sequence_id, position, matched, forced_matched, generated, logprob from match_positions"
+        " where domain = 'c++' order by sequence_id, position"
+    ).fetchall()
+    rows = sorted(match_rows("c++"), key=lambda r: r["sequence_id"])
+    assert len(got) == N * CONTINUATION
+    for i, (sequence, position, matched, forced, generated, logprob) in enumerate(got):
+        row, k = rows[i // CONTINUATION], i % CONTINUATION
+        assert (sequence, position) == (row["sequence_id"], k)
+        assert matched == bool(row["match"][k // 8] & (128 >> k % 8))
+        assert forced == bool(row["forced_match"][k // 8] & (128 >> k % 8))
+        assert (generated, logprob) == (row["generated"][k], row["logprobs"][k])
+
+
+def test_match_positions_of_a_row_that_was_not_decoded_are_null():
+    given = {
+        "models": "model family base_condition\n a olmo base",
+        "matches": "model sequence_id condition n_tokens forced_match\n a 1 base 2 \\x80",
+    }
+    got = database(given).execute("select position, matched, forced_matched, generated from match_positions").fetchall()
+    assert got == [(0, None, True, None), (1, None, False, None)]
+
+
+def test_sequence_tokens_count_from_the_cut():
+    given = {
+        "sequences": "sequence_id tokens byte_ends prefix_tokens n_tokens\n"
+        "1 [7,8,9] [1,3,6] 1 2\n 2 [] NULL NULL 2\n 3 [5] [9] 0 1"
+    }
+    got = database(given).execute("select sequence_id, position, token, byte_end from sequence_tokens").fetchall()
+    assert sorted(got) == [(1, -1, 7, 1), (1, 0, 8, 3), (1, 1, 9, 6), (3, 0, 5, 9)]
+
+
+def test_domains_are_added_up():
+    given = {"domains": "cell corpus domain class n_documents n_bytes kept_documents\n a c d x 1 10 1\n b c d x 2 20 0"}
+    assert database(given).execute("from domains").fetchall() == [("c", "d", "x", 3, 30, 1)]
+
+
+def test_a_line_of_models_has_one_kind_of_size():
+    given = {
+        "models": "model family n_params nominal_params miniature\n"
+        "a pythia 11 10 false\n b pythia NULL 20 false\n c pythia 31 NULL false\n"  # 2 nominal, 2 counted: nominal
+        "m pythia 5 NULL true\n"  # a miniature is a line of its own
+        "a@r pythia 12 NULL false"  # so is a revision
+    }
+    got = database(given).execute("select model, revision, size_kind, params from model_sizes order by 1").fetchall()
+    assert got == [
+        ("a", None, "nominal", 10),
+        ("a@r", "r", "counted", 12),
+        ("b", None, "nominal", 20),
+        ("c", None, "nominal", None),
+        ("m", None, "counted", 5),
+    ]

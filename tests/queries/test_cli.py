@@ -1,0 +1,124 @@
+"""`memlake query`, `memlake sql` and the prompt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from queries import cli
+from queries.finding import find, names
+from queries.prompt import HELP, converse
+from tests.small import N
+from warehouse.errors import BadInput, MemlakeError, UnknownName
+
+app = typer.Typer()
+app.add_typer(cli.app, name="query")
+app.command("sql")(cli.sql)
+
+
+def run(lake, *words: str, **more):
+    result = CliRunner().invoke(app, [*words], env={"MEMLAKE_LAKE": str(lake.path)}, **more)
+    if result.exception:
+        raise result.exception
+    return result.stdout
+
+
+def test_list_names_every_finding(lake):
+    rows = [json.loads(line) for line in run(lake, "query", "list", "--format", "json").splitlines()]
+    assert [row["finding"] for row in rows] == names()
+    assert all(row["rows"].startswith("One row is ") for row in rows)
+
+
+def test_show_prints_the_file(lake):
+    assert run(lake, "query", "show", "scaling_law") == find("scaling_law").text
+
+
+def test_run_answers(lake):
+    rows = [
+        json.loads(line) for line in run(lake, "query", "run", "memorization_rate", "--format", "json").splitlines()
+    ]
+    assert [(row["domain"], row["n"], row["memorized"]) for row in rows] == [("Wikipedia (en)", N, 14), ("c++", N, 14)]
+
+
+def test_run_takes_parameters(lake):
+    words = (
+        "query",
+        "run",
+        "extraction_probability",
+        "-p",
+        "attempts=[1]",
+        "-p",
+        "probabilities=[0.5]",
+        "--format",
+        "json",
+    )
+    (row,) = map(json.loads, run(lake, *words).splitlines())
+    assert (row["attempts"], row["probability"], row["n"], row["impossible"]) == (1, 0.5, 2 * N, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("query", "run", "scaling_laws"), UnknownName),
+        (("query", "show", "scaling_laws"), UnknownName),
+        (("query", "run", "scaling_law", "-p", "minimum=3"), UnknownName),
+        (("query", "run", "scaling_law", "-p", "minimum_sizes=x"), BadInput),
+        (("query", "run", "extraction_probability", "-p", "probabilities=[1]"), BadInput),
+        (("sql", "drop view matches"), BadInput),
+        (("sql", "select 1", "--lake", "/nowhere"), MemlakeError),
+    ],
+)
+def test_what_can_be_mended_is_one_line(lake, words, error):
+    with pytest.raises(error) as raised:
+        run(lake, *words)
+    assert "\n" not in str(raised.value)
+
+
+def test_sql_takes_an_argument_or_standard_input(lake):
+    question = "select count(*) as n from matches"
+    assert json.loads(run(lake, "sql", question, "--format", "json")) == {"n": 2 * N}
+    assert json.loads(run(lake, "sql", "--format", "json", input=question)) == {"n": 2 * N}
+
+
+def talk(*typed: str | type[BaseException]) -> tuple[list[str], list[str], list[str]]:
+    """Type lines at the prompt, then end: (statements asked, lines said, prompts shown). "bad;" fails."""
+    asked, said, prompts, lines = [], [], [], iter((*typed, EOFError))
+
+    def read(prompt: str) -> str:
+        prompts.append(prompt)
+        line = next(lines)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    def ask(text: str):
+        asked.append(text)
+        if text == "bad;":
+            raise BadInput("no such table")
+
+    converse(ask, ["matches", "models"], lambda rows: None, said.append, read)
+    return asked, said, prompts
+
+
+def test_the_prompt_asks_when_a_statement_ends():
+    asked, _, prompts = talk("select", "", "1;", "select 2;")
+    assert asked == ["select\n1;", "select 2;"]
+    assert prompts[:3] == ["memlake> ", "    ...> ", "    ...> "] and prompts[3] == "memlake> "
+
+
+def test_the_prompt_says_an_error_and_goes_on():
+    asked, said, _ = talk("bad;", "select 1;")
+    assert asked == ["bad;", "select 1;"] and "no such table" in said
+
+
+def test_the_prompt_drops_what_ctrl_c_interrupts():
+    assert talk("select", KeyboardInterrupt, "select 2;")[0] == ["select 2;"]
+
+
+def test_the_prompt_knows_three_words():
+    asked, said, prompts = talk(".tables", ".what", ".quit", "select 1;")
+    assert asked == [] and len(prompts) == 3
+    assert said == [HELP, "matches  models", HELP]
