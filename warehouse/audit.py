@@ -55,7 +55,8 @@ class Rows:
         con = self.lake.connect()
         for key, value in self.settings.items():
             if isinstance(value, str | int | float | bool):
-                con.execute(f"set variable {key} = {quoted(value) if isinstance(value, str) else value}")
+                literal = quoted(value) if isinstance(value, str) else value
+                con.execute(f'set variable "{key}" = {literal}')
         files = self.lake.snapshot(self.table_name)
         beside = [f.path for f in files if f.partition in self.partitions]
         own = any(c.name == "cell" for c in self.spec.columns)

@@ -9,58 +9,56 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 
 class Progress:
-    """Counts units of work towards `total`; a context manager."""
+    """Counts cells, and the rows they stand for, from which rate and time left follow; a context manager."""
 
-    def __init__(self, title: str, total: int):
-        self.title, self.total, self.done, self.failed = title, total, 0, 0
+    def __init__(self, title: str, cells: int, rows: int):
+        self.title, self.cells, self.rows = title, cells, rows
+        self.done = self.failed = self.done_rows = 0
         self._began = self._said = monotonic()
         self._bar = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
+            self._bar = Bar(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True))
+            self._task = self._bar.add_task(self.line(), total=self.rows)
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=self.total, rate="")
         return self
 
     def __exit__(self, *raised: object) -> None:
         if self._bar:
             self._bar.stop()
-        self._say(self._bar is None)
+        else:
+            self._say()
 
-    def advance(self, units: int, failed: bool = False) -> None:
-        """So many more units are through."""
-        self.done += units
+    def advance(self, rows: int, failed: bool = False) -> None:
+        """One more cell is through."""
+        self.done += 1
         self.failed += failed
-        if self._bar:
-            self._bar.update(self._task, completed=self.done, rate=f"{self.rate:.3g}/s")
+        self.done_rows += rows
 
     def tick(self) -> None:
-        """Time passes: say where the work stands if the last line is long ago."""
-        if not self._bar and monotonic() - self._said >= LINE_EVERY:
-            self._say(True)
+        """Time passes: show where the work stands."""
+        if self._bar:
+            self._bar.update(self._task, completed=self.done_rows, description=self.line())
+        elif monotonic() - self._said >= LINE_EVERY:
+            self._say()
 
-    @property
-    def rate(self) -> float:
-        """Units a second so far."""
-        return self.done / max(monotonic() - self._began, 1e-9)
+    def line(self) -> str:
+        """Where the work stands, in words."""
+        spent = monotonic() - self._began
+        parts = [f"{self.title}: {self.done}/{self.cells} cells", f"{spent:.0f} s"]
+        if self.done_rows:
+            parts.append(f"{self.done_rows / spent:.3g} rows/s")
+            if self.done < self.cells:
+                parts.append(f"{(self.rows - self.done_rows) * spent / self.done_rows:.0f} s left")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)
 
-    def _say(self, aloud: bool) -> None:
+    def _say(self) -> None:
         self._said = monotonic()
-        if not aloud:
-            return
-        left = f", {(self.total - self.done) / self.rate:.0f} s left" if 0 < self.done < self.total else ""
-        failed = f", {self.failed} failed" if self.failed else ""
-        spent = f"{self.rate:.3g}/s, {monotonic() - self._began:.0f} s"
-        print(f"{self.title}: {self.done}/{self.total}, {spent}{left}{failed}", file=sys.stderr, flush=True)
+        print(self.line(), file=sys.stderr, flush=True)

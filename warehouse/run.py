@@ -68,8 +68,7 @@ def run(
         return summary
     with _run_folder(lake) as folder, _client(workers, scheduler, len({c.group or c.id for c in todo})) as client:
         slots = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        progress = Progress(title, sum(_weight(c) for c in todo))
-        with progress:
+        with Progress(title, len(todo), sum(_weight(c) for c in todo)) as progress:
             _drive(lake, folder, client, _batches(todo, slots), work, summary, progress)
     return summary
 
@@ -204,7 +203,7 @@ def _versions() -> dict[str, str]:
 
 
 def _weight(cell: Cell) -> int:
-    """What the progress bar counts a cell for: its rows where they are known."""
+    """What progress counts a cell for: its rows, or 1 where they are not known."""
     return max(1, sum(cell.rows.values()))
 
 

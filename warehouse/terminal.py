@@ -40,9 +40,12 @@ def show(rows: pa.Table, form: FormatName = FormatName.table) -> None:
     if form is FormatName.table:
         print(aligned(rows))
     elif form is FormatName.csv:
-        import pandas as pd  # noqa: F401  (to_pandas needs it; a missing one would fail here, plainly)
+        import csv
 
-        rows.to_pandas().to_csv(sys.stdout, index=False)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(rows.column_names)
+        for row in zip(*(c.to_pylist() for c in rows.columns), strict=True):
+            writer.writerow("" if v is None else _plain(v) if isinstance(v, bytes) else v for v in row)
     elif form is FormatName.json:
         import json
 
@@ -56,10 +59,10 @@ def show(rows: pa.Table, form: FormatName = FormatName.table) -> None:
 
 def aligned(rows: pa.Table) -> str:
     """Rows as text in aligned columns, numbers to the right; control characters are escaped, for text is data."""
-    names = rows.column_names
-    cells = [[_text(v) for v in row.values()] for row in rows.to_pylist()]
     import pyarrow.types as types
 
+    names = rows.column_names
+    cells = list(zip(*([_text(v) for v in column.to_pylist()] for column in rows.columns), strict=True))
     right = [types.is_integer(t) or types.is_floating(t) for t in rows.schema.types]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     lines = [
@@ -79,8 +82,8 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value that JSON has not, as text."""
-    return value.hex() if isinstance(value, bytes) else value if isinstance(value, list | dict) else str(value)
+    """A value that text has no form for: bytes in hexadecimal."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def finish(summary: Summary, what: str) -> None:

@@ -1,0 +1,109 @@
+"""`memlake ingest`: text into the lake, and the sequences that models are asked about."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, say, show
+
+app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
+
+Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
+Workers = Annotated[int | None, typer.Option(help="Processes on this machine; by default one a core.")]
+
+
+@app.command("list")
+def list_sources(form: Format = FormatName.table) -> None:
+    """Sources that `run` can read."""
+    from . import source
+
+    show(source.listing(), form)
+
+
+@app.command("show")
+def show_source(name: Name, form: Format = FormatName.table) -> None:
+    """What a source reads, and its options."""
+    from . import source
+
+    if form is FormatName.table:
+        print(source.description(name) + "\n")
+    show(source.options(name), form)
+
+
+@app.command("run")
+def run_source(
+    name: Name,
+    path: Annotated[list[str] | None, typer.Option(help="File or folder to read; may be repeated.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Name of the text collection.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field that holds the text.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field with the record's own id.")] = None,
+    domain_field: Annotated[str | None, typer.Option(help="Field with the record's domain.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Domain of records without one.")] = None,
+    class_: Annotated[list[str] | None, typer.Option("--class", help="CLASS for all domains, or DOMAIN=CLASS.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Longest record that is taken.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Documents of each domain at most.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of a model that is not in the registry.")] = None,
+    params: Annotated[int | None, typer.Option(help="Parameters of such a model.")] = None,
+    workers: Workers = None,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """Read a source into the lake, which is made where it is missing. `show SOURCE` tells which options it takes."""
+    from warehouse.lake import Lake
+
+    from .run import ingest
+    from .source import make
+
+    options: dict[str, Any] = {
+        "path": tuple(path) if path else None,
+        "text_field": text_field,
+        "id_field": id_field,
+        "domain_field": domain_field,
+        "domain": domain,
+        "class_": tuple(class_) if class_ else None,
+        "max_bytes": max_bytes,
+        "limit": limit,
+        "family": family,
+        "params": params,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    make(name, given)  # refuse a mistyped option before a lake is made
+    summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, workers=workers)
+    for line in lines:
+        say(line)
+    finish(summary, f"ingest {name}")
+
+
+@app.command()
+def sample(
+    corpus: Annotated[list[str], typer.Option(help="Corpus to sample; may be repeated.")],
+    model: Annotated[list[str], typer.Option(help="Registry name, hub id or folder; may be repeated.")],
+    domain: Annotated[list[str] | None, typer.Option(help="Only this domain; may be repeated.")] = None,
+    per_domain: Annotated[int, typer.Option(help="Anchors of each domain, or all there are.")] = 300_000,
+    window: Annotated[str, typer.Option(help="Tokens before and after the anchor, or bytes:128+128.")] = "32+32",
+    at: Annotated[str, typer.Option(help="space: between two words; start: each document's first tokens.")] = "space",
+    seed: Annotated[int, typer.Option(help="Another seed draws other anchors.")] = 0,
+    workers: Workers = None,
+    lake: LakePath = DEFAULT_LAKE,
+    form: Format = FormatName.table,
+) -> None:
+    """Draw anchors and cut a sequence around each, under the tokenizer of every model."""
+    from warehouse.lake import Lake
+    from warehouse.registry import resolve
+
+    from .sample import sample as draw
+
+    summary, counts = draw(
+        Lake.open(lake),
+        corpus,
+        [resolve(m) for m in model],
+        domains=domain or (),
+        per_domain=per_domain,
+        window=window,
+        at=at,
+        seed=seed,
+        workers=workers,
+    )
+    show(counts, form)
+    finish(summary, "sample")

@@ -1,0 +1,44 @@
+"""Run a source: its cells, stage by stage, and what they left in the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from warehouse.cells import Cell
+from warehouse.lake import Lake
+from warehouse.run import Summary, run
+
+from .source import make
+
+
+def ingest(
+    lake: Lake, name: str, options: Mapping[str, Any], *, corpus: str | None = None, workers: int | None = None
+) -> tuple[Summary, list[str]]:
+    """Read the source `name` into the lake; how the run went, and lines that tell what came of it.
+
+    options: fields of the source's class. Raises `UnknownName`, `BadInput`, and `Conflict` where a file of the corpus
+    changed since it was read.
+    """
+    source = make(name, options)
+    total, cells = Summary(), []
+    for stage in source.stages(lake, corpus):
+        # The worker makes the source again, from the same options.
+        now = [replace(c, task={**c.task, "options": dict(options)}) for c in stage]
+        cells += now
+        summary = run(lake, now, work, workers=workers, title=f"ingest {name}")
+        total.done += summary.done
+        total.failed += summary.failed
+        total.skipped += summary.skipped
+        if summary.failed:
+            break
+    return total, source.report(lake, cells)
+
+
+def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of one cell of a source; runs on a worker."""
+    source = make(cell.settings["source"], cell.task["options"])
+    yield from source.rows(cell, Lake.open(lake_path))

@@ -1,0 +1,42 @@
+"""The text that this Python environment already holds: library code, docstrings, licences, generated arithmetic.
+
+Real text with natural duplicates, offline, in four domains (see `ingest.environment`). The half of the documents that
+is for training; the other half is the source `python_environment_held_out`. One environment always gives the same
+documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from warehouse.cells import Cell
+from warehouse.errors import BadInput
+from warehouse.lake import Lake
+
+from .. import environment
+from ..documents import DocumentSource, Input
+from ..source import Document, Reject, option
+
+
+@dataclass(frozen=True)
+class Source(DocumentSource):
+    CORPUS = "python_environment"
+    limit: int = option(1000, "documents of each domain at most")
+
+    def __post_init__(self):
+        if self.limit < 1:
+            raise BadInput(f"--limit must be positive, not {self.limit}")
+
+    def stages(self, lake: Lake, corpus: str | None) -> Iterator[list[Cell]]:
+        environment.refuse_another(lake, self.limit)
+        yield from super().stages(lake, corpus)
+
+    def inputs(self) -> list[Input]:
+        return [Input("environment", environment.digest())]
+
+    def domain_class(self, domain: str) -> str:
+        return environment.CLASSES[domain]
+
+    def read(self, given: Input) -> Iterator[Document | Reject]:
+        yield from environment.documents(self.limit, held_out=False)

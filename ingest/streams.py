@@ -1,0 +1,142 @@
+"""Files read a piece at a time, plain or compressed, in bounded memory whatever stands in them."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import BadInput
+
+from .source import HEAD
+
+COMPRESSED = ("", ".gz", ".zst")
+PIECE = 1 << 18  # bytes
+# zstd has no limit on what one call gives back: 4 bytes can stand for 128 KiB, so 4 KiB for 128 MiB.
+ZSTD_PIECE = 1 << 12
+
+
+class CutStream(Exception):
+    """A compressed stream ends before its end, or cannot be read any further."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line without its end; where it has a `problem`, only its first bytes."""
+
+    data: bytes
+    problem: str | None = None
+
+
+def find(paths: Iterable[str], suffixes: Iterable[str]) -> list[tuple[str, Path]]:
+    """The files at `paths`, as (name, path) in the order of their names. A folder is searched through, for files that
+    end in one of `suffixes`; their names are relative to it. A file that is named itself may be called anything.
+
+    Raises `BadInput` where there is nothing, or two files would bear one name.
+    """
+    found: dict[str, Path] = {}
+    for path in (Path(p).expanduser() for p in paths):
+        if path.is_dir():
+            inside = [f for f in path.rglob("*") if f.name.endswith(tuple(suffixes)) and f.is_file()]
+            if not inside:
+                raise BadInput(f"the folder {path} holds no file that ends in {', '.join(suffixes)}")
+        elif path.is_file():
+            inside = [path]
+        else:
+            raise BadInput(f"there is no file or folder {path}")
+        for file in inside:
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            if found.setdefault(name, file.absolute()) != file.absolute():
+                raise BadInput(f"two files are called {name} ({found[name]} and {file}): ingest them one by one")
+    return sorted(found.items())
+
+
+def digest(path: Path, ends: int = 1 << 20) -> str:
+    """Tells a changed file: its size, and the sha256 of its first and last MiB."""
+    size = path.stat().st_size
+    h = hashlib.sha256()
+    with path.open("rb") as f:
+        h.update(f.read(ends))
+        f.seek(max(size - ends, 0))
+        h.update(f.read(ends))
+    return f"{size}:sha256:{h.hexdigest()}"
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The decompressed bytes of a file; .gz and .zst are told by the name. `CutStream` follows the last good one."""
+    read = {".gz": _gzip, ".zst": _zstd}.get(path.suffix, _plain)
+    with path.open("rb") as f:
+        yield from read(f)
+
+
+def _plain(f) -> Iterator[bytes]:
+    while data := f.read(PIECE):
+        yield data
+
+
+def _gzip(f) -> Iterator[bytes]:
+    member, members = None, 0
+    while data := f.read(PIECE):
+        while data:
+            if member is None:
+                data = data.lstrip(b"\0") if members else data  # what follows a member may be padding
+                if not data:
+                    break
+                member, members = zlib.decompressobj(wbits=31), members + 1
+            try:
+                piece = member.decompress(data, PIECE)
+            except zlib.error as e:
+                raise CutStream(f"the gzip stream cannot be read further ({e})") from e
+            if piece:
+                yield piece
+            data, member = (member.unused_data, None) if member.eof else (member.unconsumed_tail, member)
+    if member is not None or not members:
+        raise CutStream("the gzip stream is cut off")
+
+
+def _zstd(f) -> Iterator[bytes]:
+    import zstandard
+
+    frame, frames = None, 0
+    while data := f.read(ZSTD_PIECE):
+        while data:
+            if frame is None:
+                frame, frames = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(), frames + 1
+            try:
+                piece = frame.decompress(data)
+            except zstandard.ZstdError as e:
+                raise CutStream(f"the zstd stream cannot be read further ({e})") from e
+            if piece:
+                yield piece
+            data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None or not frames:
+        raise CutStream("the zstd stream is cut off")
+
+
+def lines(path: Path, max_bytes: int) -> Iterator[Line]:
+    """The lines of a file. One of more than `max_bytes` is never held in memory; it comes as a `problem`, and so does
+    the end of a stream that is cut off, after all whole lines before it."""
+    part, dropped = bytearray(), False
+    try:
+        for piece in pieces(path):
+            start = 0
+            while (end := piece.find(b"\n", start)) >= 0:
+                part += piece[start : min(end, start + max_bytes + 1)]
+                yield _line(part, dropped, max_bytes)
+                part, dropped, start = bytearray(), False, end + 1
+            part += piece[start : start + max_bytes + 1]
+            if len(part) > max_bytes:
+                part, dropped = part[:HEAD], True
+    except CutStream as e:
+        yield Line(bytes(part[:HEAD]), str(e))
+        return
+    if part:
+        yield _line(part, dropped, max_bytes)
+
+
+def _line(part: bytearray, dropped: bool, max_bytes: int) -> Line:
+    if dropped or len(part) > max_bytes:
+        return Line(bytes(part[:HEAD]), f"longer than {max_bytes} bytes")
+    return Line(bytes(part))

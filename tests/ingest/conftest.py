@@ -1,0 +1,1 @@
+from .here import lake  # noqa: F401  (a fixture)

@@ -1,0 +1,68 @@
+"""The commands, once on Dask, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from ingest.cli import app
+from tests.ingest import tokenizers
+from warehouse.errors import MemlakeError
+from warehouse.lake import Lake
+
+HELP = "import ingest.cli"
+LIBRARY = "import ingest.run, ingest.sample, ingest.sources.results, ingest.sources.jsonl"
+LOADED = "; import sys; found = {names} & set(sys.modules); assert not found, found"
+
+
+def memlake(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"), [(HELP, {"torch", "pyarrow", "duckdb", "numpy"}), (LIBRARY, {"torch", "transformers"})]
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code, heavy):
+    subprocess.run([sys.executable, "-c", code + LOADED.format(names=heavy)], check=True)
+
+
+def test_sources_are_listed_and_shown():
+    assert "jsonl" in memlake("list").stdout
+    shown = memlake("show", "jsonl").stdout
+    assert "--domain-field" in shown and "rejects" in shown
+    (first, *_) = memlake("show", "jsonl", "--format", "json").stdout.splitlines()
+    assert json.loads(first)["option"] == "--path"
+
+
+def test_from_a_file_to_sequences(tmp_path):
+    lake, path = tmp_path / "lake", tmp_path / "texts.jsonl"
+    words = "the quick brown fox jumps over the lazy dog " * 30
+    path.write_text("\n".join(json.dumps({"text": f"{i} {words}"}) for i in range(4)) + "\n{")
+    tokenizers.saved(tokenizers.byte_level(), tmp_path / "my-checkpoint")
+
+    run = memlake("run", "jsonl", "--path", path, "--corpus", "mine", "--workers", 1, "--lake", lake)
+    assert run.exit_code == 0, run.output
+    assert "corpus mine: 4 documents (text 4)" in run.stderr
+    assert "not taken: 1 records, each with its reason in `rejects` (malformed JSON 1)" in run.stderr
+
+    sampled = memlake(
+        *("sample", "--corpus", "mine", "--model", tmp_path / "my-checkpoint", "--workers", 1),
+        *("--lake", lake, "--window", "8+8", "--format", "json"),
+    )
+    assert sampled.exit_code == 0, sampled.output
+    (row,) = map(json.loads, sampled.stdout.splitlines())
+    assert row["tokenizer"] == "my-checkpoint" and row["sequences"] > 4
+    assert sum(f.rows for f in Lake.open(lake).snapshot("sequences")) == row["sequences"]
+
+
+def test_a_mistake_makes_no_lake(tmp_path):
+    for arguments in (("run", "jsonll"), ("run", "jsonl", "--limit", "3")):
+        failed = memlake(*arguments, "--lake", tmp_path / "lake")
+        assert isinstance(failed.exception, MemlakeError)
+    assert not (tmp_path / "lake").exists()
+    failed = memlake("sample", "--corpus", "c", "--model", "m", "--lake", tmp_path / "lake")
+    assert isinstance(failed.exception, MemlakeError) and "does not exist" in str(failed.exception)

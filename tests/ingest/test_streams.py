@@ -1,0 +1,117 @@
+"""Files read a piece at a time: compression, damage, and lines that are too long."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+import zstandard
+
+from ingest import streams
+from ingest.streams import Line
+from warehouse.errors import BadInput
+
+TEXT = b"".join(b"line %d\n" % i for i in range(50_000))
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_the_bytes_come_back(tmp_path, suffix):
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(PACK[suffix](TEXT))
+    assert b"".join(streams.pieces(path)) == TEXT
+    lines = list(streams.lines(path, 100))
+    assert lines == [Line(b) for b in TEXT.splitlines()]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_streams_put_one_after_the_other_are_one_file(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(PACK[suffix](b"one\n") + PACK[suffix](b"two\n"))
+    assert b"".join(streams.pieces(path)) == b"one\ntwo\n"
+
+
+def test_zeros_may_pad_a_gzip_file(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"one\n") + bytes(100) + gzip.compress(b"two\n") + bytes(9))
+    assert b"".join(streams.pieces(path)) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("keep", [0.0, 0.6, 0.999])
+def test_a_cut_stream_keeps_its_whole_lines_and_says_so(tmp_path, suffix, keep):
+    path = tmp_path / f"a{suffix}"
+    packed = PACK[suffix](TEXT)
+    path.write_bytes(packed[: int(len(packed) * keep)])
+    *whole, last = streams.lines(path, 100)
+    assert "is cut off" in last.problem
+    assert whole == [Line(b) for b in TEXT.splitlines()[: len(whole)]]
+    assert (len(whole) > 100) == (keep > 0)
+
+
+def test_a_damaged_stream_is_told_from_a_cut_one(tmp_path):
+    path = tmp_path / "a.gz"
+    packed = bytearray(gzip.compress(TEXT))
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+    *_, last = streams.lines(path, 100)
+    assert "cannot be read further" in last.problem
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_lines_up_to_the_limit_are_taken_and_longer_ones_are_not(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(PACK[suffix](b"x" * 10 + b"\n" + b"y" * 11 + b"\n\n" + b"z" * 10))
+    found = list(streams.lines(path, 10))
+    assert found == [Line(b"x" * 10), Line(b"y" * 11, "longer than 10 bytes"), Line(b""), Line(b"z" * 10)]
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_huge_line_is_not_held(tmp_path, end):
+    path = tmp_path / "a.gz"
+    packer = zlib.compressobj(wbits=31)
+    with path.open("wb") as f:  # 200 MB without a line end
+        for _ in range(200):
+            f.write(packer.compress(bytes(1_000_000).replace(b"\0", b"x")))
+        f.write(packer.compress(end) + packer.flush())
+    tracemalloc.start()
+    (line,) = streams.lines(path, 1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert line == Line(b"x" * 200, "longer than 1000000 bytes")
+    assert peak < 8_000_000
+
+
+def test_files_are_found_by_suffix_and_named_below_their_folder(tmp_path):
+    for name in ("b.jsonl", "deep/a.jsonl.zst", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = streams.find([str(tmp_path)], [".jsonl", ".jsonl.zst"])
+    assert found == [("b.jsonl", tmp_path / "b.jsonl"), ("deep/a.jsonl.zst", tmp_path / "deep/a.jsonl.zst")]
+    assert streams.find([str(tmp_path / "notes.txt")], [".jsonl"]) == [("notes.txt", tmp_path / "notes.txt")]
+
+
+def test_nothing_to_read_is_one_clear_line(tmp_path):
+    with pytest.raises(BadInput, match="there is no file or folder"):
+        streams.find([str(tmp_path / "nowhere")], [".jsonl"])
+    with pytest.raises(BadInput, match=r"holds no file that ends in \.jsonl"):
+        streams.find([str(tmp_path)], [".jsonl"])
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jsonl").touch()
+    with pytest.raises(BadInput, match=r"two files are called a\.jsonl"):
+        streams.find([str(tmp_path / "x"), str(tmp_path / "y")], [".jsonl"])
+
+
+def test_the_digest_sees_both_ends_and_the_size(tmp_path):
+    path = tmp_path / "a"
+    seen = set()
+    for content in (b"", b"abc", b"abd", b"bbc", b"abcc"):
+        path.write_bytes(content)
+        seen.add(streams.digest(path, ends=1))
+    assert len(seen) == 5
