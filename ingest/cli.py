@@ -78,7 +78,9 @@ def run_source(
 @app.command()
 def sample(
     corpus: Annotated[list[str], typer.Option(help="Corpus to sample; may be repeated.")],
-    model: Annotated[list[str], typer.Option(help="Registry name, hub id or folder; may be repeated.")],
+    model: Annotated[
+        list[str], typer.Option(help="Name of the registry or the lake, hub id or folder; may be repeated.")
+    ],
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain; may be repeated.")] = None,
     per_domain: Annotated[int, typer.Option(help="Anchors of each domain, or all there are.")] = 300_000,
     window: Annotated[str, typer.Option(help="Tokens before and after the anchor, or bytes:128+128.")] = "32+32",
@@ -90,14 +92,15 @@ def sample(
 ) -> None:
     """Draw anchors and cut a sequence around each, under the tokenizer of every model."""
     from warehouse.lake import Lake
-    from warehouse.registry import resolve
+    from warehouse.registry import find
 
     from .sample import sample as draw
 
+    opened = Lake.open(lake)
     summary, counts = draw(
-        Lake.open(lake),
+        opened,
         corpus,
-        [resolve(m) for m in model],
+        [find(opened, m) for m in model],
         domains=domain or (),
         per_domain=per_domain,
         window=window,

@@ -20,7 +20,7 @@ from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.identity import hash63, tagged
 from warehouse.lake import Lake
 from warehouse.registry import Source
-from warehouse.run import Summary, run
+from warehouse.run import Summary, recover, run
 from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
 from .anchors import APART, NOWHERE, Drawn, draw, draw_starts, sample_name
@@ -63,6 +63,7 @@ def sample(
     per_domain: anchors of each domain, or all there are. at: 'space', or 'start' for each document's first tokens (the
     setting of the Pythia evaluation, Biderman et al. 2023). Raises `UnknownName`, `BadInput`.
     """
+    recover(lake)  # ranks that a killed run left ready are not planned again
     parts = plan_parts(lake, corpora, sources, domains, per_domain, Window.parse(window), at, seed)
     summary = run(lake, [c for p in parts for c in p.cells], work, workers=workers, title="sample")
     failed = {cell.id for cell, _ in summary.failed}

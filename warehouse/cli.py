@@ -18,7 +18,8 @@ def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
     from .lake import Lake
 
     opened = Lake.open(lake)
-    show(look.status(opened), form)
+    with opened.connect(["cells"]) as con:
+        show(look.status(con), form)
     for line in look.pending(opened):
         say(line)
 

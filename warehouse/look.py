@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import duckdb
 import pyarrow as pa
 
 from . import table as specs
@@ -11,17 +12,16 @@ from .lake import Lake
 from .table import Expect, Table
 
 
-def status(lake: Lake) -> pa.Table:
+def status(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """One row an experiment and outcome, by each cell's last attempt: cells, rows, seconds of work, last one's time."""
-    with lake.connect(["cells"]) as con:
-        return con.execute(
-            """
-            select experiment, outcome, count(*) as cells, sum(rows)::bigint as rows,
-                   sum(seconds) as seconds, max(finished_at)::varchar as finished_at
-            from (from stored.cells qualify row_number() over (partition by cell order by finished_at desc) = 1)
-            group by all order by all
-            """
-        ).to_arrow_table()
+    return con.execute(
+        """
+        select experiment, outcome, count(*) as cells, sum(rows)::bigint as rows, sum(seconds) as seconds,
+            max(finished_at)::timestamp(0)::varchar as finished_at
+        from (from stored.cells qualify row_number() over (partition by cell order by finished_at desc) = 1)
+        group by all order by all
+        """
+    ).to_arrow_table()
 
 
 def pending(lake: Lake) -> list[str]:

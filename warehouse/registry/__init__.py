@@ -12,9 +12,13 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import shelf
 from ..errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from ..lake import Lake
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,22 @@ def resolve(text: str, revision: str | None = None) -> Source:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
         raise UnknownName("model", text, models())
     return _at(Source(name=base.split("/")[1], location=base, tokenizer=base.split("/")[1]), revision)
+
+
+def find(lake: Lake, text: str) -> Source:
+    """The source that `--model TEXT` means in a lake: a folder, else a model of the lake by its name, else what
+    `resolve` finds. Raises `UnknownName`, `BadInput`."""
+    with lake.connect(["models"]) as con:
+        rows = con.execute("select model, source, revision from stored.models").fetchall()
+    for name, location, revision in rows:
+        if name == text and location is not None:
+            if revision is None:
+                return resolve(str(lake.absolute(location)))
+            return resolve(location, name.partition("@")[2] or None)
+    try:
+        return resolve(text)
+    except UnknownName as error:
+        raise UnknownName("model", text, {*models(), *(name for name, *_ in rows)}) from error
 
 
 def _at(source: Source, revision: str | None) -> Source:

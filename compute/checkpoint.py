@@ -1,0 +1,184 @@
+"""Checkpoints: loading one, describing one, and its rows in a lake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.errors import BadInput, Conflict
+from warehouse.lake import Lake
+from warehouse.registry import Source
+from warehouse.tokenizer import load_tokenizer, register_tokenizer
+
+from . import weights
+from .conditions import Condition
+from .families import kv_heads, parts, recognise, window
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in memory, ready to run: evaluation mode, no gradients."""
+
+    name: str
+    model: PreTrainedModel
+    positions: int  # the longest sequence it can take
+    window: int | None  # tokens that its narrowest block sees; None: all
+    vocab_size: int
+    condition: Condition
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+
+def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoint:
+    """Load a checkpoint. `device`: auto (CUDA where there is one), cpu or cuda.
+
+    Raises `BadInput`: no such device, no weights, an architecture that is none of ours, weights that do not fit it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the run has one of its own
+    files = weights.fetch(source)
+    config, family = _config(source, files)
+    device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
+    model, report = AutoModelForCausalLM.from_pretrained(
+        files.folder,
+        config=config,
+        dtype=getattr(torch, condition.dtype),
+        attn_implementation=condition.attention,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    if report["missing_keys"]:
+        raise BadInput(f"{source.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
+    return Checkpoint(
+        name=source.name,
+        model=model.to(device).eval().requires_grad_(False),
+        positions=config.max_position_embeddings,
+        window=window(family, config),
+        vocab_size=model.get_output_embeddings().weight.shape[0],
+        condition=condition,
+    )
+
+
+def pick_device(device: str) -> str:
+    """`cuda` or `cpu`; raises `BadInput` where there is no CUDA device but one was asked for."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("no CUDA device here: use --device cpu, or install a torch build for your GPU")
+    if device not in ("cpu", "cuda"):
+        raise BadInput(f"no device {device!r}: it is auto, cpu or cuda")
+    return device
+
+
+def _own_gpu() -> str:
+    """One GPU a worker, where several workers of this machine see them all."""
+    import torch
+    from distributed import get_worker
+
+    try:
+        name = get_worker().name
+    except ValueError:  # not on a Dask worker
+        return "cuda"
+    return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
+
+
+def condition_of(
+    source: Source, dtype: str | None = None, attention: str | None = None, bos: bool = False
+) -> Condition:
+    """The condition to run a checkpoint under; what is None is the checkpoint's own default (its stored dtype, the
+    family's first kernel). Raises `BadInput` for a dtype or a kernel that it cannot run with."""
+    files = weights.fetch(source)
+    config, family = _config(source, files)
+    kernels = parts(family).kernels
+    if attention is not None and attention not in kernels:
+        raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
+    stored = str(config.dtype).removeprefix("torch.") if config.dtype else weights.stored_dtype(files.weights)
+    return Condition(dtype=dtype or stored, attention=attention or kernels[0], bos=bos)
+
+
+def describe(source: Source, tokenizer: str) -> dict:
+    """The row of `models`. Parameters are counted on a model without memory: tied ones once, buffers not."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    files = weights.fetch(source)
+    config, family = _config(source, files)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return {
+        "model": source.name,
+        "family": family,
+        "revision": files.revision,
+        "source": source.location,
+        "weights_digest": weights.digest(files.weights),
+        "tokenizer": tokenizer,
+        "n_params": sum(p.numel() for p in model.parameters()),
+        "nominal_params": source.nominal_params,
+        "n_layers": config.num_hidden_layers,
+        "n_heads": config.num_attention_heads,
+        "n_kv_heads": kv_heads(family, config),
+        "hidden_size": config.hidden_size,
+        "vocab_size": config.vocab_size,
+        "base_condition": condition_of(source).name,
+        "miniature": source.miniature,
+    }
+
+
+def register_model(lake: Lake, source: Source) -> dict:
+    """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
+    row of `models`. Raises `Conflict` where the lake has other weights under the same name."""
+    known = known_model(lake, source)
+    if known is None:
+        tokenizer = register_tokenizer(lake, load_tokenizer(source), source.tokenizer or source.name)
+        known = describe(source, tokenizer)
+        if source.is_folder:
+            known["source"] = lake.relative(source.location)
+        lake.register("conditions", [condition_of(source).row()])
+        lake.register("models", [known])
+    corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
+    lake.register("model_corpora", corpora)
+    return known
+
+
+def known_model(lake: Lake, source: Source) -> dict | None:
+    """The lake's row of `models` for this checkpoint, None where it has none yet. Raises `Conflict` where the lake has
+    other weights under its name."""
+    with lake.connect(["models"]) as con:
+        rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
+    if not rows:
+        return None
+    (known,) = rows
+    if known["weights_digest"] != weights.digest(weights.fetch(source).weights):
+        held = f"other weights (from {known['source']})" if known["source"] else "only imported results"
+        raise Conflict(
+            f"the lake has {held} under the name {source.name!r}:"
+            " give the new ones another name, or take the old back with `memlake warehouse forget`"
+        )
+    return known
+
+
+def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:
+    """The checkpoint's config and family. The type is read first: transformers may know nothing of a foreign one."""
+    import json
+
+    from transformers import AutoConfig
+
+    stated = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    family = recognise(stated.get("model_type", "unknown"), source.location)
+    return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family

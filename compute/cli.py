@@ -1,0 +1,98 @@
+"""`memlake compute`: measure models on sequences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, show
+
+app = typer.Typer(no_args_is_help=True, help="Measure models on sequences.")
+
+Experiment = Annotated[str, typer.Argument(help="What to measure: see `memlake compute list`.")]
+Models = Annotated[
+    list[str],
+    typer.Option("--model", help="Name of the registry or the lake, hub id or folder; NAME@REVISION. Repeatable."),
+]
+Corpora = Annotated[list[str], typer.Option("--corpus", help="Corpus to measure on. Repeatable.")]
+Domains = Annotated[list[str] | None, typer.Option("--domain", help="Only this domain. Repeatable.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N of each domain's sample.")]
+Decoding = Annotated[str, typer.Option("--decoding", help="greedy, or forced: skip decoding.")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as stored.")]
+Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the family's.")]
+Bos = Annotated[bool, typer.Option("--bos", help="Put the beginning-of-sequence token first.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
+
+
+@app.command("list")
+def list_experiments(form: Format = FormatName.table) -> None:
+    """The experiments."""
+    from .run import experiments
+
+    show(experiments(), form)
+
+
+@app.command()
+def models(form: Format = FormatName.table) -> None:
+    """The models of the registry."""
+    from .run import registry
+
+    show(registry(), form)
+
+
+@app.command()
+def plan(
+    experiment: Experiment,
+    model: Models,
+    corpus: Corpora,
+    domain: Domains = None,
+    limit: Limit = None,
+    decoding: Decoding = "greedy",
+    dtype: Dtype = None,
+    attention: Attention = None,
+    bos: Bos = False,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    lake: LakePath = DEFAULT_LAKE,
+    form: Format = FormatName.table,
+) -> None:
+    """What `run` would do, without doing it."""
+    from warehouse.lake import Lake
+
+    from .run import Request, planned
+
+    request = Request(
+        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
+    )
+    show(planned(Lake.open(lake), experiment, request), form)
+
+
+@app.command()
+def run(
+    experiment: Experiment,
+    model: Models,
+    corpus: Corpora,
+    domain: Domains = None,
+    limit: Limit = None,
+    decoding: Decoding = "greedy",
+    dtype: Dtype = None,
+    attention: Attention = None,
+    bos: Bos = False,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """Measure what is not measured yet. A second run does only what is missing."""
+    from warehouse.lake import Lake
+
+    from .run import Request, execute
+
+    request = Request(
+        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
+    )
+    summary = execute(Lake.open(lake), experiment, request, workers, scheduler)
+    finish(summary, experiment)

@@ -1,0 +1,205 @@
+"""How much of each continuation a model reproduces, and how likely it finds it, token by token.
+
+Carlini et al. 2023 (arXiv 2202.07646) and Biderman et al. 2023 (arXiv 2304.11158) prompt with a prefix from the
+training corpus and compare greedy decoding with what followed. Here one teacher-forced forward also gives every token's
+log-probability, the probability of the continuation under sampling (Hayes et al. 2024, arXiv 2410.19482), and the
+margin that tells how near a row is to flipping. It leaves out near-verbatim and paraphrased reproduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from warehouse.cells import Cell, published
+from warehouse.errors import Conflict
+from warehouse.lake import Lake
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from ..run import Request, Subject
+    from ..scoring import Scores
+
+VERSION = 1
+TABLES = ("matches",)
+PIECE = 8192  # sequences read, scored and handed over at once
+
+
+def plan(lake: Lake, subject: Subject, request: Request) -> list[Cell]:
+    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
+    what = {
+        "model": subject.source.name,
+        "weights_digest": subject.weights_digest,
+        "tokenizer_digest": subject.tokenizer_digest,
+        "condition": subject.condition.name,
+    }
+    done = [
+        settings
+        for _, settings in published(lake, "scoring")
+        if all(settings.get(key) == value for key, value in what.items())
+    ]
+    cells = []
+    for corpus, domain, sample, shard in _shards(lake, subject.tokenizer, request):
+        place = {"corpus": corpus, "domain": domain, "sample": sample}
+        here = [s for s in done if all(s[key] == value for key, value in place.items())]
+        covered = [s for s in here if s["first_rank"] <= shard[-1] and s["last_rank"] >= shard[0]]
+        if request.decoding == "greedy" and any(s["decoding"] == "forced" for s in covered):
+            raise Conflict(
+                f"{subject.source.name} has scored {corpus} {domain} with --decoding forced already:"
+                " ask for the same again, or take those rows back with `memlake warehouse forget`"
+            )
+        for s in sorted(covered, key=lambda s: s["first_rank"]):
+            count = sum(s["first_rank"] <= rank <= s["last_rank"] for rank in shard)
+            cells.append(_cell(s, count, subject, request))
+        for first, last, count in _gaps(shard, covered):
+            ranks = {"first_rank": first, "last_rank": last}
+            cells.append(_cell(what | place | ranks | {"decoding": request.decoding}, count, subject, request))
+    return cells
+
+
+def _cell(settings: dict, count: int, subject: Subject, request: Request) -> Cell:
+    task = subject.task(request)
+    return Cell("scoring", VERSION, settings, TABLES, {"matches": count}, group=subject.source.name, task=task)
+
+
+def _shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[tuple[str, str, str, list[int]]]:
+    """(corpus, domain, sample, sorted ranks) of each shard with sequences to score."""
+    with lake.connect(["sequences"]) as con:
+        shards = con.execute(
+            """
+            select corpus, domain, sample, list(rank order by rank)
+            from stored.sequences
+            where tokenizer = $tokenizer and list_contains($corpora, corpus)
+              and (len($domains) = 0 or list_contains($domains, domain))
+              and ($limit is null or rank < $limit) and len(tokens) > 0
+            group by corpus, domain, sample, shard
+            order by corpus, domain, sample, shard
+            """,
+            {
+                "tokenizer": tokenizer,
+                "corpora": list(request.corpora),
+                "domains": list(request.domains),
+                "limit": request.limit,
+            },
+        )
+        while row := shards.fetchone():
+            yield row
+
+
+def _gaps(ranks: list[int], covered: list[dict]) -> Iterator[tuple[int, int, int]]:
+    """(first rank, last rank, number of ranks) of each run of ranks that no range covers."""
+    run: list[int] = []
+    ranges = sorted((s["first_rank"], s["last_rank"]) for s in covered)
+    at = 0
+    for rank in ranks:
+        while at < len(ranges) and ranges[at][1] < rank:
+            at += 1
+            if run:
+                yield run[0], run[-1], len(run)
+                run = []
+        if at == len(ranges) or rank < ranges[at][0]:
+            run.append(rank)
+    if run:
+        yield run[0], run[-1], len(run)
+
+
+def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+    """Score the cell's sequences and yield their rows of `matches`, in bounded memory."""
+    from ..run import held
+    from ..scoring import score
+
+    lake, s = Lake.open(lake_path), cell.settings
+    checkpoint, bos_id = held(lake, cell)
+    with lake.connect(["sequences"]) as con:
+        pieces = con.execute(
+            """
+            select sequence_id, anchor_id, corpus, domain, tokens, byte_ends, byte_cut, prefix_tokens, n_tokens
+            from stored.sequences
+            where corpus = ? and domain = ? and tokenizer = ? and sample = ? and rank between ? and ?
+              and len(tokens) > 0
+            """,
+            [s["corpus"], s["domain"], cell.task["tokenizer"], s["sample"], s["first_rank"], s["last_rank"]],
+        ).to_arrow_reader(PIECE)
+        for piece in pieces:
+            scores = score(
+                checkpoint,
+                piece["tokens"].to_numpy(zero_copy_only=False),
+                piece["prefix_tokens"].to_numpy(),
+                bos_id=bos_id,
+                decode=s["decoding"] == "greedy",
+                batch_size=cell.task["batch_size"],
+            )
+            yield "matches", rows(piece, scores, model=s["model"], condition=s["condition"])
+
+
+def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) -> pa.Table:
+    """The rows of `matches` for a piece of `sequences` and its scores."""
+    import numpy as np
+    import pyarrow as pa
+
+    from ..scoring import first_mismatch
+
+    n, inside = scores.n, scores.inside
+    first = first_mismatch(scores.match, n)
+    to_first = np.arange(inside.shape[1]) <= first[:, None]
+    log_p = np.where(inside, scores.log_p, 0.0).sum(-1, dtype=np.float64)
+    columns = {
+        **{
+            name: sequences[name]
+            for name in ("sequence_id", "anchor_id", "corpus", "domain", "prefix_tokens", "n_tokens")
+        },
+        "model": pa.repeat(model, len(n)),
+        "condition": pa.repeat(condition, len(n)),
+        "forced_match": _packed(scores.match, n),
+        "forced_n_match": scores.match.sum(-1),
+        "first_mismatch": first,
+        "memorized": first == n,
+        "matched_bytes": _matched_bytes(sequences, first),
+        "logprobs": _lists(scores.logprob, inside),
+        "sum_logprob": np.where(inside, scores.logprob, 0).sum(-1, dtype=np.float64),
+        "log_p_z": pa.array(log_p, mask=np.isneginf(log_p)),
+        "completion_entropy": np.where(inside, scores.entropy, 0).sum(-1, dtype=np.float64),
+        "min_margin": np.where(inside & to_first, scores.margin, np.inf).min(-1).astype(np.float64),
+    }
+    if scores.generated is not None:
+        match = inside & (scores.generated == scores.target)
+        columns |= {
+            "match": _packed(match, n),
+            "n_match": match.sum(-1),
+            "score": match.sum(-1) / n,
+            "generated": _lists(scores.generated.astype(np.int32), inside),
+        }
+    return pa.table(columns)
+
+
+def _packed(match: np.ndarray, n: np.ndarray) -> pa.Array:
+    """Each row's bits, position 0 the highest bit of the first byte, in as few bytes as its n positions need."""
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.array([bits[: -(-k // 8)].tobytes() for bits, k in zip(np.packbits(match, axis=1), n, strict=True)])
+
+
+def _lists(square: np.ndarray, inside: np.ndarray) -> pa.Array:
+    """Each row's own entries of a padded array."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], inside.sum(-1).cumsum()]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, square[inside])
+
+
+def _matched_bytes(sequences: pa.RecordBatch, first: np.ndarray) -> pa.Array:
+    """Bytes of the continuation before the first mismatch; NULL where the tokens' bytes are not known."""
+    import pyarrow as pa
+
+    ends, cuts, prefixes = (sequences[name].to_pylist() for name in ("byte_ends", "byte_cut", "prefix_tokens"))
+    return pa.array(
+        [
+            None if end is None else end[prefix + k - 1] - cut if k else 0
+            for end, cut, prefix, k in zip(ends, cuts, prefixes, first.tolist(), strict=True)
+        ],
+        pa.int64(),
+    )

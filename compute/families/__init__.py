@@ -1,0 +1,52 @@
+"""Architectures: one file each, a table of the names that differ between them. A family is the name of its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse import shelf
+from warehouse.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an architecture calls its parts in transformers."""
+
+    model_type: str  # `model_type` of its config
+    window: str | None = None  # config entry: tokens that a sliding or local block sees; None: every block sees all
+    multi_query: str | None = None  # config entry: is there one key-value head for all query heads
+    kernels: tuple[str, ...] = ("sdpa", "eager")  # attention kernels it can run with, its default first
+
+
+@cache
+def parts(family: str) -> Parts:
+    """The parts of a family; raises `UnknownName`."""
+    return shelf.take(__name__, family, "family").PARTS
+
+
+def recognise(model_type: str, where: str) -> str:
+    """The family of a config's `model_type`; raises `BadInput` for an architecture that is none of ours."""
+    known = {parts(name).model_type: name for name in shelf.names(__name__)}
+    if model_type not in known:
+        listed = ", ".join(f"{family} ({architecture})" for architecture, family in sorted(known.items()))
+        raise BadInput(f"{where} is of the architecture {model_type!r}; memlake knows: {listed}")
+    return known[model_type]
+
+
+def kv_heads(family: str, config: PreTrainedConfig) -> int:
+    """Key-value heads of a block."""
+    flag = parts(family).multi_query
+    if flag and getattr(config, flag):
+        return 1
+    return getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+
+
+def window(family: str, config: PreTrainedConfig) -> int | None:
+    """Tokens that the narrowest block sees; None where every block sees all."""
+    name = parts(family).window
+    return getattr(config, name) if name else None

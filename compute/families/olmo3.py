@@ -1,0 +1,5 @@
+"""OLMo 3: as OLMo 2, with a sliding window in three of four blocks (OLMo team 2025, arXiv 2512.13961)."""
+
+from . import Parts
+
+PARTS = Parts(model_type="olmo3", window="sliding_window")

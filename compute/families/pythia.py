@@ -1,0 +1,5 @@
+"""GPT-NeoX: attention and MLP in parallel (Biderman et al. 2023, arXiv 2304.01373)."""
+
+from . import Parts
+
+PARTS = Parts(model_type="gpt_neox")

@@ -1,0 +1,5 @@
+"""GPT-BigCode: absolute positions, one key-value head (Li et al. 2023, arXiv 2305.06161)."""
+
+from . import Parts
+
+PARTS = Parts(model_type="gpt_bigcode", multi_query="multi_query")

@@ -1,0 +1,118 @@
+"""One teacher-forced forward over a batch of windows, read out at the continuation positions only.
+
+Rows are padded on the right: with causal attention nothing real ever sees the padding, so that no mask is needed, and
+position in the row = position id = slot in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from warehouse.errors import BadInput
+
+from .checkpoint import Checkpoint
+from .conditions import TOP_K
+
+# Logits are read out this many at a time: on a CPU so that they stay in its cache, on a GPU so that they fit its memory
+LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows side by side. `ids` int64 [rows, slots]: what the model reads, all tokens but each row's last.
+
+    `row` and `slot` int64 [positions]: the continuation positions, row after row, slot being the one that predicts;
+    `target` int64 [positions]: the token that stands there. `prefix` and `n` int64 [rows]: tokens before and in the
+    continuation. All on the CPU.
+    """
+
+    ids: torch.Tensor
+    row: np.ndarray
+    slot: np.ndarray
+    target: np.ndarray
+    prefix: np.ndarray
+    n: np.ndarray
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Read-outs at the continuation positions of a batch, each [positions], in the order of `Batch.row`."""
+
+    top1: np.ndarray  # int64: arg-max token, of equals the lowest id
+    logprob: np.ndarray  # float32: log-softmax of the float32 logits at the target
+    log_p: np.ndarray  # float32: the same under top-k sampling; -inf where the target is not among the top k
+    entropy: np.ndarray  # float32: nats
+    margin: np.ndarray  # float32: gap between the two best logits
+
+
+def batch(tokens: list[np.ndarray], prefix: np.ndarray) -> Batch:
+    """Lay windows side by side. `tokens`: one int array a window; `prefix`: tokens before each continuation, from 1."""
+    lengths = np.array([len(t) for t in tokens])
+    n = lengths - prefix
+    ids = np.zeros((len(tokens), lengths.max()), dtype=np.int64)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(tokens)
+    row = np.repeat(np.arange(len(tokens)), n)
+    slot = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + prefix[row] - 1
+    return Batch(torch.from_numpy(ids[:, :-1]), row, slot, ids[row, slot + 1], prefix, n)
+
+
+def forced(checkpoint: Checkpoint, b: Batch, keep_cache: bool) -> tuple[Forced, DynamicCache | None]:
+    """Run the batch once. The cache holds keys and values of every slot of every block, also where a block slides a
+    window (a DynamicCache made without a config drops nothing).
+
+    Raises `BadInput` where logits are not finite.
+    """
+    cache = DynamicCache() if keep_cache else None
+    device = checkpoint.device
+    hidden = checkpoint.model.base_model(
+        input_ids=b.ids.to(device), past_key_values=cache, use_cache=keep_cache
+    ).last_hidden_state
+    hidden = hidden[torch.from_numpy(b.row).to(device), torch.from_numpy(b.slot).to(device)]
+    target = torch.from_numpy(b.target).to(device)
+    head = checkpoint.model.get_output_embeddings()
+    size = max(1, LOGITS[device.type] // checkpoint.vocab_size)
+    pieces = [_read_out(head(h).float(), t) for h, t in zip(hidden.split(size), target.split(size), strict=True)]
+    top1, *rest = (torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True))
+    out = Forced(top1, *rest)
+    check_finite(checkpoint, bool(np.isfinite(out.entropy).all()))
+    return out, cache
+
+
+def check_finite(checkpoint: Checkpoint, finite: bool) -> None:
+    """Raise `BadInput` where some logits were not numbers."""
+    if not finite:
+        dtype = checkpoint.condition.dtype
+        hint = "its weights are damaged" if dtype == "float32" else "try --dtype float32"
+        raise BadInput(f"{checkpoint.name} gives NaN or infinite logits in {dtype}: {hint}")
+
+
+def _read_out(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The columns of `Forced`. `logits` float32 [positions, vocabulary], `target` int64 [positions]."""
+    best = logits.topk(min(TOP_K, logits.shape[-1])).values
+    at_target = logits.gather(-1, target[:, None])[:, 0]
+    log_p = (at_target - best.logsumexp(-1)).clamp_max(0)
+    log_softmax = logits.log_softmax(-1)
+    return (
+        logits.argmax(-1),  # torch documents: of equals the first
+        log_softmax.gather(-1, target[:, None])[:, 0],
+        log_p.where(_among_best(logits, target, at_target, best[:, -1]), -torch.inf),
+        torch.linalg.vecdot(log_softmax.exp(), log_softmax).neg().clamp_min(0),
+        best[:, 0] - best[:, 1],
+    )
+
+
+def _among_best(
+    logits: torch.Tensor, target: torch.Tensor, at_target: torch.Tensor, last: torch.Tensor
+) -> torch.Tensor:
+    """Is the target among the k best tokens, bool [positions]? `last`: the k-th best logit. Of tokens that share it the
+    lowest ids belong; `torch.topk` does not say which it takes, so its indices are not used."""
+    among = at_target > last
+    tied = (at_target == last).nonzero()[:, 0]
+    rows, level = logits[tied], last[tied, None]
+    before = torch.arange(logits.shape[-1], device=logits.device) < target[tied, None]
+    among[tied] = ((rows > level) | ((rows == level) & before)).sum(-1) < min(TOP_K, logits.shape[-1])
+    return among

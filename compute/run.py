@@ -1,0 +1,217 @@
+"""Plan and run an experiment: from what was asked to cells, and a loaded model for each worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse import cells, shelf
+from warehouse.cells import Cell
+from warehouse.errors import BadInput, UnknownName
+from warehouse.lake import Lake
+from warehouse.registry import Source, find, models
+from warehouse.run import Summary, recover, run
+from warehouse.tokenizer import load_tokenizer, registered
+
+from .conditions import Condition
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyarrow as pa
+
+    from .checkpoint import Checkpoint
+
+EXPERIMENTS = "compute.experiments"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure, on what, and how."""
+
+    models: tuple[str, ...]  # names of the registry or of the lake, hub ids, folders
+    corpora: tuple[str, ...]
+    domains: tuple[str, ...] = ()  # empty: all
+    limit: int | None = None  # this many ranks of each domain's sample; None: all
+    decoding: str = "greedy"  # greedy, or forced: skip decoding
+    dtype: str | None = None  # None: as the checkpoint is stored
+    attention: str | None = None  # None: the family's default kernel
+    bos: bool = False  # put the beginning-of-sequence token first
+    device: str = "auto"
+    batch_size: int | None = None  # None: what fits
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as cells refer to it."""
+
+    source: Source
+    condition: Condition
+    weights_digest: str
+    tokenizer_digest: str
+    tokenizer: str  # its name in the lake
+
+    def task(self, request: Request) -> dict:
+        """What a worker needs in order to run it, and what does not decide rows."""
+        from .checkpoint import pick_device
+
+        return {
+            "source": {**vars(self.source), "corpora": list(self.source.corpora)},
+            "condition": vars(self.condition),
+            "tokenizer": self.tokenizer,
+            "device": pick_device(request.device),
+            "batch_size": request.batch_size,
+        }
+
+
+def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set[str]]:
+    """The cells that answer a request, and the ids of those still to do. Changes nothing.
+
+    Raises `UnknownName` (experiment, model, corpus, domain), `BadInput` (an option, a checkpoint that cannot be run,
+    no sequences of a model's tokenizer) and `Conflict` (other weights under a name that the lake knows).
+    """
+    module = _experiment(experiment)
+    if request.decoding not in ("greedy", "forced"):
+        raise BadInput(f"no decoding {request.decoding!r}: it is greedy or forced")
+    _check_places(lake, request)
+    found = [cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request)]
+    return found, {cell.id for cell in cells.plan(lake, found)}
+
+
+def execute(
+    lake: Lake, experiment: str, request: Request, workers: int | None = None, scheduler: str | None = None
+) -> Summary:
+    """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary."""
+    from .checkpoint import pick_device, register_model
+
+    recover(lake)  # what a killed run left ready counts as published
+    found, _ = plan(lake, experiment, request)
+    for text in request.models:
+        source = find(lake, text)
+        register_model(lake, source)
+        lake.register("conditions", [_condition(source, request).row()])
+    if workers is None and scheduler is None and pick_device(request.device) == "cuda":
+        import torch
+
+        workers = torch.cuda.device_count()
+    return run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+
+
+def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
+    """One row is one cell of the request: model, corpus, domain, ranks, sequences, and whether it is done."""
+    import pyarrow as pa
+
+    found, missing = plan(lake, experiment, request)
+    names = ("model", "corpus", "domain", "condition", "first_rank", "last_rank")
+    return pa.Table.from_pylist(
+        [
+            {
+                "cell": cell.id,
+                **{name: cell.settings[name] for name in names},
+                "sequences": sum(cell.rows.values()),
+                "state": "to do" if cell.id in missing else "done",
+            }
+            for cell in found
+        ],
+        pa.schema(
+            [
+                *((name, pa.string()) for name in ("cell", "model", "corpus", "domain", "condition")),
+                *((name, pa.int64()) for name in ("first_rank", "last_rank", "sequences")),
+                ("state", pa.string()),
+            ]
+        ),
+    )
+
+
+def experiments() -> pa.Table:
+    """One row is one experiment: its name, the tables it writes, and what it measures."""
+    import pyarrow as pa
+
+    modules = {name: _experiment(name) for name in shelf.names(EXPERIMENTS)}
+    return pa.Table.from_pylist(
+        [
+            {"experiment": name, "tables": ", ".join(m.TABLES), "measures": (m.__doc__ or "").strip().splitlines()[0]}
+            for name, m in modules.items()
+        ]
+    )
+
+
+def registry() -> pa.Table:
+    """One row is one model of the registry."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {
+                "model": m.name,
+                "family": m.family,
+                "hub_id": m.location,
+                "nominal_params": m.nominal_params,
+                "trained_on": ", ".join(m.corpora),
+            }
+            for m in models().values()
+        ]
+    )
+
+
+_held: dict[tuple, tuple[Checkpoint, int | None]] = {}
+
+
+def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
+    """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
+    from .checkpoint import load
+
+    source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
+    condition = Condition(**cell.task["condition"])
+    key = (cell.settings["weights_digest"], condition, cell.task["device"])
+    if key not in _held:
+        _held.clear()  # before the next one is loaded, so that both are never in memory
+        _held[key] = load(source, condition, cell.task["device"]), load_tokenizer(source).bos_id
+    return _held[key]
+
+
+def _experiment(name: str) -> ModuleType:
+    return shelf.take(EXPERIMENTS, name, "experiment")
+
+
+def _condition(source: Source, request: Request) -> Condition:
+    from .checkpoint import condition_of
+
+    return condition_of(source, request.dtype, request.attention, request.bos)
+
+
+def _subject(lake: Lake, text: str, request: Request) -> Subject:
+    from . import weights
+    from .checkpoint import known_model
+
+    source = find(lake, text)
+    known_model(lake, source)
+    tokenizer = load_tokenizer(source)
+    name = registered(lake).get(tokenizer.digest)
+    for corpus in request.corpora:
+        _check_sequences(lake, corpus, name, text)
+    digest = weights.digest(weights.fetch(source).weights)
+    return Subject(source, _condition(source, request), digest, tokenizer.digest, name)
+
+
+def _check_places(lake: Lake, request: Request) -> None:
+    """Raise `UnknownName` for a corpus or a domain that the lake does not have."""
+    with lake.connect(["domains", "sequences"]) as con:
+        places = con.execute(
+            "select corpus, domain from stored.domains union select distinct corpus, domain from stored.sequences"
+        ).fetchall()
+    for corpus in request.corpora:
+        if corpus not in {c for c, _ in places}:
+            raise UnknownName("corpus", corpus, {c for c, _ in places})
+    domains = {d for c, d in places if c in request.corpora}
+    for domain in request.domains:
+        if domain not in domains:
+            raise UnknownName("domain", domain, domains)
+
+
+def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str) -> None:
+    if tokenizer is None or not lake.files("sequences", corpus=corpus, tokenizer=tokenizer):
+        raise BadInput(
+            f"{corpus} has no sequences of the tokenizer of {text}:"
+            f" run `memlake ingest sample --corpus {corpus} --model {text}` first"
+        )

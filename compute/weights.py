@@ -1,0 +1,119 @@
+"""The weights of a checkpoint as files: where they are, and a digest of what they hold.
+
+The digest is taken over the tensors in the order of their names (name, dtype, shape, bytes), so that it is the same
+however a checkpoint is split into files, and whether it is stored as safetensors or in the older .bin format. Tensors
+are read a piece at a time: no model is built, and no more than one tensor of a .bin file is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from warehouse import hub
+from warehouse.errors import BadInput
+from warehouse.identity import sha256
+from warehouse.registry import Source
+
+PIECE = 1 << 24  # bytes read at once
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+
+
+class Files(NamedTuple):
+    """A checkpoint's files on this machine."""
+
+    folder: Path
+    weights: tuple[Path, ...]
+    revision: str | None  # commit of the hub; None for a folder
+
+
+def fetch(source: Source) -> Files:
+    """Find or download what it takes to load the model; raises `BadInput` where weights are missing."""
+    config = hub.find(source, "config.json")
+    if config is None:
+        raise BadInput(f"{source.location} holds no checkpoint: it has no config.json")
+    commit = None if source.is_folder else config.parent.name
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if path := hub.find(source, name):
+            return Files(config.parent, (path,), commit)
+        if index := hub.find(source, f"{name}.index.json"):
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            paths = [hub.find(source, shard) for shard in shards]
+            if None in paths:
+                raise BadInput(f"{source.location} is incomplete: it lacks {shards[paths.index(None)]}")
+            return Files(config.parent, tuple(paths), commit)
+    raise BadInput(f"{source.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
+
+
+@cache
+def digest(paths: tuple[Path, ...]) -> str:
+    """`sha256:...` over the tensors of the files. Read once a command."""
+    tensors = sorted(t for path in paths for t in (_safetensors(path) if path.suffix == ".safetensors" else _bin(path)))
+    return sha256(chunk for tensor in tensors for chunk in tensor.chunks())
+
+
+def stored_dtype(paths: tuple[Path, ...]) -> str:
+    """The number format of most of the stored weights, for checkpoints whose config does not name it."""
+    sizes: dict[str, int] = {}
+    for path in paths:
+        for t in _safetensors(path) if path.suffix == ".safetensors" else _bin(path):
+            if t.dtype in DTYPES:
+                sizes[t.dtype] = sizes.get(t.dtype, 0) + t.end - t.begin
+    return DTYPES[max(sizes, key=lambda dtype: sizes[dtype])]
+
+
+class _Stored(NamedTuple):
+    """One tensor of a file: of a safetensors file the bytes from `begin` to `end`, of a .bin file the tensor itself."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    begin: int
+    end: int
+    tensor: object = None
+
+    def chunks(self) -> Iterator[bytes]:
+        yield f"{self.name} {self.dtype} {list(self.shape)}\n".encode()
+        if self.tensor is not None:
+            import torch
+
+            flat = self.tensor.contiguous().reshape(-1).view(torch.uint8)
+            for start in range(0, flat.numel(), PIECE):
+                yield flat[start : start + PIECE].numpy().tobytes()
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            left = self.end - self.begin
+            while left:
+                piece = file.read(min(left, PIECE))
+                if not piece:
+                    raise BadInput(f"{self.path} is cut short: fetch it again")
+                left -= len(piece)
+                yield piece
+
+
+def _safetensors(path: Path) -> Iterator[_Stored]:
+    """The header of the format: 8 bytes of length, then JSON with each tensor's dtype, shape and place."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, MemoryError) as error:
+            raise BadInput(f"{path} is no safetensors file, or is damaged: fetch it again") from error
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = (8 + length + offset for offset in entry["data_offsets"])
+            yield _Stored(name, entry["dtype"], tuple(entry["shape"]), path, begin, end)
+
+
+def _bin(path: Path) -> Iterator[_Stored]:
+    import torch
+
+    short = {getattr(torch, name): code for code, name in DTYPES.items()} | {torch.bool: "BOOL", torch.uint8: "U8"}
+    for name, tensor in torch.load(path, map_location="cpu", weights_only=True, mmap=True).items():
+        dtype = short.get(tensor.dtype, str(tensor.dtype))
+        yield _Stored(name, dtype, tuple(tensor.shape), path, 0, tensor.numel() * tensor.element_size(), tensor)

@@ -1,0 +1,34 @@
+"""`memlake report`: the findings with their figures, as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, show
+
+app = typer.Typer(no_args_is_help=True, help="The findings with their figures, as one HTML page.")
+
+
+@app.command("list")
+def list_findings(form: Format = FormatName.table) -> None:
+    """The findings a report can show, and which have a figure."""
+    from .page import available
+
+    show(available(), form)
+
+
+@app.command()
+def run(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings; default: all.")] = None,
+    lake: LakePath = DEFAULT_LAKE,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
+) -> None:
+    """Draw the page and print its path. It needs no other file and no network."""
+    from warehouse.lake import Lake
+
+    from .page import write
+
+    print(write(Lake.open(lake), names or (), out))

@@ -1,0 +1,183 @@
+"""What the figures share: colours, labels, and the panels that a family's models are drawn in.
+
+A figure is a list of panels, each a chart of its own: the page lays as many side by side as its width holds, so
+that text keeps its size on a phone. Panels of one figure share their scales, which are therefore set here and never
+left to Altair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import pandas as pd
+
+# A colour for each family, the same in every figure. After Okabe and Ito 2008 (told apart in all common forms of colour
+# blindness); the three OLMo lines, which belong together, differ in lightness as well.
+FAMILIES = {
+    "pythia": "#0072B2",
+    "gpt_neo": "#D98600",
+    "open_llama": "#00855F",
+    "starcoder": "#D55E00",
+    "olmo": "#C9689A",
+    "olmo2": "#9A4393",
+    "olmo3": "#5F1A4F",
+}
+OTHER = "#3D8FBF"  # a family that is not one of ours
+INK, MUTED, CONTROL, GRID = "#1f2933", "#5b6770", "#8a939b", "#e8ebee"
+WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on a page of 1200
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The models of one family on one corpus.
+
+    studied: their rows; control: their rows on control corpora; models: names, the smallest first.
+    """
+
+    family: str
+    title: alt.TitleParams
+    studied: pd.DataFrame
+    control: pd.DataFrame
+    models: list[str]
+
+    @property
+    def largest(self) -> str:
+        return self.models[-1]
+
+    def shade(self, model: str) -> str:
+        """The family's colour for the largest model, paler for smaller ones."""
+        rank = self.models.index(model) + 1
+        return pale(colour(self.family), 0.3 + 0.7 * rank / len(self.models))
+
+    def label(self, model: str) -> str:
+        """The model's size, or its name where that does not tell it from the others."""
+        rows = pd.concat([self.studied, self.control])
+        sizes = rows.drop_duplicates("model").set_index("model")["params"].map(size)
+        return model if sizes[model] == "" or (sizes == sizes[model]).sum() > 1 else sizes[model]
+
+
+def panels(rows: pd.DataFrame) -> Iterator[Panel]:
+    """One panel a family and corpus it was trained on (or whose role is not known), with the family's control rows."""
+    for family, miniature in families(rows):
+        own = rows[(rows["family"] == family) & (rows["miniature"] == miniature)]
+        control, studied = own[own["role"] == "control"], own[own["role"] != "control"]
+        for corpus in sorted(studied["corpus"].unique()) or [None]:
+            part = studied[studied["corpus"] == corpus]
+            shown = control if part.empty else part
+            models = shown.sort_values(["params", "model"])["model"].unique().tolist()
+            if corpus is None:
+                about = "control text only"
+            elif part["role"].notna().all():
+                about = f"trained on {corpus}"
+            else:
+                about = f"on {corpus}, role not known"
+            name = f"{family} (miniatures)" if miniature else family
+            yield Panel(family, title(name, about, colour(family)), part, control, models)
+
+
+def families(rows: pd.DataFrame) -> list[tuple[str, bool]]:
+    """(family, miniature) of the rows, in the order of `FAMILIES`, others after, published models before miniatures."""
+    found = rows[["family", "miniature"]].drop_duplicates().itertuples(index=False)
+    return sorted(((f, bool(m)) for f, m in found), key=lambda key: (key[1], *rank(key[0])))
+
+
+def rank(family: str) -> tuple[int, str]:
+    """Sorts families: ours in their order, others after by name."""
+    known = list(FAMILIES)
+    return (known.index(family) if family in known else len(known), family)
+
+
+def colour(family: str) -> str:
+    return FAMILIES.get(family, OTHER)
+
+
+def pale(colour: str, strength: float) -> str:
+    """A colour mixed with white; strength 1 leaves it as it is."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - strength * (255 - p)):02x}" for p in parts)
+
+
+def title(text: str, about: str | Sequence[str] = "", colour: str = INK) -> alt.TitleParams:
+    """The heading of a panel."""
+    return alt.TitleParams(text, subtitle=about, color=colour)
+
+
+def size(params: float | None) -> str:
+    """A number of parameters in three digits at most: `310k`, `1.4B`; empty where it is not known."""
+    if params is None or not params > 0:
+        return ""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if params >= 0.9995 * unit:
+            return f"{float(f'{params / unit:.3g}'):g}{name}"
+    return f"{params:g}"
+
+
+def signed(number: float) -> str:
+    """One decimal, with its sign."""
+    return f"{number:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+# What the axis of parameters says at its ticks, in Vega's expression language: 1e5 is 100k.
+SIZE_LABELS = "replace(format(datum.value, '~s'), 'G', 'B')"
+
+
+def percent(domain: Sequence[float], heading: str, **scale: object) -> alt.Y:
+    """The vertical axis of shares in column `y`."""
+    return alt.Y(
+        "y:Q",
+        title=heading,
+        scale=alt.Scale(domain=list(domain), nice=False, **scale),
+        axis=alt.Axis(format="~%", tickCount=5),
+    )
+
+
+def top(values: pd.Series) -> float:
+    """Where an axis of shares ends: a round number that holds all values, 1 % at least."""
+    largest = values.max()
+    if not largest > 0.01:
+        return 0.01
+    power = 10 ** math.floor(math.log10(largest))
+    return min(1.0, next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if largest <= step * power * 1.0001))
+
+
+def curves(panel: Panel) -> pd.DataFrame:
+    """The rows of a panel's curves with their `colour` and `text`: the largest model on control text, in grey, and each
+    model, the largest last and so on top."""
+    studied, control = panel.studied, panel.control[panel.control["model"] == panel.largest]
+    studied = studied.assign(
+        colour=studied["model"].map({m: panel.shade(m) for m in panel.models}),
+        text=studied["model"].map({m: panel.label(m) for m in panel.models}),
+    )
+    control = control.assign(colour=CONTROL, text="control")
+    return pd.concat([part for part in (control, studied) if not part.empty], ignore_index=True)
+
+
+def plain(column: str, channel: type = alt.Color) -> alt.Color:
+    """A column that holds the colours themselves."""
+    return channel(f"{column}:N", scale=None)
+
+
+def end_labels(data: pd.DataFrame, x: alt.X, y: alt.Y, power: float = 1) -> alt.Chart:
+    """Each curve's `text` to the right of its last `x` and `y`, moved apart where labels would overlap; of curves that
+    end alike the later is labelled above. x, y: the axes of the lines, y from 0 to 1; power: 0.5 where it is a
+    square-root axis."""
+    ends = data.loc[data.groupby("text", sort=False)["x"].idxmax()].sort_values("y", kind="stable")
+    moved = apart((ends["y"] ** power).tolist(), 12 / HEIGHT, 1)
+    return (
+        alt.Chart(ends.assign(y=[y ** (1 / power) for y in moved]))
+        .mark_text(align="left", dx=7, color=INK)
+        .encode(x=x, y=y, text="text:N")
+    )
+
+
+def apart(values: Sequence[float], gap: float, upper: float) -> list[float]:
+    """Rising values moved as little as needed to stand `gap` apart, the last at most `upper`."""
+    placed: list[float] = []
+    for value in values:
+        placed.append(max(value, placed[-1] + gap) if placed else value)
+    for i in range(len(placed) - 1, -1, -1):
+        placed[i] = min(placed[i], placed[i + 1] - gap if i + 1 < len(placed) else upper)
+    return placed

@@ -1,0 +1,50 @@
+"""How much could an adversary extract who may try many times?
+
+Share of sequences that n samples from the prefix hold at least once with probability p or more, with 95 %
+intervals, for the largest model of each family. Nothing is sampled: the probability of each continuation is exact.
+Grey: the same model on control text, at the smallest p.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a family and corpus."""
+    rows = rows[rows["rate"].notna()]
+    return [_panel(panel, [rows["attempts"].min(), rows["attempts"].max()]) for panel in style.panels(rows)]
+
+
+def _panel(panel: style.Panel, across: list[int]) -> alt.LayerChart:
+    x = alt.X(
+        "x:Q",
+        title="n, samples drawn",
+        scale=alt.Scale(type="log", domain=[int(a) for a in across], nice=False),
+        axis=alt.Axis(values=[10**i for i in range(0, 13, 2)], labelExpr=style.SIZE_LABELS, grid=False),
+    )
+    y = style.percent([0, 1], "sequences extractable")
+    rows = style.curves(panel)
+    levels = sorted(rows["probability"].unique())
+    control = rows["role"] == "control"
+    rows = rows[(rows["model"] == panel.largest) & (~control | (rows["probability"] == levels[0]))]
+    rows = rows.sort_values("probability", ascending=False, kind="stable")  # the easiest on top
+    shades = {p: style.pale(style.colour(panel.family), 1 - 0.6 * i / len(levels)) for i, p in enumerate(levels)}
+    control = rows["role"] == "control"
+    data = rows[["corpus", "top_k", "temperature", "low", "high"]].assign(
+        x=rows["attempts"],
+        y=rows["rate"],
+        colour=rows["probability"].map(shades).mask(control, style.CONTROL),
+        text=rows["probability"].map("p = {:g}".format).mask(control, "control"),
+    )
+    base = alt.Chart(data).encode(x=x, detail=["text:N", "corpus:N", "top_k:N", "temperature:N"])
+    heading = panel.title.copy()
+    heading.subtitle = [heading.subtitle, panel.largest]
+    return alt.layer(
+        base.mark_area(opacity=0.13).encode(y="low:Q", y2="high", fill=style.plain("colour", alt.Fill)),
+        base.mark_line(strokeWidth=1.8).encode(y=y, color=style.plain("colour")),
+        style.end_labels(data, x, y),
+    ).properties(width=style.WIDTH, height=style.HEIGHT, title=heading)

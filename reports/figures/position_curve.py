@@ -1,0 +1,43 @@
+"""Does a model that starts a text also finish it?
+
+Share of tokens produced at each position of the continuation, with 95 % intervals. Solid: the model goes on from
+its own output (greedy). Dashed: it is given the true tokens before (forced); the gap is what its own errors cost.
+The darkest line is the largest model; grey is the same model on control text.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a family and corpus."""
+    last = int(rows["position"].max())
+    return [_panel(panel, last) for panel in style.panels(rows)]
+
+
+def _panel(panel: style.Panel, last: int) -> alt.LayerChart:
+    x = alt.X(
+        "x:Q",
+        title="token of the continuation",
+        scale=alt.Scale(domain=[1, last + 1], nice=False),
+        axis=alt.Axis(values=[1, *(round((last + 1) * i / 4) for i in range(1, 5))], grid=False),
+    )
+    y = style.percent([0, 1], "tokens produced")
+    rows = style.curves(panel)
+    rows["x"] = rows["position"] + 1  # people count tokens from 1
+    greedy = rows[["text", "corpus", "colour", "x", "greedy_low", "greedy_high"]].assign(y=rows["greedy"]).dropna()
+    forced = rows[["text", "corpus", "colour", "x"]].assign(y=rows["forced"]).dropna()
+    base = alt.Chart(greedy).encode(x=x, detail=["text:N", "corpus:N"])
+    layers = [
+        base.mark_area(opacity=0.15).encode(y="greedy_low:Q", y2="greedy_high", fill=style.plain("colour", alt.Fill)),
+        base.mark_line(strokeWidth=2).encode(y=y, color=style.plain("colour")),
+        alt.Chart(forced)
+        .mark_line(strokeWidth=1.2, strokeDash=[3, 2])
+        .encode(x=x, y=y, detail=["text:N", "corpus:N"], color=style.plain("colour")),
+        style.end_labels(greedy if len(greedy) else forced, x, y),
+    ]
+    return alt.layer(*layers).properties(width=style.WIDTH, height=style.HEIGHT, title=panel.title)

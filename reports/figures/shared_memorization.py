@@ -1,0 +1,60 @@
+"""Do two models memorize the same texts?
+
+Below the diagonal: of the texts that at least one model of a pair reproduces, the share that both do (Jaccard
+index, in percent). Above it: what that share would be were the two independent within each domain. The more the
+lower half outdoes the upper, the more is shared. Models of one tokenizer are compared by sequence, others by the
+bytes after an anchor. A dash: neither model reproduced anything; empty: never measured on the same text.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+ALSO = ("memorization_rate",)  # the finding that knows families and sizes
+CELL = 25  # pixels
+
+
+def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a corpus."""
+    models = models.assign(rank=models["family"].map(style.rank)).sort_values(["miniature", "rank", "params", "model"])
+    order = models.drop_duplicates("model").set_index("model")["family"]
+    return [_panel(part, order, corpus) for corpus, part in rows.groupby("corpus")]
+
+
+def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> alt.LayerChart:
+    met = {*rows["model_a"], *rows["model_b"]}
+    order = order[[m in met for m in order.index]]
+    place = {model: i for i, model in enumerate(order.index)}
+    cells = []
+    for row in rows.itertuples():
+        early, late = sorted((place[row.model_a], place[row.model_b]))
+        cells.append({"x": early, "y": late, "value": row.jaccard})
+        cells.append({"x": late, "y": early, "value": row.expected_jaccard})
+    table = pd.DataFrame(cells)
+    known = table["value"].notna()
+    table["text"] = ["\N{EN DASH}" if v != v else f"{100 * v:.0f}" for v in table["value"]]
+    table["ink"] = ["white" if v > 0.55 else style.INK for v in table["value"]]
+    names = pd.DataFrame({"at": range(len(order)), "text": order.index, "colour": order.map(style.colour).to_numpy()})
+    across = alt.Scale(domain=[-0.5, len(order) - 0.5], nice=False)
+    down = alt.Scale(domain=[len(order) - 0.5, -0.5], nice=False)
+    x, y = alt.X("x:Q", scale=across, axis=None), alt.Y("y:Q", scale=down, axis=None)
+    shades = alt.Scale(domain=[0, 0.5, 1], range=["#f1f6fb", "#7fb1d8", "#08427f"])
+    colour = alt.Color("value:Q", scale=shades, legend=None)
+    side = max(CELL * len(order), 120)
+    pixels = side / len(order) - 1
+    text = alt.Chart(names).mark_text(align="right", dx=-6)
+    ink = alt.Color("colour:N", scale=None)
+    layers = [
+        alt.Chart(table[known]).mark_rect(width=pixels, height=pixels).encode(x=x, y=y, color=colour),
+        alt.Chart(table).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)),
+        text.encode(x=alt.value(0), y=alt.Y("at:Q", scale=down, axis=None), text="text:N", color=ink),
+        alt.Chart(names)
+        .mark_text(align="right", dx=-6, angle=270)
+        .encode(x=alt.X("at:Q", scale=across, axis=None), y=alt.value(side), text="text:N", color=ink),
+    ]
+    return alt.layer(*layers).properties(
+        width=side, height=side, title=style.title(corpus, "below the diagonal: observed; above: if independent")
+    )

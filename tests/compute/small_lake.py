@@ -1,0 +1,90 @@
+"""A lake with the sequences of a tiny checkpoint, partly memorized by it: no ingest, no training, half a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from warehouse.cells import Cell
+from warehouse.identity import hash63
+from warehouse.lake import Lake
+from warehouse.registry import resolve
+from warehouse.run import run
+from warehouse.tokenizer import load_tokenizer, register_tokenizer
+
+from .tiny import VOCAB, build, windows
+
+ROWS = 20
+BYTES = 2  # of every token
+
+
+def save(folder: Path, family: str = "pythia", miniature: bool = True, **kwargs):
+    """A tiny checkpoint in a folder, with a tokenizer of as many words as it has embeddings."""
+    model = build(family, **kwargs)
+    model.save_pretrained(folder)
+    words = {f"w{i}": i for i in range(VOCAB)}
+    Tokenizer(WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "w0"}))
+    if miniature:
+        about = {"miniature": True, "family": family, "corpora": ["mine"], "tokenizer": "words"}
+        (folder / "memlake.json").write_text(json.dumps(about))
+    return model
+
+
+def make(folder: Path, model, checkpoint: Path) -> tuple[Lake, list[np.ndarray], np.ndarray, list[np.ndarray]]:
+    """A lake with ROWS sequences in one domain, as `windows` makes them; also returns the windows."""
+    lake = Lake.create(folder)
+    tokenizer = register_tokenizer(lake, load_tokenizer(resolve(str(checkpoint))), "words")
+    tokens, prefix, expected = windows(model, ROWS, (8, 16), (12, 20))
+    settings = {"corpus": "mine", "tokens": [t.tolist() for t in tokens], "prefix": prefix.tolist()}
+    cell = Cell("small_ingest", 1, settings | {"tokenizer": tokenizer}, ("documents", "domains", "sequences"))
+    summary = run(lake, [cell], ingest, workers=1)
+    assert summary.done, summary.failed
+    return lake, tokens, prefix, expected
+
+
+def ingest(cell: Cell, lake_path: str):
+    """Every token stands for BYTES bytes of a made-up document."""
+    tokens, prefix = cell.settings["tokens"], cell.settings["prefix"]
+    n = len(tokens)
+    place = {"corpus": ["mine"] * n, "domain": ["code"] * n}
+    ids = [hash63("document", i) for i in range(n)]
+    texts = [f"{i:04}" + "x" * (BYTES * len(t) - 4) for i, t in enumerate(tokens)]
+    documents = {
+        **place,
+        "document_id": ids,
+        "text": texts,
+        "text_hash": [hash63(text) for text in texts],
+        "n_bytes": [len(text) for text in texts],
+        "source": ["made.up"] * n,
+        "position": list(range(n)),
+    }
+    yield "documents", pa.table(documents)
+    total = sum(documents["n_bytes"])
+    domain = {"corpus": "mine", "domain": "code", "class": "structural", "n_documents": n, "n_bytes": total}
+    yield "domains", pa.Table.from_pylist([domain | {"kept_documents": n}])
+    cuts = [BYTES * p for p in prefix]
+    sequences = {
+        **place,
+        "sequence_id": [hash63("sequence", i) for i in range(n)],
+        "anchor_id": [hash63("anchor", i) for i in range(n)],
+        "document_id": ids,
+        "tokenizer": [cell.settings["tokenizer"]] * n,
+        "sample": ["s"] * n,
+        "shard": [0] * n,
+        "rank": list(range(n)),
+        "anchor": cuts,
+        "byte_start": [0] * n,
+        "byte_cut": cuts,
+        "byte_end": documents["n_bytes"],
+        "tokens": tokens,
+        "byte_ends": [[BYTES * (j + 1) for j in range(len(t))] for t in tokens],
+        "prefix_tokens": prefix,
+        "n_tokens": [len(t) - p for t, p in zip(tokens, prefix, strict=True)],
+    }
+    yield "sequences", pa.table(sequences)

@@ -1,0 +1,125 @@
+"""Loading and describing checkpoints, and the digest of their weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from compute import weights
+from compute.checkpoint import condition_of, describe, load
+from compute.conditions import Condition
+from warehouse.errors import BadInput
+from warehouse.registry import resolve
+
+from .small_lake import save
+from .tiny import FAMILIES, HEADS, LAYERS, VOCAB, WIDTH
+
+
+def digest(folder) -> str:
+    return weights.digest(weights.fetch(resolve(str(folder))).weights)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_describe_counts_what_is_in_the_model(tmp_path, family):
+    model = save(tmp_path / family, family)
+    row = describe(resolve(str(tmp_path / family)), "words")
+    assert row["n_params"] == sum(p.numel() for p in model.parameters())
+    assert (row["family"], row["model"]) == (family, family)
+    assert (row["n_layers"], row["n_heads"], row["hidden_size"], row["vocab_size"]) == (LAYERS, HEADS, WIDTH, VOCAB)
+    assert row["n_kv_heads"] == {"starcoder": 1, "olmo2": 2, "olmo3": 2}.get(family, HEADS)
+    assert row["base_condition"] == ("float32-eager" if family == "gpt_neo" else "float32-sdpa")
+    assert row["miniature"]
+
+
+def test_tied_parameters_count_once(tmp_path):
+    # GPT-Neo ties embedding and unembedding: 97 x 32 of them are in the sum once.
+    model = save(tmp_path / "m", "gpt_neo")
+    row = describe(resolve(str(tmp_path / "m")), "words")
+    names = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False)}
+    assert sum(names.values()) - row["n_params"] == VOCAB * WIDTH
+
+
+def test_digest_is_of_the_tensors(tmp_path):
+    model = save(tmp_path / "one")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
+    (tmp_path / "old").mkdir()
+    model.config.save_pretrained(tmp_path / "old")
+    torch.save(load_file(tmp_path / "one" / "model.safetensors"), tmp_path / "old" / "pytorch_model.bin")
+    assert digest(tmp_path / "one") == digest(tmp_path / "shards") == digest(tmp_path / "old")
+    model.get_input_embeddings().weight[3, 3] += 1e-3
+    model.save_pretrained(tmp_path / "other")
+    assert digest(tmp_path / "other") != digest(tmp_path / "one")
+
+
+def test_bin_loads_as_safetensors_do(tmp_path):
+    model = save(tmp_path / "new")
+    (tmp_path / "old").mkdir()
+    model.config.save_pretrained(tmp_path / "old")
+    torch.save(model.state_dict(), tmp_path / "old" / "pytorch_model.bin")
+    ids = torch.arange(8)[None]
+    want = model(ids).logits
+    for name in ("new", "old"):
+        loaded = load(resolve(str(tmp_path / name)), Condition("float32", "sdpa"), "cpu")
+        torch.testing.assert_close(loaded.model(ids).logits, want)
+
+
+def test_default_dtype_is_the_stored_one(tmp_path):
+    from .tiny import build
+
+    build("olmo").half().save_pretrained(tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert condition_of(resolve(str(tmp_path / "m"))).dtype == "float16"
+    for key in ("dtype", "torch_dtype"):
+        config.pop(key, None)
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    assert condition_of(resolve(str(tmp_path / "m"))).dtype == "float16"
+    assert condition_of(resolve(str(tmp_path / "m")), dtype="bfloat16", bos=True).name == "bfloat16-sdpa-bos"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"), [("dtype", "int8", "float32, float16"), ("attention", "sdpa", "eager")]
+)
+def test_what_it_cannot_run_with(tmp_path, key, value, message):
+    save(tmp_path / "m", "gpt_neo")
+    with pytest.raises(BadInput, match=message):
+        condition_of(resolve(str(tmp_path / "m")), **{key: value})
+
+
+def test_a_foreign_architecture_lists_ours(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BadInput, match="architecture 'bert'") as error:
+        condition_of(resolve(str(tmp_path)))
+    assert all(family in str(error.value) for family in FAMILIES)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_weights_are_one_line(tmp_path):
+    save(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    with pytest.raises(BadInput, match="holds no weights"):
+        weights.fetch(resolve(str(tmp_path / "m")))
+    (tmp_path / "m" / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    with pytest.raises(BadInput, match=r"incomplete: it lacks model-1\.safetensors"):
+        weights.fetch(resolve(str(tmp_path / "m")))
+
+
+def test_a_weight_that_is_not_there(tmp_path):
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    tensors = load_file(path)
+    tensors.pop("gpt_neox.layers.0.mlp.dense_h_to_4h.weight")
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(BadInput, match="lacks weights"):
+        load(resolve(str(tmp_path / "m")), Condition("float32", "sdpa"), "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda_is_one_line(tmp_path):
+    save(tmp_path / "m")
+    with pytest.raises(BadInput, match="no CUDA device"):
+        load(resolve(str(tmp_path / "m")), Condition("float32", "sdpa"), "cuda")

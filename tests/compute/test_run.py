@@ -1,0 +1,138 @@
+"""From a request to published rows, and what a user is told when it cannot be."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from compute.experiments.scoring import _gaps
+from compute.run import Request, execute, plan, planned
+from warehouse.errors import BadInput, Conflict, UnknownName
+
+from .small_lake import BYTES, ROWS, make, save
+
+
+def covered(*ranges):
+    return [{"first_rank": first, "last_rank": last} for first, last in ranges]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "done", "gaps"),
+    [
+        (range(5), [], [(0, 4, 5)]),
+        (range(5), [(0, 4)], []),
+        (range(10), [(0, 3)], [(4, 9, 6)]),
+        (range(10), [(5, 6), (2, 3)], [(0, 1, 2), (4, 4, 1), (7, 9, 3)]),
+        ([0, 2, 9, 11], [(1, 8)], [(0, 0, 1), (9, 11, 2)]),  # ranks too short for this tokenizer are missing
+        ([0, 9], [(3, 5)], [(0, 0, 1), (9, 9, 1)]),
+    ],
+)
+def test_gaps(ranks, done, gaps):
+    assert list(_gaps(list(ranks), covered(*done))) == gaps
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A lake in which the first 8 ranks were scored first, then all."""
+    folder = tmp_path_factory.mktemp("road")
+    model = save(folder / "tiny")
+    lake, tokens, prefix, expected = make(folder / "lake", model, folder / "tiny")
+    for limit in (8, None):
+        summary = execute(lake, "scoring", request(folder, limit=limit), workers=1)
+        assert len(summary.done) == 1
+        assert not summary.failed
+    assert summary.skipped == 1
+    return folder, lake, tokens, prefix, expected
+
+
+def request(folder, **kwargs) -> Request:
+    return Request(**{"models": (str(folder / "tiny"),), "corpora": ("mine",), "device": "cpu", **kwargs})
+
+
+def test_each_sequence_is_scored_once_and_right(road):
+    _, lake, tokens, prefix, expected = road
+    with lake.connect() as con:
+        rows = (
+            con.execute(
+                "select rank, m.*, match::bit::varchar as bits"
+                " from stored.matches m join stored.sequences using (sequence_id) order by rank"
+            )
+            .to_arrow_table()
+            .to_pylist()
+        )
+    assert [row["rank"] for row in rows] == list(range(ROWS))
+    for row, t, p, made in zip(rows, tokens, prefix, expected, strict=True):
+        same = made == t[p:]
+        assert row["generated"] == made.tolist()
+        assert row["bits"][: len(made)] == "".join("01"[int(s)] for s in same)
+        first = len(made) if same.all() else int((~same).argmax())
+        assert (row["first_mismatch"], row["memorized"]) == (first, same.all())
+        assert row["matched_bytes"] == BYTES * first
+        assert row["score"] == same.mean()
+    assert 0 < sum(row["memorized"] for row in rows) < ROWS
+    assert {row["log_p_z"] is None for row in rows} == {True, False}
+
+
+def test_the_plan_shows_what_is_done(road):
+    folder, lake, *_ = road
+    assert [(r["first_rank"], r["last_rank"], r["sequences"], r["state"]) for r in rows_of(lake, folder)] == [
+        (0, 7, 8, "done"),
+        (8, ROWS - 1, ROWS - 8, "done"),
+    ]
+    (other,) = rows_of(lake, folder, dtype="bfloat16", limit=5)
+    assert (other["sequences"], other["state"], other["condition"]) == (5, "to do", "bfloat16-sdpa")
+    assert {r["state"] for r in rows_of(lake, folder, decoding="forced")} == {"done"}  # greedy rows hold more
+
+
+def rows_of(lake, folder, **kwargs) -> list[dict]:
+    return planned(lake, "scoring", request(folder, **kwargs)).to_pylist()
+
+
+def test_the_model_is_described(road):
+    folder, lake, *_ = road
+    with lake.connect() as con:
+        (model,) = con.execute("select model, family, miniature, base_condition from stored.models").fetchall()
+        assert model == ("tiny", "pythia", True, "float32-sdpa")
+        assert con.execute("from stored.model_corpora").fetchall() == [("tiny", "mine", "trained")]
+    assert plan(lake, "scoring", request(folder, models=("tiny",)))[1] == set()  # its name in the lake will do
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"models": ("tinny",)}, UnknownName, "did you mean 'tiny'"),
+        ({"corpora": ("mein",)}, UnknownName, "did you mean 'mine'"),
+        ({"domains": ("cod",)}, UnknownName, "did you mean 'code'"),
+        ({"decoding": "beam"}, BadInput, "greedy or forced"),
+        ({"device": "tpu"}, BadInput, "auto, cpu or cuda"),
+        ({"attention": "flash"}, BadInput, "sdpa, eager"),
+    ],
+)
+def test_what_a_user_can_mend(road, options, error, message):
+    folder, lake, *_ = road
+    with pytest.raises(error, match=message) as raised:
+        plan(lake, "scoring", request(folder, **options))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_experiment(road):
+    folder, lake, *_ = road
+    with pytest.raises(UnknownName, match="did you mean 'scoring'"):
+        plan(lake, "scorin", request(folder))
+
+
+def test_no_sequences_of_its_tokenizer(road, tmp_path):
+    folder, lake, *_ = road
+    shutil.copytree(folder / "tiny", tmp_path / "foreign")
+    path = tmp_path / "foreign" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"w1"', '"other"'))
+    with pytest.raises(BadInput, match="memlake ingest sample --corpus mine --model"):
+        plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
+
+
+def test_other_weights_under_the_same_name(road, tmp_path):
+    _, lake, *_ = road
+    save(tmp_path / "tiny", seed=1)
+    with pytest.raises(Conflict, match="other weights"):
+        plan(lake, "scoring", request(tmp_path))

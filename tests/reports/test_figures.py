@@ -1,0 +1,136 @@
+"""What the figures draw, apart from how it looks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from queries.ask import connect, snapshot
+from queries.finding import find, names
+from reports.figures import _style as style
+from reports.figures import dose_response, scaling_law, score_distribution, shared_memorization
+from warehouse import shelf
+
+
+@pytest.fixture(scope="module")
+def rows(lake) -> dict[str, pd.DataFrame]:
+    con = connect(lake, snapshot(lake))
+    return {name: con.execute(find(name).text).to_arrow_table().to_pandas() for name in names()}
+
+
+def test_each_figure_is_of_a_finding_and_asks_a_question():
+    figures = shelf.names("reports.figures")
+    assert figures and set(figures) <= set(names())
+    for name in figures:
+        question, _, caption = shelf.take("reports.figures", name, "figure").__doc__.partition("\n")
+        assert question.endswith("?") and len(caption.strip()) > 80
+
+
+def test_the_dots_of_the_scaling_law_are_those_the_finding_fits(rows):
+    dots, compared = scaling_law.points(rows["memorization_rate"]), 0
+    for fit in rows["scaling_law"].itertuples():
+        own = dots[(dots["family"] == fit.family) & (dots["corpus"] == fit.corpus)]
+        assert len(own) == fit.models == 3
+        slope, intercept = np.polyfit(np.log10(own["params"]), 100 * own["rate"], 1)
+        assert (slope, intercept) == pytest.approx((fit.slope, fit.intercept), abs=1e-6)
+        compared += slope > 1
+    assert compared == 2  # both families grow on what they trained on
+
+
+def test_a_domain_that_one_model_lacks_moves_no_dot(rows):
+    rates = rows["memorization_rate"]
+    lacking = rates[~((rates["model"] == "mini-pythia-100k") & (rates["domain"] == "code"))]
+    dot = scaling_law.points(lacking).query("model == 'mini-pythia-1m' and role == 'trained'")["rate"].item()
+    assert dot == rates.query("model == 'mini-pythia-1m' and role == 'trained' and domain != 'code'")["rate"].item()
+
+
+def test_too_few_sizes_draw_dots_and_no_line():
+    fit = pd.Series({"note": "too few", "models": 2, "sizes": 2, "domains": 4})
+    assert scaling_law._notes(fit) == ["too few: no line", "models 2, sizes 2, domains 4"]
+    fit = pd.Series({"note": None, "models": 3, "slope": 12.34, "slope_low": -1.26, "slope_high": 26.0}, dtype=object)
+    assert scaling_law._notes(fit) == [
+        "+12.3 points per tenfold size",
+        "95 %: \N{MINUS SIGN}1.3 to +26.0; 3 models",
+    ]
+
+
+def test_zero_exposures_stand_apart_on_the_logarithmic_axis(rows):
+    panel = dose_response.draw(rows["dose_response"])[0].to_dict()
+    x = sorted({row["x"] for data in panel["datasets"].values() for row in data if "low" in row})
+    assert x[:3] == [0.85 * dose_response.ZERO, dose_response.ZERO, 1]  # control text, never shown, shown once
+    assert dose_response.draw(rows["dose_response"].assign(exposures=np.nan)) == []
+
+
+def test_observed_stands_below_the_diagonal_and_independence_above(rows):
+    pair = rows["shared_memorization"].query("model_a == 'mini-pythia-100k' and model_b == 'mini-pythia-1m'")
+    assert len(pair) == 1
+    chart = shared_memorization.draw(pair, rows["memorization_rate"])[0].to_dict()
+    cells = {(r["x"], r["y"]): r["value"] for data in chart["datasets"].values() for r in data if "value" in r}
+    assert cells == {(0, 1): pair["jaccard"].item(), (1, 0): pair["expected_jaccard"].item()}
+    assert cells[0, 1] != cells[1, 0]
+
+
+def histogram(rows: pd.DataFrame) -> dict[float, float]:
+    """Share by left edge of each step of the one curve drawn."""
+    (panel,) = score_distribution.draw(rows)
+    steps = max(panel.to_dict()["datasets"].values(), key=len)
+    return {row["x"]: row["y"] for row in steps}
+
+
+def test_scores_of_unlike_lengths_meet_in_sixteenths():
+    about = {"family": "pythia", "miniature": True, "model": "m", "params": 1e6, "corpus": "c", "role": "trained"}
+    rows = [about | {"n": 4, "n_tokens": n, "n_match": k, "sequences": 0} for n in (2, 3) for k in range(n + 1)]
+    for row, sequences in zip(rows, (1, 2, 1, 0, 0, 3, 1), strict=True):
+        row["sequences"] = sequences
+    # of 2 tokens: 0 once, 1 (8/16) twice, 2 once; of 3: 2 (10.67/16) three times, 3 once
+    got = histogram(pd.DataFrame(rows))
+    assert {x: y for x, y in got.items() if y} == {-0.5: 1 / 8, 7.5: 2 / 8, 9.5: 3 / 8, 15.5: 2 / 8, 16.5: 2 / 8}
+    only = histogram(pd.DataFrame(rows[:3]))
+    assert only == {-0.5: 1 / 4, 0.5: 2 / 4, 1.5: 1 / 4, 2.5: 1 / 4}
+
+
+def test_panels_pair_each_corpus_with_the_controls():
+    rows = pd.DataFrame(
+        [
+            ("olmo2", False, "b", 2e9, "mix", "trained"),
+            ("olmo2", False, "a", 1e9, "mix", "trained"),
+            ("olmo2", False, "a", 1e9, "other", None),
+            ("olmo2", False, "b", 2e9, "held", "control"),
+            ("pythia", True, "c", None, "held", "control"),
+        ],
+        columns=["family", "miniature", "model", "params", "corpus", "role"],
+    )
+    mix, other, held = style.panels(rows)
+    assert (mix.models, other.models, held.models) == (["a", "b"], ["a"], ["c"])
+    assert [p.title.subtitle for p in (mix, other, held)] == [
+        "trained on mix",
+        "on other, role not known",
+        "control text only",
+    ]
+    assert len(mix.control) == 1 and held.studied.empty
+    assert (mix.label("b"), held.label("c")) == ("2B", "c")
+
+
+def test_a_family_has_one_colour_and_its_largest_model_bears_it():
+    assert len({*style.FAMILIES.values(), style.OTHER}) == len(style.FAMILIES) + 1
+    assert style.colour("nobody's") == style.OTHER
+    assert style.pale("#000000", 1) == "#000000" and style.pale("#000000", 0) == "#ffffff"
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [(99_000, "99k"), (1_050_000, "1.05M"), (999_900, "1M"), (1.4e9, "1.4B"), (12e9, "12B"), (None, "")],
+)
+def test_sizes_in_three_digits(params, text):
+    assert style.size(params) == text
+
+
+def test_labels_that_would_overlap_move_apart():
+    assert style.apart([0.0, 0.5, 0.51, 0.52], 0.1, 1) == pytest.approx([0.0, 0.5, 0.6, 0.7])
+    assert style.apart([0.97, 0.98, 0.99], 0.1, 1) == pytest.approx([0.8, 0.9, 1.0])
+
+
+@pytest.mark.parametrize(("largest", "end"), [(0.0, 0.01), (0.003, 0.01), (0.043, 0.05), (0.52, 0.6), (0.97, 1.0)])
+def test_axes_end_at_round_numbers(largest, end):
+    assert style.top(pd.Series([largest, 0.0])) == pytest.approx(end)

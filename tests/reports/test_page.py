@@ -1,0 +1,171 @@
+"""The page: whole, alone, escaped, the same each time."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from queries.finding import find, names
+from reports import page, svg
+from tests.reports.conftest import EVIL, NOW
+from warehouse.errors import BadInput, UnknownName
+from warehouse.lake import Lake
+
+VOID = {"meta", "link", "br", "img", "input"}
+
+
+class Reader(HTMLParser):
+    """Every element with its attributes, and the text of each section; fails on a tag that closes another."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.sections: dict[str, str] = {}
+        self._open: list[str] = []
+        self._section = ""
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "section":
+            self._section = dict(attrs)["id"]
+            self.sections[self._section] = ""
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._section:
+            self.sections[self._section] += data
+
+    def all(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attrs for tag, attrs in self.tags if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def read(text) -> Reader:
+    return Reader(text)
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_finding_has_question_figure_numbers_and_sql(text, read, name):
+    section = text.split(f'<section id="{name}">')[1].split("</section>")[0]
+    assert page.question(find(name)) in read.sections[name]
+    assert "No rows yet" not in section
+    assert section.count("<svg") >= 1
+    assert section.count("<tr>") > 1
+    assert find(name).text in read.sections[name]
+
+
+def test_contents_lead_to_every_section(read):
+    anchors = [a["href"][1:] for a in read.all("a") if a["href"].startswith("#")]
+    assert anchors == list(read.sections)
+    assert len(anchors) == len(names()) + 6
+
+
+def test_no_request_leaves_the_page(text, read):
+    loads = [v for _, attrs in read.tags for k, v in attrs.items() if k in ("src", "srcset", "data", "xlink:href")]
+    assert loads == []
+    assert {link["href"] for link in read.all("link")} == {"data:,"}
+    assert all(a["href"].startswith(("#", "https://arxiv.org/abs/")) for a in read.all("a"))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+    assert "@import" not in text
+    outside = re.sub(r'<a href="https://arxiv[^"]*"', "", text)
+    assert re.findall(r"https?://(?!evil\.example/x onerror=alert\(1\)&gt;)[^\s<]*", outside) == []
+
+
+def test_text_of_the_lake_is_escaped_wherever_it_stands(text, read):
+    assert len(read.all("script")) == 1 and len(read.all("img")) == 0
+    assert EVIL not in text
+    for name in ("memorization_rate", "scaling_law", "shared_memorization", "models", "checks", "cells"):
+        assert "<script>" in read.sections[name] or "<b>" in read.sections[name] or name == "checks"
+    assert EVIL in read.sections["memorization_rate"]  # the reader has undone the escapes
+    assert any("alert" in (svg := part.split("</svg>")[0]) and "&lt;script" in svg for part in text.split("<svg")[1:])
+    assert not any(k.startswith("on") for _, attrs in read.tags for k in attrs)
+
+
+def test_ids_are_unique(read):
+    ids = [attrs["id"] for _, attrs in read.tags if "id" in attrs]
+    assert len(ids) > len(names()) and len(ids) == len(set(ids))
+
+
+def test_the_same_lake_gives_the_same_page(lake, text):
+    assert page.page(lake, [find(name) for name in page.told()], NOW) == text
+
+
+def test_the_head_says_lake_time_and_versions(lake, read, text):
+    head = text.split("<nav")[0]
+    assert "2026-02-03 04:05:06+00:00" in head
+    assert f"matches v{lake.version('matches')}," in head
+    assert "384 measurements, 6 models" in head  # 6 models x 2 corpora x 2 domains x 16 sequences
+
+
+def test_what_stands_behind_the_numbers(lake, text, read):
+    def rows(anchor):
+        body = text.split(f'<section id="{anchor}">')[1].split("</section>")[0]
+        return [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in body.split("<tr>")[1:]]
+
+    assert rows("checks")[1] == ["matches", "3", "2", "1", "1", "1"]
+    assert rows("checks")[3] == ["matches", "", "score_is_share", "3", "checks", "quarantine/c1-0"]
+    assert [line[:4] for line in rows("cells")[1:3]] == [
+        ["scoring", "done", "1", "10"],
+        ["scoring", "failed", "1", "10"],
+    ]
+    assert "&lt;b&gt;out of memory&lt;/b&gt;" in text
+    assert [str(lake.version("matches")), "384"] in [line[1:] for line in rows("tables")]
+    assert len(rows("models")) == 1 + 6
+    assert ["torch", "measuring", "2.13.0"] in rows("libraries")
+
+
+def test_an_empty_lake_says_what_to_run(tmp_path):
+    lake = Lake.create(tmp_path / "new")
+    read = Reader(page.page(lake, [find(name) for name in page.told()], NOW))
+    assert read.all("svg") == []
+    for name in names():
+        assert "No rows yet: run memlake" in read.sections[name]
+        assert find(name).text in read.sections[name]
+    assert "recorded exposures" in read.sections["dose_response"]
+    assert "no row of ours" in read.sections["published"]
+
+
+def test_a_finding_without_a_figure_has_its_table(lake, monkeypatch):
+    monkeypatch.setattr(page, "_has_figure", lambda finding: False)
+    read = Reader(page.page(lake, [find("scaling_law")], NOW))
+    assert read.all("svg") == []
+    assert find("scaling_law").grain in read.sections["scaling_law"]
+    assert "The numbers: 4 rows" in read.sections["scaling_law"]
+
+
+def test_a_long_table_says_what_it_leaves_out(text, read):
+    # 6 models x 2 corpora x 2 domains x 33 levels = 792 rows, of which 100 are shown
+    shown = read.sections["score_distribution"]
+    assert "The numbers: 792 rows" in shown
+    assert "692 more rows are not shown: memlake query run score_distribution --format csv" in shown
+
+
+def test_only_the_findings_asked_for(lake, tmp_path):
+    path = page.write(lake, ["scaling_law"], tmp_path / "some" / "page.html", NOW)
+    sections = Reader(path.read_text(encoding="utf-8")).sections
+    assert [s for s in sections if s in names()] == ["scaling_law"]
+    assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_bad_names_and_paths_are_one_clear_line(lake, tmp_path):
+    with pytest.raises(UnknownName, match="no finding 'scaling_low': did you mean 'scaling_law'"):
+        page.write(lake, ["scaling_low"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        page.write(lake, ["scaling_law"], tmp_path / "file" / "page.html")
+
+
+def test_a_tag_of_a_figure_keeps_its_text_and_loses_its_namespace():
+    tag = '<g id="clip0" clip-path="url(#clip1)" transform="translate(0.123456,7)" xmlns="http://www.w3.org/2000/svg">'
+    assert svg._plain(tag, "f-0") == '<g id="f-0-clip0" clip-path="url(#f-0-clip1)" transform="translate(0.12,7)">'
