@@ -34,20 +34,11 @@ class Extent:
 FULL = Extent(
     families=("pythia", "gpt_neo", "open_llama", "starcoder", "olmo", "olmo2", "olmo3"),
     sizes=("100k", "300k", "1m"),
-    documents=400,
-    anchors=150,
-    controls=300,
+    documents=600,
+    anchors=120,
+    controls=250,
 )
-QUICK = Extent(families=("pythia", "open_llama"), sizes=("100k", "300k"), documents=400, anchors=90, controls=300)
-
-# What the demo shows of its results: the rates by exposures, the smallest and the largest model of each family.
-RATES = """
-    select family, model, role, exposures, n, memorized, round(rate, 3) as rate, round(low, 3) as low,
-        round(high, 3) as high
-    from ({dose_response})
-    where params in (select unnest([min(params), max(params)]) from model_sizes s where s.family = family)
-    order by family, params, role desc, exposures
-"""
+QUICK = Extent(families=("pythia", "open_llama"), sizes=("100k", "300k"), documents=600, anchors=90, controls=250)
 
 
 def run(path: Path, *, quick: bool = False) -> None:

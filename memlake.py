@@ -18,7 +18,7 @@ import ingest.cli
 import queries.cli
 import reports.cli
 import warehouse.cli
-from warehouse.errors import MemlakeError
+from warehouse.errors import MemlakeError, one_line
 from warehouse.terminal import DEFAULT_LAKE, LakePath
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def main() -> None:
     except Exception as e:
         duckdb = sys.modules.get("duckdb")
         if duckdb and isinstance(e, duckdb.IOException):
-            line = str(e).splitlines()[0]
-            print(f"memlake: a file cannot be read ({line}): see `memlake warehouse check`", file=sys.stderr)
+            print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
             sys.exit(2)
         raise
 

@@ -97,14 +97,14 @@ def cells(
     return sorted(found, key=lambda cell: -SIZES[cell.settings["size"]].params)
 
 
-def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Train one miniature, save and register it, and yield how often each document of its corpus was shown.
 
     Raises `Conflict` where the lake has a miniature of this name that another cell trained.
     """
     from .checkpoint import register_model
 
-    lake, settings = Lake.open(lake_path), cell.settings
+    settings = cell.settings
     folder = lake.path / "miniatures" / settings["model"]
     about = folder / "memlake.json"
     if not about.is_file():

@@ -38,7 +38,7 @@ def ingest(
     return total, source.report(lake, cells)
 
 
-def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """The rows of one cell of a source; runs on a worker."""
     source = make(cell.settings["source"], cell.task["options"])
-    yield from source.rows(cell, Lake.open(lake_path))
+    yield from source.rows(cell, lake)

@@ -133,14 +133,13 @@ def missing(done: Sequence[tuple[int, int]], total: int, most: int) -> list[tupl
     return gaps
 
 
-def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """The sequences and rejects of one cell; runs on a worker."""
     s = cell.settings
-    lake = Lake.open(lake_path)
     if _snapshots(lake, [s["corpus"]], [s["domain"]])[s["corpus"], s["domain"]] != s["snapshot"]:
         raise Conflict(f"documents were added to {s['corpus']}/{s['domain']} meanwhile: sample again")
     task = s["corpus"], s["domain"], s["snapshot"], s["seed"], s["rule"]["at"], cell.task["per_domain"]
-    drawn = _drawn(lake_path, *task)
+    drawn = _drawn(str(lake.path), *task)
     ranks = np.arange(s["first_rank"], s["last_rank"] + 1)
     order = np.argsort(drawn.document_id[ranks], kind="stable")
     ranks, ids = ranks[order], drawn.document_id[ranks][order]

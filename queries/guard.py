@@ -17,7 +17,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import BadInput
+from warehouse.errors import BadInput, one_line
 from warehouse.lake import quoted
 
 FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "range", "repeat", "unnest"}
@@ -56,12 +56,6 @@ def admit(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
             f"{', '.join(sorted(refused))} is not admitted: select from the lake's tables (memlake warehouse tables)"
         )
     return statements[0]
-
-
-def one_line(error: duckdb.Error) -> str:
-    """DuckDB's message without the excerpt of the statement under it."""
-    lines = [line.strip() for line in str(error).split("\n\nLINE ")[0].splitlines()]
-    return " ".join(line for line in lines if line)
 
 
 def _table_functions(node: object) -> Iterator[str]:

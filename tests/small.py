@@ -38,7 +38,7 @@ def ingest_cell(domain: str, n: int = N) -> Cell:
     return Cell("small_ingest", 1, settings, ("documents", "domains", "sequences"), {"documents": n, "sequences": n})
 
 
-def ingest_work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def ingest_work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     domain, n = cell.settings["domain"], cell.settings["n"]
     names = [f"{domain}-{i}" for i in range(n)]
     yield (
@@ -145,7 +145,7 @@ def match_cell(domain: str, **more: object) -> Cell:
     return Cell("small_scoring", 1, settings, ("matches",), {"matches": N}, group="m")
 
 
-def match_work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def match_work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     rows = match_rows(cell.settings["domain"])
     yield "matches", pa.Table.from_pylist(rows[:7])
     yield "matches", pa.Table.from_pylist(rows[7:])

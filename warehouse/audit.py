@@ -8,6 +8,7 @@ then selected by the same SQL.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Rows:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the view `rows`, the view `published` (the same partitions of the committed snapshot,
         without the cell that is judged), the views `stored.*` and the cell's settings as variables."""
-        con = self.lake.connect()
+        con = self.lake.connect(self._mentioned())
         for key, value in self.settings.items():
             if isinstance(value, str | int | float | bool):
                 literal = quoted(value) if isinstance(value, str) else value
@@ -64,9 +65,16 @@ class Rows:
         con.execute(f"create view published as from ({relation(self.table_name, beside)}){others}")
         con.execute(f"create view rows as {self.select}")
         for name, select in self.with_them.items():
+            if name not in self._mentioned():
+                continue
             both = f"{relation(name, self.lake.files(name))} union all {select}"
             con.execute(f"create or replace view stored.{name} as {both}")
         return con
+
+    def _mentioned(self) -> set[str]:
+        """The tables that the expectations look into."""
+        sql = " ".join(e.predicate if isinstance(e, Expect) else e.sql for e in self.spec.expectations)
+        return set(re.findall(r"\bstored\.(\w+)", sql))
 
 
 def judged(spec: Table) -> str:

@@ -48,3 +48,8 @@ class UnknownName(MemlakeError):
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         listed = f"there are: {shown}" if known else f"there is no {kind} yet"
         super().__init__(f"no {kind} {name!r}{hint} ({listed})")
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line; of DuckDB's without the excerpt of the statement under it."""
+    return " ".join(str(error).split("\n\nLINE ")[0].split())

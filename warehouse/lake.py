@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 
 from . import table as tables
-from .errors import BadInput, DamagedLake, NotALake
+from .errors import BadInput, DamagedLake, NotALake, one_line
 
 ATTEMPTS = 30  # commits that lost a race are tried again this often
 
@@ -41,6 +41,7 @@ class Lake:
 
     def __init__(self, path: Path):
         self.path = path
+        self._handles: dict[str, DeltaTable] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
@@ -76,12 +77,16 @@ class Lake:
     # Reading
 
     def delta(self, name: str) -> DeltaTable:
-        """The newest snapshot of a table; raises `UnknownName`, `DamagedLake`."""
+        """The newest snapshot of a table; raises `UnknownName`, `DamagedLake`. A handle is kept and brought up to date:
+        reading a long log anew for each look would cost more than the look."""
         tables.table(name)
         try:
-            return DeltaTable(str(self.path / name))
+            if name not in self._handles:
+                self._handles[name] = DeltaTable(str(self.path / name))
+            self._handles[name].update_incremental()
+            return self._handles[name]
         except (DeltaError, TableNotFoundError, OSError) as e:
-            reason = str(e).splitlines()[0]
+            reason = one_line(e)
             raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
 
     def version(self, name: str) -> int:
@@ -125,8 +130,7 @@ class Lake:
             try:
                 con.execute(f"create view stored.{name} as {relation(name, [f.path for f in files])}")
             except duckdb.Error as e:
-                reason = " ".join(str(e).split())
-                raise DamagedLake(f"table {name} of {self.path} cannot be read: {reason}") from e
+                raise DamagedLake(f"table {name} of {self.path} cannot be read: {one_line(e)}") from e
         return con
 
     # Paths

@@ -9,10 +9,12 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 
 class Progress:
-    """Counts cells, and the rows they stand for, from which rate and time left follow; a context manager."""
+    """Counts cells, and the rows they stand for, from which rate and time left follow; a context manager. Where the
+    rows are not known beforehand (None), cells count alike."""
 
-    def __init__(self, title: str, cells: int, rows: int):
-        self.title, self.cells, self.rows = title, cells, rows
+    def __init__(self, title: str, cells: int, rows: int | None):
+        self.title, self.cells, self.rows = title, cells, rows or cells
+        self.unit = "rows" if rows else "cells"
         self.done = self.failed = self.done_rows = 0
         self._began = self._said = monotonic()
         self._bar = None
@@ -38,13 +40,13 @@ class Progress:
         """One more cell is through."""
         self.done += 1
         self.failed += failed
-        self.done_rows += rows
+        self.done_rows += rows if self.unit == "rows" else 1
 
     def tick(self) -> None:
         """Time passes: show where the work stands."""
         if self._bar:
             self._bar.update(self._task, completed=self.done_rows, description=self.line())
-        elif monotonic() - self._said >= LINE_EVERY:
+        elif monotonic() - self._said >= LINE_EVERY and self.done < self.cells:
             self._say()
 
     def line(self) -> str:
@@ -52,7 +54,7 @@ class Progress:
         spent = monotonic() - self._began
         parts = [f"{self.title}: {self.done}/{self.cells} cells", f"{spent:.0f} s"]
         if self.done_rows:
-            parts.append(f"{self.done_rows / spent:.3g} rows/s")
+            parts.append(f"{self.done_rows / spent:.3g} {self.unit}/s")
             if self.done < self.cells:
                 parts.append(f"{(self.rows - self.done_rows) * spent / self.done_rows:.0f} s left")
         if self.failed:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
@@ -27,6 +28,7 @@ from deltalake.transaction import AddAction
 from . import audit
 from . import table as tables
 from .audit import Rows, Verdict
+from .errors import one_line
 from .lake import Lake, relation
 from .stage import Stage
 
@@ -105,9 +107,20 @@ def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Ver
     written = folder / "verdicts.json"
     if written.exists():
         return [Verdict(**v) for v in json.loads(written.read_text())]
-    verdicts = [v for name in manifest["tables"] for v in audit.judge(staged_rows(lake, folder, manifest, name))]
+    verdicts = [v for name in manifest["tables"] for v in _judge(staged_rows(lake, folder, manifest, name))]
     write_json(written, [asdict(v) for v in verdicts])
     return verdicts
+
+
+def _judge(rows: Rows) -> list[Verdict]:
+    """The verdicts; rows that DuckDB cannot judge (a value that a cast refuses, say) do not pass, and do not stop the
+    next run either. A damaged file of the lake is no fault of theirs and is raised."""
+    try:
+        return audit.judge(rows)
+    except duckdb.IOException:
+        raise
+    except duckdb.Error as e:
+        return [Verdict(rows.table_name, "", f"judged without error: {one_line(e)}", False, None)]
 
 
 def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[dict[str, object]]) -> None:
@@ -174,11 +187,12 @@ def _quarantine(lake: Lake, folder: Path, manifest: dict[str, object], verdicts:
     place = lake.quarantine / manifest["cell"]
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    for name in {v.table_name for v in failed}:
+    for name in {v.table_name for v in failed if v.observed is not None}:
         pq.write_table(audit.offenders(staged_rows(lake, folder, manifest, name)), place / f"{name}.parquet")
     counts: dict[str, float] = {}
     for v in failed:
-        counts[f"{v.table_name}.{v.expectation}"] = counts.get(f"{v.table_name}.{v.expectation}", 0) + v.observed
+        name = f"{v.table_name}.{v.expectation}"
+        counts[name] = counts.get(name, 0) + (v.observed or 0)
     listed = ", ".join(f"{name} ({observed:g})" for name, observed in counts.items())
     reason = f"quarantined: {listed}; rows in {lake.relative(place)}"
     ending = {"rows": 0, "outcome": "quarantined", "reason": reason, "quarantined": lake.relative(place)}

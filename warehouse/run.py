@@ -31,7 +31,7 @@ from .progress import Progress
 from .publish import publish, record, write_json
 from .stage import Stage
 
-Work = Callable[[Cell, str], Iterator[tuple[str, pa.Table]]]
+Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
 LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
 POLL = 0.1  # seconds between looks at what the workers staged
 CONNECT_SECONDS = 20  # for a named scheduler to answer
@@ -57,7 +57,7 @@ def run(
 ) -> Summary:
     """Plan, skip what is done, run the rest, publish each as it completes.
 
-    work: a function of a module, called on a worker as work(cell, lake path); yields (table, rows) in pieces.
+    work: a function of a module, called on a worker as work(cell, lake); yields (table, rows) in pieces.
     workers: processes on this machine; by default one a core, and no more than there are groups of cells.
     scheduler: address of a Dask scheduler whose workers see the lake at the same path; then `workers` is not used.
     """
@@ -68,7 +68,8 @@ def run(
         return summary
     with _run_folder(lake) as folder, _client(workers, scheduler, len({c.group or c.id for c in todo})) as client:
         slots = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        with Progress(title, len(todo), sum(_weight(c) for c in todo)) as progress:
+        rows = [sum(c.rows.values()) for c in todo]
+        with Progress(title, len(todo), sum(rows) if all(rows) else None) as progress:
             _drive(lake, folder, client, _batches(todo, slots), work, summary, progress)
     return summary
 
@@ -100,7 +101,7 @@ def _drive(lake, folder: Path, client, batches: list[list[Cell]], work: Work, su
             summary.done.append(cell.id)
         else:
             summary.failed.append((cell, reason))
-        progress.advance(_weight(cell), failed=reason is not None)
+        progress.advance(sum(cell.rows.values()), failed=reason is not None)
 
     for batch in batches:
         submit(batch)
@@ -153,16 +154,16 @@ def run_batch(cells: list[Cell], work: Work, lake_path: str, folder: str) -> Non
         place = Path(folder) / cell.id
         if not any((place / end).exists() for end in ("manifest.json", "failed.json")) and plan(lake, [cell]):
             shutil.rmtree(place, ignore_errors=True)
-            _stage_cell(cell, work, lake_path, place)
+            _stage_cell(cell, work, lake, place)
 
 
-def _stage_cell(cell: Cell, work: Work, lake_path: str, place: Path) -> None:
+def _stage_cell(cell: Cell, work: Work, lake: Lake, place: Path) -> None:
     place.mkdir(parents=True)
     (place / "started").touch()
     began = monotonic()
     try:
         with Stage(place, cell.id, place.parent.name) as stage:
-            for name, piece in work(cell, lake_path):
+            for name, piece in work(cell, lake):
                 stage.write(name, piece)
         reason = None
     except Exception as e:
@@ -200,11 +201,6 @@ def _versions() -> dict[str, str]:
     """Versions of the libraries that this process has loaded, and of Python."""
     found = {"python": platform.python_version()}
     return found | {name: version(name) for name in LIBRARIES if name in sys.modules}
-
-
-def _weight(cell: Cell) -> int:
-    """What progress counts a cell for: its rows, or 1 where they are not known."""
-    return max(1, sum(cell.rows.values()))
 
 
 def _batches(cells: Sequence[Cell], slots: int) -> list[list[Cell]]:
@@ -263,9 +259,12 @@ def _client(workers: int | None, scheduler: str | None, groups: int) -> Iterator
     threads = str(max(1, cores // count))
     settings = {
         "distributed.scheduler.allowed-failures": 1,
-        "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
-        "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": threads,
-        "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": threads,
+        "distributed.worker.profile.enabled": False,  # it walks our stacks a hundred times a second
+        # All that Dask would set, so that its MALLOC_TRIM_THRESHOLD_ is gone: with it torch gives memory back to the
+        # kernel, and asks for it again, at every step.
+        "distributed.nanny.pre-spawn-environ": {
+            f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")
+        },
     }
     with (
         dask.config.set(settings),

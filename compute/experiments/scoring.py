@@ -105,12 +105,12 @@ def _gaps(ranks: list[int], covered: list[dict]) -> Iterator[tuple[int, int, int
         yield run[0], run[-1], len(run)
 
 
-def work(cell: Cell, lake_path: str) -> Iterator[tuple[str, pa.Table]]:
+def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Score the cell's sequences and yield their rows of `matches`, in bounded memory."""
     from ..run import held
     from ..scoring import score
 
-    lake, s = Lake.open(lake_path), cell.settings
+    s = cell.settings
     checkpoint, bos_id = held(lake, cell)
     with lake.connect(["sequences"]) as con:
         pieces = con.execute(

@@ -6,7 +6,7 @@
 -- Interval: 95 %, document-cluster (see effective_n in macros.sql).
 -- Leaves out: models for which no exposures are recorded; that a text may stand in several documents, whose exposures
 -- are not added up; when in training the exposures came; differences between domains, which are pooled.
--- Units: rate, low and high are shares in [0, 1]; exposures count whole documents.
+-- Units: rate, low and high are shares in [0, 1]; exposures count showings of the sampled window.
 -- Source: Carlini et al. 2023, arXiv 2202.07646, section 4.2; Kandpal et al. 2022, arXiv 2202.06539.
 -- Columns:
 --   family        architecture and training line

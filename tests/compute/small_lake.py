@@ -48,7 +48,7 @@ def make(folder: Path, model, checkpoint: Path) -> tuple[Lake, list[np.ndarray],
     return lake, tokens, prefix, expected
 
 
-def ingest(cell: Cell, lake_path: str):
+def ingest(cell: Cell, lake: Lake):
     """Every token stands for BYTES bytes of a made-up document."""
     tokens, prefix = cell.settings["tokens"], cell.settings["prefix"]
     n = len(tokens)

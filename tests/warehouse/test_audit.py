@@ -180,3 +180,16 @@ def nothing_published(lake: Lake) -> None:
     assert lake.files("matches") == []
     with lake.connect(["matches"]) as con:
         assert con.execute("select count(*) from stored.matches").fetchone() == (0,)
+
+
+def test_rows_that_cannot_be_judged_are_quarantined(prepared, monkeypatch):
+    """A predicate that DuckDB refuses on these rows ends their publication, not the program."""
+    from warehouse import publish as module
+
+    def judge(rows):
+        return rows.connect().execute("select 'memorized'::int").fetchall()
+
+    monkeypatch.setattr(module.audit, "judge", judge)
+    reason = put(prepared, match_rows(DOMAIN), defect="not judged")
+    assert reason.startswith("quarantined: matches.judged without error: Conversion Error: Could not convert string")
+    nothing_published(prepared)

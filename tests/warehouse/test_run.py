@@ -64,7 +64,7 @@ def test_same_lake_with_one_and_two_workers(lake, undisturbed):
     assert not list(lake.staging.iterdir())
 
 
-def troubled_work(cell: Cell, lake_path: str):
+def troubled_work(cell: Cell, lake: Lake):
     """Goes wrong as the task says, the first time or always."""
     trouble = cell.task.get("trouble")
     if trouble == "user":
@@ -74,7 +74,7 @@ def troubled_work(cell: Cell, lake_path: str):
     if trouble == "kill":
         yield "matches", pa.Table.from_pylist(match_rows(cell.settings["domain"])[:3])
         os.kill(os.getpid(), signal.SIGKILL)
-    yield from match_work(cell, lake_path)
+    yield from match_work(cell, lake)
 
 
 def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
@@ -117,9 +117,9 @@ if __name__ == "__main__":
 """
 
 
-def slow_work(cell: Cell, lake_path: str):
+def slow_work(cell: Cell, lake: Lake):
     """Hands its rows over bit by bit, so that a kill may fall between them."""
-    for name, piece in match_work(cell, lake_path):
+    for name, piece in match_work(cell, lake):
         yield name, piece
         time.sleep(0.3)
 

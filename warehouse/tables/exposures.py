@@ -1,12 +1,14 @@
 from ..table import INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
-    grain="One row is one document and one model: how often training showed the document to the model.",
+    grain="One row is one document and one model: how often training showed the document's sampled window.",
     columns=(
         Column("cell", TEXT, "the unit of work that trained the model"),
         Column("model", TEXT, "name of the model"),
         Column("document_id", INT, "the document"),
-        Column("exposures", INT, "times the whole document was shown; 0 where it never was"),
+        Column(
+            "exposures", INT, "times the sampled window was shown; the same words in other documents are not counted"
+        ),
     ),
     key=("model", "document_id"),
     partition=("model",),

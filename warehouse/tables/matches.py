@@ -61,8 +61,10 @@ TABLE = Table(
         Expect("condition_known", "condition in (select condition from stored.conditions)"),
         Expect(
             "sequence_known",
+            # Only the cell's own domain is read, where it has one: a lake holds the sequences of many.
             "(sequence_id, corpus, domain, n_tokens) in (select (sequence_id, corpus, domain, n_tokens)"
-            " from stored.sequences)",
+            " from stored.sequences where corpus = coalesce(getvariable('corpus'), corpus)"
+            " and domain = coalesce(getvariable('domain'), domain))",
         ),
         Expect("n_match_counts_bits", "match is null and n_match is null or n_match = bit_count(match::bit)"),
         Expect(

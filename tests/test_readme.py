@@ -1,0 +1,102 @@
+"""What the README says is true: its four lines run, and every command stands in it and has help."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import zstandard
+
+import memlake
+from compute import miniature_models
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+MEMLAKE = Path(sys.executable).parent / "memlake"
+
+
+def memlake_in(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "100"}
+    environment.pop("MEMLAKE_LAKE", None)
+    return subprocess.run([MEMLAKE, *words], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def commands(app: typer.Typer = memlake.app, path: tuple[str, ...] = ()):
+    """Every command as its words."""
+    group = typer.main.get_command(app) if not path else app
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_every_command_has_help_and_stands_in_the_readme():
+    found = dict(commands())
+    assert len(found) >= 18
+    listing = README.split("## Commands")[1]
+    for words, command in found.items():
+        assert command.help, words
+        section = listing.split(f"memlake {words[0]}")[1].split("\nmemlake ")[0]
+        assert len(words) == 1 or re.search(rf"\b{words[-1]}\b", section), words
+
+
+def save_checkpoint(folder: Path, texts: list[str]) -> None:
+    """A checkpoint as transformers saves one: random weights, its tokenizer beside them."""
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = miniature_models.tokenizer("pythia", texts)
+    config = miniature_models.config("pythia", "100k", tokenizer.get_vocab_size(), 0, 0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
+
+
+def test_the_four_lines(tmp_path):
+    texts = [" ".join(f"line {i * j} of a text about {j} things" for j in range(40)) for i in range(30)]
+    with zstandard.open(tmp_path / "texts.jsonl.zst", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    save_checkpoint(tmp_path / "my-checkpoint", texts)
+    lines = re.search(r"```sh\n(.*?)```", README, re.DOTALL)[1].splitlines()
+    assert len(lines) == 4
+    environment = os.environ | {"PATH": f"{MEMLAKE.parent}:{os.environ['PATH']}"}
+    for line in lines:
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    answer = re.search(r"^text +0 +(\d+)$", done.stdout, re.MULTILINE)
+    assert answer and int(answer[1]) >= 30, done.stdout  # random weights: nothing memorized
+    again = subprocess.run(lines[2], shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "0 done, 1 done before" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["query", "run", "memorization_rat"], "no finding 'memorization_rat': did you mean 'memorization_rate'?"),
+        (["compute", "run", "scorin", "--model", "pythia-1b", "--corpus", "c"], "did you mean 'scoring'?"),
+        (["ingest", "run", "jsnl"], "no source 'jsnl': did you mean 'jsonl'?"),
+        (["warehouse", "show", "mathces"], "no table 'mathces': did you mean 'matches'?"),
+        (["warehouse", "status", "--lake", "nowhere"], "nowhere does not exist: name one with --lake"),
+        (["report", "run", "scaling"], "no finding 'scaling'"),
+    ],
+)
+def test_a_wrong_name_is_one_line(tmp_path, words, line):
+    if "nowhere" not in words:
+        from warehouse.lake import Lake
+
+        Lake.create(tmp_path / "lake")
+    done = memlake_in(tmp_path, *words)
+    assert done.returncode == 2
+    assert line in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_help_loads_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'duckdb', 'pyarrow', 'deltalake', 'distributed', 'great_expectations', 'pandas'}"
+    program = f"import memlake, sys; found = {heavy} & set(sys.modules); sys.exit(', '.join(found) or 0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
