@@ -65,7 +65,7 @@ def main() -> None:
         sys.exit(2)
     except Exception as e:
         duckdb = sys.modules.get("duckdb")
-        if duckdb and isinstance(e, duckdb.IOException):
+        if duckdb and isinstance(e, duckdb.IOException | duckdb.InvalidInputException):
             print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
             sys.exit(2)
         raise

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.errors import BadInput, Conflict
-from warehouse.lake import Lake
+from warehouse.errors import BadInput, Conflict, one_line
+from warehouse.lake import Lake, quoted
+from warehouse.register import transaction
 from warehouse.registry import Source
 from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
@@ -40,7 +41,8 @@ class Checkpoint:
 def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoint:
     """Load a checkpoint. `device`: auto (CUDA where there is one), cpu or cuda.
 
-    Raises `BadInput`: no such device, no weights, an architecture that is none of ours, weights that do not fit it.
+    Raises `BadInput`: no such device, no weights, an architecture that is none of ours, weights that do not fit it or
+    the GPU.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -50,20 +52,38 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     files = weights.fetch(source)
     config, family = _config(source, files)
     device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
-    model, report = AutoModelForCausalLM.from_pretrained(
-        files.folder,
-        config=config,
-        dtype=getattr(torch, condition.dtype),
-        attn_implementation=condition.attention,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    dtype = getattr(torch, condition.dtype)
+    too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
+    # Asked before reading, so that a hundred cells do not each read in vain what cannot fit
+    if device != "cpu" and weights.count(files.weights) * dtype.itemsize > free_memory(device):
+        raise too_large
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            files.folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation=condition.attention,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported, as the missing ones are
+        )
+    except OSError as error:
+        raise BadInput(f"{source.location} cannot be loaded: {one_line(error)}") from error
     if report["missing_keys"]:
         raise BadInput(f"{source.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
+    if report["mismatched_keys"]:
+        name, stored, wanted = min(report["mismatched_keys"])
+        raise BadInput(
+            f"{source.location} does not fit its config.json: {name} is {list(stored)}, by the config {list(wanted)}"
+        )
+    try:
+        model = model.to(device)
+    except torch.cuda.OutOfMemoryError as error:
+        raise too_large from error
     return Checkpoint(
         name=source.name,
-        model=model.to(device).eval().requires_grad_(False),
+        model=model.eval().requires_grad_(False),
         positions=config.max_position_embeddings,
         window=window(family, config),
         vocab_size=model.get_output_embeddings().weight.shape[0],
@@ -82,6 +102,14 @@ def pick_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         raise BadInput(f"no device {device!r}: it is auto, cpu or cuda")
     return device
+
+
+def free_memory(device: str | torch.device) -> int:
+    """Bytes of a GPU that tensors of this process can still have. CUDA counts as used what torch keeps for reuse."""
+    import torch
+
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def _own_gpu() -> str:
@@ -142,32 +170,36 @@ def describe(source: Source, tokenizer: str) -> dict:
 
 def register_model(lake: Lake, source: Source) -> dict:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
-    row of `models`. Raises `Conflict` where the lake has other weights under the same name."""
+    row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
+    Raises `Conflict` where the lake has other weights under the same name."""
     known = known_model(lake, source)
-    if known is None:
+    if known is None or known["weights_digest"] is None:
         tokenizer = register_tokenizer(lake, load_tokenizer(source), source.tokenizer or source.name)
-        known = describe(source, tokenizer)
+        row = describe(source, tokenizer)
         if source.is_folder:
-            known["source"] = lake.relative(source.location)
+            row["source"] = lake.relative(source.location)
         lake.register("conditions", [condition_of(source).row()])
-        lake.register("models", [known])
+        if known:
+            row["nominal_params"] = known["nominal_params"]
+            lake.retract("models", transaction("models", known), f"model = {quoted(source.name)}")
+        lake.register("models", [row])
+        known = row
     corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
     lake.register("model_corpora", corpora)
     return known
 
 
 def known_model(lake: Lake, source: Source) -> dict | None:
-    """The lake's row of `models` for this checkpoint, None where it has none yet. Raises `Conflict` where the lake has
-    other weights under its name."""
+    """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
+    its results were imported. Raises `Conflict` where the lake has other weights under its name."""
     with lake.connect(["models"]) as con:
         rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
     if not rows:
         return None
     (known,) = rows
-    if known["weights_digest"] != weights.digest(weights.fetch(source).weights):
-        held = f"other weights (from {known['source']})" if known["source"] else "only imported results"
+    if known["weights_digest"] not in (None, weights.digest(weights.fetch(source).weights)):
         raise Conflict(
-            f"the lake has {held} under the name {source.name!r}:"
+            f"the lake has other weights (from {known['source']}) under the name {source.name!r}:"
             " give the new ones another name, or take the old back with `memlake warehouse forget`"
         )
     return known
@@ -179,6 +211,15 @@ def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str
 
     from transformers import AutoConfig
 
-    stated = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    family = recognise(stated.get("model_type", "unknown"), source.location)
-    return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
+    path = files.folder / "config.json"
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON ({error})") from error
+    if not isinstance(stated, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    family = recognise(str(stated.get("model_type", "unknown")), source.location)
+    try:
+        return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
+    except Exception as error:  # its checks of each entry raise errors of many kinds
+        raise BadInput(f"{path} is no config of {family}: {one_line(error)}") from error

@@ -42,9 +42,7 @@ def models(form: Format = FormatName.table) -> None:
     show(registry(), form)
 
 
-@app.command()
-def plan(
-    experiment: Experiment,
+def _request(
     model: Models,
     corpus: Corpora,
     domain: Domains = None,
@@ -55,33 +53,47 @@ def plan(
     bos: Bos = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
-    lake: LakePath = DEFAULT_LAKE,
-    form: Format = FormatName.table,
+) -> Request:
+    """What was asked for; its parameters are the options that `plan` and `run` share."""
+    from .run import Request
+
+    return Request(
+        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
+    )
+
+
+def _asks(command: Callable[..., None]) -> Callable[..., None]:
+    """Offer the options of `_request` on a command; what they make is the command's `request`."""
+    shared = inspect.signature(_request, eval_str=True).parameters
+    own = {k: p for k, p in inspect.signature(command, eval_str=True).parameters.items() if k != "request"}
+
+    @functools.wraps(command)
+    def asked(**given: object) -> None:
+        command(request=_request(**{k: given.pop(k) for k in shared}), **given)
+
+    both = [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
+    asked.__signature__ = inspect.Signature(both)
+    return asked
+
+
+@app.command()
+@_asks
+def plan(
+    experiment: Experiment, request: Request, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table
 ) -> None:
     """What `run` would do, without doing it."""
     from warehouse.lake import Lake
 
-    from .run import Request, planned
+    from .run import planned
 
-    request = Request(
-        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
-    )
     show(planned(Lake.open(lake), experiment, request), form)
 
 
 @app.command()
+@_asks
 def run(
     experiment: Experiment,
-    model: Models,
-    corpus: Corpora,
-    domain: Domains = None,
-    limit: Limit = None,
-    decoding: Decoding = "greedy",
-    dtype: Dtype = None,
-    attention: Attention = None,
-    bos: Bos = False,
-    device: Device = "auto",
-    batch_size: BatchSize = None,
+    request: Request,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     lake: LakePath = DEFAULT_LAKE,
@@ -89,10 +101,6 @@ def run(
     """Measure what is not measured yet. A second run does only what is missing."""
     from warehouse.lake import Lake
 
-    from .run import Request, execute
+    from .run import execute
 
-    request = Request(
-        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
-    )
-    summary = execute(Lake.open(lake), experiment, request, workers, scheduler)
-    finish(summary, experiment)
+    finish(execute(Lake.open(lake), experiment, request, workers, scheduler), experiment)

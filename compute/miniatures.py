@@ -31,7 +31,7 @@ from warehouse.lake import Lake
 from warehouse.registry import Source, resolve
 from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
-from . import miniature_models as parts
+from . import miniature_models
 from .miniature_models import FAMILIES, SIZES
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def train_tokenizer(lake: Lake, family: str, corpus: str) -> Source:
     Raises `UnknownName`, and `BadInput` where the lake has no document of the corpus.
     """
     name = f"mini-{family}"
-    spec = parts.family(family)
+    spec = miniature_models.family(family)
     folder = lake.path / "miniatures" / name
     source = Source(name=name, location=str(folder), family=family, tokenizer=name, is_folder=True, miniature=True)
     if not folder.is_dir():
-        backend = parts.tokenizer(family, _tokenizer_texts(lake, family, corpus))
+        backend = miniature_models.tokenizer(family, _tokenizer_texts(lake, family, corpus))
         with_bos = {"bos_token": spec.bos} if spec.bos else {}
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": spec.eos, **with_bos}
         with _finished(folder) as making:
@@ -77,12 +77,12 @@ def cells(
     Wants the corpus sampled with the families' tokenizers; raises `BadInput` where it is not, and `UnknownName`.
     """
     for size in sizes:
-        parts.size(size)
+        miniature_models.size(size)
     found = []
     for family in families:
         tokenizer = load_tokenizer(train_tokenizer(lake, family, corpus))
         sampled, documents = _sampled(lake, corpus, tokenizer)
-        for size in (s for s in parts.family(family).sizes if s in sizes):
+        for size in (s for s in miniature_models.family(family).sizes if s in sizes):
             settings = {
                 "model": f"mini-{family}-{size}",
                 "family": family,
@@ -231,7 +231,7 @@ def _train_and_save(lake: Lake, cell: Cell, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    from .families import parts as names
+    from .families import parts
     from .miniature_training import train
 
     logging.disable_progress_bar()  # of the one file that is written
@@ -240,12 +240,14 @@ def _train_and_save(lake: Lake, cell: Cell, folder: Path) -> None:
     shared = folder.parent / f"mini-{family}"
     source = Source(name=shared.name, location=str(shared), is_folder=True)
     tokenizer = load_tokenizer(source)
-    spec = parts.family(family)
+    spec = miniature_models.family(family)
     torch.set_num_threads(1)  # miniatures are too small for more, and the sums then have one order
     torch.manual_seed(settings["seed"])
-    config = parts.config(family, size, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.backend.token_to_id(spec.eos))
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=names(family).kernels[0])
-    train(model, showings(lake, settings, tokenizer), parts.size(size).rate, settings["seed"])
+    config = miniature_models.config(
+        family, size, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.backend.token_to_id(spec.eos)
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=parts(family).kernels[0])
+    train(model, showings(lake, settings, tokenizer), miniature_models.size(size).rate, settings["seed"])
     about = {
         "miniature": True,
         "family": family,

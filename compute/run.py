@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse import cells, shelf
@@ -11,6 +12,7 @@ from warehouse.errors import BadInput, UnknownName
 from warehouse.lake import Lake
 from warehouse.registry import Source, find, models
 from warehouse.run import Summary, recover, run
+from warehouse.terminal import say
 from warehouse.tokenizer import load_tokenizer, registered
 
 from .conditions import Condition
@@ -53,13 +55,11 @@ class Subject:
 
     def task(self, request: Request) -> dict:
         """What a worker needs in order to run it, and what does not decide rows."""
-        from .checkpoint import pick_device
-
         return {
             "source": {**vars(self.source), "corpora": list(self.source.corpora)},
             "condition": vars(self.condition),
             "tokenizer": self.tokenizer,
-            "device": pick_device(request.device),
+            "device": request.device,
             "batch_size": request.batch_size,
         }
 
@@ -68,11 +68,13 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
     """The cells that answer a request, and the ids of those still to do. Changes nothing.
 
     Raises `UnknownName` (experiment, model, corpus, domain), `BadInput` (an option, a checkpoint that cannot be run,
-    no sequences of a model's tokenizer) and `Conflict` (other weights under a name that the lake knows).
+    no sequences of a model's tokenizer to measure it on) and `Conflict` (other weights under a name that the lake knows).
     """
     module = _experiment(experiment)
     if request.decoding not in ("greedy", "forced"):
         raise BadInput(f"no decoding {request.decoding!r}: it is greedy or forced")
+    if request.device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"no device {request.device!r}: it is auto, cpu or cuda")
     _check_places(lake, request)
     found = [cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request)]
     return found, {cell.id for cell in cells.plan(lake, found)}
@@ -85,12 +87,20 @@ def execute(
     from .checkpoint import pick_device, register_model
 
     recover(lake)  # what a killed run left ready counts as published
+    if scheduler is None:  # else it is the workers' machines that have a GPU or not
+        request = replace(request, device=pick_device(request.device))
     found, _ = plan(lake, experiment, request)
     for text in request.models:
         source = find(lake, text)
-        register_model(lake, source)
-        lake.register("conditions", [_condition(source, request).row()])
-    if workers is None and scheduler is None and pick_device(request.device) == "cuda":
+        model = register_model(lake, source)
+        condition = _condition(source, request)
+        lake.register("conditions", [condition.row()])
+        if condition.name != model["base_condition"]:
+            say(
+                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
+                " so its rows stand in `matches_all` only"
+            )
+    if workers is None and request.device == "cuda":
         import torch
 
         workers = torch.cuda.device_count()
@@ -159,14 +169,15 @@ _held: dict[tuple, tuple[Checkpoint, int | None]] = {}
 
 def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
     """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
-    from .checkpoint import load
+    from .checkpoint import load, pick_device
 
     source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
     condition = Condition(**cell.task["condition"])
-    key = (cell.settings["weights_digest"], condition, cell.task["device"])
+    device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
+    key = (cell.settings["weights_digest"], condition, device)
     if key not in _held:
         _held.clear()  # before the next one is loaded, so that both are never in memory
-        _held[key] = load(source, condition, cell.task["device"]), load_tokenizer(source).bos_id
+        _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
     return _held[key]
 
 
@@ -187,9 +198,12 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     source = find(lake, text)
     known_model(lake, source)
     tokenizer = load_tokenizer(source)
-    name = registered(lake).get(tokenizer.digest)
+    names = registered(lake)
+    # One that is not registered yet gets this name; sequences of imported results may have it already.
+    hint = source.tokenizer or source.name
+    name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
     for corpus in request.corpora:
-        _check_sequences(lake, corpus, name, text)
+        _check_sequences(lake, corpus, name, text, request)
     digest = weights.digest(weights.fetch(source).weights)
     return Subject(source, _condition(source, request), digest, tokenizer.digest, name)
 
@@ -209,9 +223,16 @@ def _check_places(lake: Lake, request: Request) -> None:
             raise UnknownName("domain", domain, domains)
 
 
-def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str) -> None:
-    if tokenizer is None or not lake.files("sequences", corpus=corpus, tokenizer=tokenizer):
-        raise BadInput(
-            f"{corpus} has no sequences of the tokenizer of {text}:"
-            f" run `memlake ingest sample --corpus {corpus} --model {text}` first"
-        )
+def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str, request: Request) -> None:
+    """Raise `BadInput` where there is nothing to measure a model on: not sampled, or imported without tokens."""
+    with lake.connect(["sequences"]) as con:
+        found = con.execute(
+            "from stored.sequences where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
+            " and (len($domains) = 0 or list_contains($domains, domain)) and ($limit is null or rank < $limit) limit 1",
+            {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains), "limit": request.limit},
+        ).fetchone()
+    if not found:
+        asked = [part for domain in request.domains for part in ("--domain", domain)]
+        command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *asked, "--model", text])
+        where = f"{corpus} ({', '.join(request.domains)})" if asked else corpus
+        raise BadInput(f"{where} has no tokens to measure {text} on: run `{command}` first")

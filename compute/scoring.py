@@ -14,7 +14,7 @@ import torch
 
 from warehouse.errors import BadInput
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, free_memory
 from .decode import greedy
 from .forward import batch, forced
 
@@ -155,5 +155,5 @@ def _fitting(checkpoint: Checkpoint, length: int) -> int:
     if checkpoint.device.type == "cpu":
         tokens = min(CPU_TOKENS, CPU_BYTES // a_token)
     else:
-        tokens = int(GPU_SHARE * torch.cuda.mem_get_info(checkpoint.device)[0] / a_token)
+        tokens = int(GPU_SHARE * free_memory(checkpoint.device) / a_token)
     return max(1, tokens // length)

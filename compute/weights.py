@@ -8,8 +8,10 @@ are read a piece at a time: no model is built, and no more than one tensor of a 
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,12 @@ from warehouse.identity import sha256
 from warehouse.registry import Source
 
 PIECE = 1 << 24  # bytes read at once
+# What reading a file raises that is not what it should be: JSON of the wrong shape, lengths beyond all bounds, a .bin
+# that is no zip of tensors
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError, EOFError),
+    pickle.UnpicklingError,
+)
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
 
@@ -40,7 +48,10 @@ def fetch(source: Source) -> Files:
         if path := hub.find(source, name):
             return Files(config.parent, (path,), commit)
         if index := hub.find(source, f"{name}.index.json"):
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            try:
+                shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BadInput(f"{index} is no index of weights, or is damaged: fetch it again") from error
             paths = [hub.find(source, shard) for shard in shards]
             if None in paths:
                 raise BadInput(f"{source.location} is incomplete: it lacks {shards[paths.index(None)]}")
@@ -51,17 +62,23 @@ def fetch(source: Source) -> Files:
 @cache
 def digest(paths: tuple[Path, ...]) -> str:
     """`sha256:...` over the tensors of the files. Read once a command."""
-    tensors = sorted(t for path in paths for t in (_safetensors(path) if path.suffix == ".safetensors" else _bin(path)))
+    tensors = sorted(_tensors(paths), key=lambda t: t.name)
     return sha256(chunk for tensor in tensors for chunk in tensor.chunks())
+
+
+def count(paths: tuple[Path, ...]) -> int:
+    """Numbers in all the tensors of the files."""
+    return sum(prod(t.shape) for t in _tensors(paths))
 
 
 def stored_dtype(paths: tuple[Path, ...]) -> str:
     """The number format of most of the stored weights, for checkpoints whose config does not name it."""
     sizes: dict[str, int] = {}
-    for path in paths:
-        for t in _safetensors(path) if path.suffix == ".safetensors" else _bin(path):
-            if t.dtype in DTYPES:
-                sizes[t.dtype] = sizes.get(t.dtype, 0) + t.end - t.begin
+    for t in _tensors(paths):
+        if t.dtype in DTYPES:
+            sizes[t.dtype] = sizes.get(t.dtype, 0) + t.end - t.begin
+    if not sizes:
+        raise BadInput(f"{paths[0].parent} holds no weights of a known dtype ({', '.join(DTYPES.values())})")
     return DTYPES[max(sizes, key=lambda dtype: sizes[dtype])]
 
 
@@ -96,18 +113,26 @@ class _Stored(NamedTuple):
                 yield piece
 
 
-def _safetensors(path: Path) -> Iterator[_Stored]:
+def _tensors(paths: tuple[Path, ...]) -> Iterator[_Stored]:
+    """The tensors of the files, in their order there. Raises `BadInput` for a damaged file."""
+    for path in paths:
+        try:
+            yield from _safetensors(path) if path.suffix == ".safetensors" else _bin(path)
+        except DAMAGE as error:
+            raise BadInput(f"{path} is no file of weights, or is damaged: fetch it again") from error
+
+
+def _safetensors(path: Path) -> list[_Stored]:
     """The header of the format: 8 bytes of length, then JSON with each tensor's dtype, shape and place."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length))
-        except (ValueError, MemoryError) as error:
-            raise BadInput(f"{path} is no safetensors file, or is damaged: fetch it again") from error
+        header = json.loads(file.read(length))
+    tensors = []
     for name, entry in header.items():
         if name != "__metadata__":
             begin, end = (8 + length + offset for offset in entry["data_offsets"])
-            yield _Stored(name, entry["dtype"], tuple(entry["shape"]), path, begin, end)
+            tensors.append(_Stored(name, entry["dtype"], tuple(entry["shape"]), path, begin, end))
+    return tensors
 
 
 def _bin(path: Path) -> Iterator[_Stored]:

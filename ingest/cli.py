@@ -11,7 +11,7 @@ from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finis
 app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
-Workers = Annotated[int | None, typer.Option(help="Processes on this machine; by default one a core.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one a core.")]
 
 
 @app.command("list")

@@ -20,7 +20,7 @@ from .source import HEAD, Document, Reject, source_name
 EXPERIMENT, VERSION, TABLES = "ingest", 1, ("documents", "rejects", "domains")
 PIECE, ROWS = 8 << 20, 20_000  # bytes of text, and records, in a piece of rows
 MAX_DOMAINS = 1000  # in one file: more are a mistaken field, and each is a folder of the lake
-MAX_NAME = 80  # bytes of a domain's name, which becomes a folder's
+MAX_NAME = 80  # bytes of a name that becomes a folder's: of a corpus, a domain, ...
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,11 @@ class DocumentSource:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
 
     def stages(self, lake: Lake, corpus: str | None) -> Iterator[list[Cell]]:
-        corpus = corpus or self.CORPUS
-        if not corpus:
+        corpus = self.CORPUS if corpus is None else corpus
+        if corpus is None:
             raise BadInput(f"source {source_name(self)!r} needs --corpus: the name of the text collection")
+        if problem := name_problem(corpus, "--corpus"):
+            raise BadInput(problem)
         cells = [self._cell(given, corpus) for given in self.inputs()]
         refuse_changes(lake, cells)
         yield cells
@@ -152,17 +154,17 @@ def refuse_changes(lake: Lake, cells: list[Cell]) -> None:
         )
 
 
-def name_problem(domain: object) -> str | None:
-    """Why a record's domain cannot be used; None where it can."""
-    if not isinstance(domain, str):
-        return "domain is not text"
-    if not domain.strip():
-        return "domain is empty"
+def name_problem(name: object, what: str = "domain") -> str | None:
+    """Why a name that becomes a folder's cannot be used; None where it can. `what`: it is the name of."""
+    if not isinstance(name, str):
+        return f"{what} is not text"
+    if not name.strip():
+        return f"{what} is empty"
     try:
-        if len(domain.encode()) > MAX_NAME:
-            return f"domain has more than {MAX_NAME} bytes"
+        if len(name.encode()) > MAX_NAME:
+            return f"{what} has more than {MAX_NAME} bytes"
     except UnicodeEncodeError:
-        return "domain holds a lone surrogate"
+        return f"{what} holds a lone surrogate"
     return None
 
 

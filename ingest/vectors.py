@@ -18,9 +18,11 @@ from warehouse import table
 from warehouse.errors import BadInput
 
 from . import streams
+from .documents import name_problem
 
 BATCH = 10_000  # rows
 LONGEST = 16 << 20  # bytes of a line of JSON
+NAMES = ("model", "corpus", "domain", "tokenizer")  # they become folders of the lake, where '' would be NULL
 REQUIRED = ("model", "corpus", "domain", "sequence_id", "n_tokens", "match")
 SEQUENCE = {"tokenizer": pa.string(), "tokens": table.INTS}
 MEASURED = {c.name: c.type for c in table.table("matches").columns if c.name not in ("cell", "anchor_id")}
@@ -101,6 +103,10 @@ def _typed(path: Path, columns: dict[str, list], at: int) -> pa.Table:
     for name in REQUIRED:
         if None in columns[name]:
             raise BadInput(f"{path} row {at + columns[name].index(None) + 1}: no {name}")
+    for name in NAMES:
+        for value in {v for v in columns[name] if isinstance(v, str)}:
+            if problem := name_problem(value, name):
+                raise BadInput(f"{path} row {at + columns[name].index(value) + 1}: {problem}")
     columns["sequence_id"] = [str(v) if isinstance(v, str | int) else v for v in columns["sequence_id"]]
     for name in VECTORS:
         pairs = zip(columns[name], columns["n_tokens"], strict=True)
@@ -109,7 +115,7 @@ def _typed(path: Path, columns: dict[str, list], at: int) -> pa.Table:
     for name, kind in TYPES.items():
         try:
             arrays.append(pa.array(columns[name], kind))
-        except (pa.ArrowException, TypeError, OverflowError) as e:
+        except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as e:
             reason = str(e).splitlines()[0]
             raise BadInput(f"{path} rows {at + 1} to {at + height}: {name} is not {kind} ({reason})") from e
     return pa.table(arrays, schema=pa.schema(list(TYPES.items())))

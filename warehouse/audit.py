@@ -132,7 +132,11 @@ def offenders(rows: Rows) -> pa.Table:
 
 def partition_path(spec: Table, values: dict[str, object]) -> str:
     """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions."""
-    return "/".join(f"{k}={quote(str(values[k]), safe='')}" for k in spec.partition)
+
+    def folder(value: object) -> str:
+        return "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe="")
+
+    return "/".join(f"{k}={folder(values[k])}" for k in spec.partition)
 
 
 def out_of_range(observed: Sequence[float | None], low: Sequence[float], high: Sequence[float]) -> set[int]:

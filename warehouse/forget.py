@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from . import table as tables
-from .errors import UnknownName
+from .errors import Conflict, UnknownName
 from .lake import Lake, quoted
 from .publish import LOG_TABLES, record
 from .register import transaction
@@ -13,20 +13,26 @@ from .register import transaction
 
 def forget(lake: Lake, *, cell: str | None = None, model: str | None = None, corpus: str | None = None) -> list[str]:
     """Forget a cell, or all cells of a model or a corpus; a model's registration goes with them, so that its name is
-    free again. Returns the ids of the cells taken back. Raises UnknownName where there is nothing of that name."""
+    free again. Returns the ids of the cells taken back. Stopped half-way, it goes on when it is called again.
+
+    Raises UnknownName where there is nothing of that name, and Conflict where other cells stand on a cell's rows.
+    """
     with lake.connect(["cells", "models", "model_corpora"]) as con:
         done = con.execute(
             "select cell, settings, experiment, version from stored.cells where outcome = 'done'"
+            " order by finished_at desc"  # what stands on others was published after them, and goes first
         ).fetchall()
         models = con.execute("from stored.models").to_arrow_table().to_pylist()
         roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
     log = lake.delta("cells")
     held = {row[0]: row for row in done if lake.holds("cells", row[0], log)}
     wanted = [c for c, row in held.items() if c == cell or _about(json.loads(row[1]), model, corpus)]
-    registered = [("models", r) for r in models if r["model"] == model]
-    registered += [("model_corpora", r) for r in roles if r["model"] == model]
+    registered = [("model_corpora", r) for r in roles if r["model"] == model]
+    registered += [("models", r) for r in models if r["model"] == model]
     if not wanted and not registered:
         _unknown(held, models, cell, model, corpus)
+    if cell is not None:
+        _refuse_dependants(lake, cell)
     for found in wanted:
         _forget_cell(lake, *held[found])
     for name, row in registered:
@@ -37,17 +43,40 @@ def forget(lake: Lake, *, cell: str | None = None, model: str | None = None, cor
 
 def _about(settings: dict[str, object], model: str | None, corpus: str | None) -> bool:
     return (model is not None and settings.get("model") == model) or (
-        corpus is not None and settings.get("corpus") == corpus
+        corpus is not None and corpus in _corpora(settings)
     )
 
 
+def _corpora(settings: dict[str, object]) -> list[str]:
+    """The corpora that a cell is about."""
+    return [settings["corpus"]] if "corpus" in settings else list(settings.get("corpora", []))
+
+
+def _refuse_dependants(lake: Lake, cell: str) -> None:
+    """Raise Conflict where rows of other cells name documents or sequences of this one."""
+    with lake.connect(["documents", "sequences", "matches", "exposures"]) as con:
+        for name, key, below in (
+            ("sequences", "document_id", "documents"),
+            ("exposures", "document_id", "documents"),
+            ("matches", "sequence_id", "sequences"),
+        ):
+            (count,) = con.execute(
+                f"select count(*) from stored.{name} where cell <> $cell"
+                f" and {key} in (select {key} from stored.{below} where cell = $cell)",
+                {"cell": cell},
+            ).fetchone()
+            if count:
+                what = f"{count} rows of {name} stand on its {below}"
+                raise Conflict(f"{cell} cannot be forgotten alone, {what}: forget those first, or the --corpus")
+
+
 def _forget_cell(lake: Lake, cell: str, settings: str, experiment: str, version: int) -> None:
-    """Log tables first: a cell that is half forgotten is not done, and the next run repairs it."""
-    for name in reversed(LOG_TABLES):
-        lake.retract(name, cell, None)
+    """The row in `cells` last: until then the cell can be found, and forgotten to the end."""
     for name in tables.names():
         if name not in LOG_TABLES:
             lake.retract(name, cell, f"cell = {quoted(cell)}")
+    for name in LOG_TABLES:
+        lake.retract(name, cell, None)
     record(lake, cell, experiment, version, json.loads(settings), outcome="forgotten")
 
 
@@ -56,5 +85,5 @@ def _unknown(held, models, cell: str | None, model: str | None, corpus: str | No
         raise UnknownName("published cell", cell, held)
     if model is not None:
         raise UnknownName("model", model, [r["model"] for r in models])
-    known = {json.loads(row[1]).get("corpus") for row in held.values()} - {None}
+    known = {name for row in held.values() for name in _corpora(json.loads(row[1]))}
     raise UnknownName("corpus", corpus or "", known)

@@ -7,8 +7,10 @@ judged, `quarantine/` rows that failed.
 
 from __future__ import annotations
 
+import fcntl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +54,8 @@ class Lake:
             raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
         lake = cls(path)
         for name in tables.names():
+            if not (path / name).exists():  # the lake was made before memlake had this table
+                _make(path, name)
             lake.delta(name)
         return lake
 
@@ -64,14 +68,7 @@ class Lake:
         if path.exists() and (not path.is_dir() or any(p.name not in tables.names() for p in path.iterdir())):
             raise NotALake(f"{path} is neither a lake nor an empty folder: name another with --lake")
         for name in sorted(tables.names(), key=lambda n: n == "cells"):  # `cells` last: it marks a whole lake
-            spec = tables.table(name)
-            DeltaTable.create(
-                str(path / name),
-                schema=spec.schema,
-                partition_by=list(spec.partition),
-                description=spec.grain,
-                mode="ignore",
-            )
+            _make(path, name)
         return cls.open(path)
 
     # Reading
@@ -150,6 +147,15 @@ class Lake:
         """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
         return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
 
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Hold the lake's lock on publication, from judging to the last commit: of two runs that publish the same rows
+        in different cells, the second is then judged against what the first has published."""
+        self.staging.mkdir(exist_ok=True)
+        with (self.staging / "publish.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def commit(self, name: str, transaction: str, add: Callable[[], list[AddAction]]) -> bool:
         """Commit files to a table once: False where the log already holds `transaction`.
 
@@ -180,6 +186,9 @@ class Lake:
                 self._write(name, delta, [], properties)
             else:
                 delta.delete(predicate, commit_properties=properties)
+                delta.update_incremental()
+                if delta.transaction_version(transaction) != count:  # no row met it, and delta-rs wrote nothing
+                    self._write(name, delta, [], properties)
             return True
 
         return self._race(name, attempt)
@@ -221,6 +230,15 @@ class Lake:
     def quarantine(self) -> Path:
         """Where rows lie that failed an expectation; outside every table."""
         return self.path / "quarantine"
+
+
+def _make(path: Path, name: str) -> None:
+    """An empty table, where there is none."""
+    spec = tables.table(name)
+    partition = list(spec.partition)
+    DeltaTable.create(
+        str(path / name), schema=spec.schema, partition_by=partition, description=spec.grain, mode="ignore"
+    )
 
 
 def relation(name: str, files: Sequence[str]) -> str:

@@ -41,13 +41,14 @@ def publish(lake: Lake, folder: Path) -> str | None:
     Safe to call again after a kill at any moment: what is committed is left alone, the missing tail is added.
     """
     manifest = json.loads((folder / "manifest.json").read_text())
-    verdicts = _verdicts(lake, folder, manifest)
-    if any(not v.passed for v in verdicts):
-        return _quarantine(lake, folder, manifest, verdicts)
-    for name in manifest["tables"]:
-        commit(lake, folder, name, manifest["cell"], [f for f in manifest["files"] if f["table"] == name])
-    rows = sum(f["rows"] for f in manifest["files"])
-    _log(lake, folder, manifest, manifest["cell"], verdicts, {"rows": rows, "outcome": "done"})
+    with lake.publishing():
+        verdicts = _verdicts(lake, folder, manifest)
+        if any(not v.passed for v in verdicts):
+            return _quarantine(lake, folder, manifest, verdicts)
+        for name in manifest["tables"]:
+            commit(lake, folder, name, manifest["cell"], [f for f in manifest["files"] if f["table"] == name])
+        rows = sum(f["rows"] for f in manifest["files"])
+        _log(lake, folder, manifest, manifest["cell"], verdicts, {"rows": rows, "outcome": "done"})
     shutil.rmtree(folder)
     return None
 
@@ -113,13 +114,11 @@ def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Ver
 
 
 def _judge(rows: Rows) -> list[Verdict]:
-    """The verdicts; rows that DuckDB cannot judge (a value that a cast refuses, say) do not pass, and do not stop the
-    next run either. A damaged file of the lake is no fault of theirs and is raised."""
+    """The verdicts. Rows with a value that a predicate cannot take (a cast refuses it, say) do not pass; what is no
+    fault of theirs, such as a damaged file of the lake, is raised."""
     try:
         return audit.judge(rows)
-    except duckdb.IOException:
-        raise
-    except duckdb.Error as e:
+    except duckdb.DataError as e:
         return [Verdict(rows.table_name, "", f"judged without error: {one_line(e)}", False, None)]
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
-import os
 import platform
 import shutil
 import sys
@@ -25,7 +23,8 @@ from time import monotonic, sleep
 import pyarrow as pa
 
 from .cells import Cell, plan
-from .errors import BadInput, MemlakeError
+from .cluster import client_for
+from .errors import MemlakeError
 from .lake import Lake
 from .progress import Progress
 from .publish import publish, record, write_json
@@ -33,8 +32,8 @@ from .stage import Stage
 
 Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
 LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
+LOST = "its worker staged nothing here: does it see the lake at the same path?"
 POLL = 0.1  # seconds between looks at what the workers staged
-CONNECT_SECONDS = 20  # for a named scheduler to answer
 
 
 @dataclass
@@ -66,7 +65,7 @@ def run(
     summary = Summary(skipped=len({c.id for c in cells}) - len(todo))
     if not todo:
         return summary
-    with _run_folder(lake) as folder, _client(workers, scheduler, len({c.group or c.id for c in todo})) as client:
+    with _run_folder(lake) as folder, client_for(workers, scheduler, len({c.group or c.id for c in todo})) as client:
         slots = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         rows = [sum(c.rows.values()) for c in todo]
         with Progress(title, len(todo), sum(rows) if all(rows) else None) as progress:
@@ -78,11 +77,32 @@ def recover(lake: Lake) -> None:
     """Publish what killed runs had staged whole, and remove what they left unfinished."""
     for folder in sorted(p for p in lake.staging.glob("run-*") if p.is_dir()):
         with _lock(folder) as free:
-            if not free:
+            if not free or not folder.is_dir():  # alive, or another process was faster
                 continue
             for manifest in sorted(folder.glob("*/manifest.json")):
-                publish(lake, manifest.parent)
-            shutil.rmtree(folder)
+                if reason := _publish(lake, manifest.parent):
+                    print(f"{manifest.parent.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
+            _remove(folder)
+
+
+def _publish(lake: Lake, folder: Path) -> str | None:
+    """Publish a staged cell; None, or why it is not published. Where that is no fault of its rows (a full disk, a
+    damaged table), they stay staged, and the next run tries again."""
+    try:
+        return publish(lake, folder)
+    except Exception as e:
+        return f"{_reason(e)} (its rows stay in {lake.relative(folder)})"
+
+
+def _reason(error: Exception) -> str:
+    """What the user can mend is a line; a bug keeps its traceback."""
+    return str(error) if isinstance(error, MemlakeError) else "".join(traceback.format_exception(error))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run's folder, unless it holds rows that could not be published."""
+    if not any(folder.glob("*/manifest.json")):
+        shutil.rmtree(folder)
 
 
 def _drive(lake, folder: Path, client, batches: list[list[Cell]], work: Work, summary: Summary, progress) -> None:
@@ -111,13 +131,12 @@ def _drive(lake, folder: Path, client, batches: list[list[Cell]], work: Work, su
             _settle(lake, folder / cell.id, cell, settle)
         for future in ended:
             left = [c for c in futures.pop(future) if c.id in waiting]
-            if future.status == "error":
-                left = _blame(lake, folder, left, future.exception(), settle)
-                if left:
-                    submit(left)
-            else:  # nothing staged, no failure: another run published them meanwhile
+            if future.status == "finished":  # what is left either another run published meanwhile, or it is lost
+                missing = {c.id for c in plan(lake, left)}
                 for cell in left:
-                    settle(cell, None)
+                    settle(cell, LOST if cell.id in missing else None)
+            elif left := _blame(lake, folder, left, future, settle):
+                submit(left)
             future.release()
         progress.tick()
         if not ended:
@@ -132,19 +151,25 @@ def _settle(lake: Lake, folder: Path, cell: Cell, settle: Callable[[Cell, str | 
         shutil.rmtree(folder)
         settle(cell, failure["reason"])
     elif (folder / "manifest.json").exists():
-        settle(cell, publish(lake, folder))
+        settle(cell, _publish(lake, folder))
 
 
-def _blame(lake, folder: Path, batch: list[Cell], error: BaseException, settle) -> list[Cell]:
-    """The batch's task ended with an error of its own: its worker was killed. The cell that was under way is the
-    one that failed; the rest of the batch is returned to be tried again."""
+def _blame(lake, folder: Path, batch: list[Cell], future, settle) -> list[Cell]:
+    """The batch's task ended without an end of its own. Where its worker was killed, the cell that was under way is
+    the one that failed, and the rest of the batch is returned to be tried again."""
+    from distributed.scheduler import KilledWorker
+
+    error = future.exception() if future.status == "error" else ConnectionError("the Dask scheduler was lost")
     started = [c for c in batch if (folder / c.id / "started").exists()]
-    for cell in started or batch:
-        reason = f"its worker was killed, most likely out of memory: {type(error).__name__}"
+    if isinstance(error, KilledWorker):
+        failed, reason = started or batch, "its worker was killed, most likely out of memory"
+    else:
+        failed, reason = batch, _reason(error)
+    for cell in failed:
         _record_failure(lake, cell, reason)
         shutil.rmtree(folder / cell.id, ignore_errors=True)
         settle(cell, reason)
-    return [c for c in batch if c not in started] if started else []
+    return [c for c in batch if c not in failed]
 
 
 def run_batch(cells: list[Cell], work: Work, lake_path: str, folder: str) -> None:
@@ -166,9 +191,8 @@ def _stage_cell(cell: Cell, work: Work, lake: Lake, place: Path) -> None:
             for name, piece in work(cell, lake):
                 stage.write(name, piece)
         reason = None
-    except Exception as e:
-        # What the user can mend is a line; a bug keeps its traceback, and neither stops the other cells.
-        reason = str(e) if isinstance(e, MemlakeError) else traceback.format_exc()
+    except Exception as e:  # it does not stop the other cells
+        reason = _reason(e)
     measured = {"seconds": monotonic() - began, "device": _device(cell), "versions": _versions()}
     if reason is not None:
         write_json(place / "failed.json", {"reason": reason, "measured": measured})
@@ -222,7 +246,7 @@ def _run_folder(lake: Lake) -> Iterator[Path]:
         folder = lake.staging / name
         folder.mkdir()
         yield folder
-        shutil.rmtree(folder)
+        _remove(folder)
 
 
 @contextmanager
@@ -238,43 +262,3 @@ def _lock(folder: Path) -> Iterator[bool]:
             return
         yield True
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _client(workers: int | None, scheduler: str | None, groups: int) -> Iterator[object]:
-    """A Dask client: of the named scheduler, or of a cluster on this machine that ends with the run."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
-        except (OSError, ValueError) as e:
-            raise BadInput(f"no Dask scheduler answers at {scheduler}: {e}") from e
-        with client:
-            yield client
-        return
-    cores = os.cpu_count() or 1
-    count = workers or min(cores, groups)
-    threads = str(max(1, cores // count))
-    settings = {
-        "distributed.scheduler.allowed-failures": 1,
-        "distributed.worker.profile.enabled": False,  # it walks our stacks a hundred times a second
-        # All that Dask would set, so that its MALLOC_TRIM_THRESHOLD_ is gone: with it torch gives memory back to the
-        # kernel, and asks for it again, at every step.
-        "distributed.nanny.pre-spawn-environ": {
-            f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")
-        },
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",  # any port that is free
-            resources={"GPU": 1},
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client

@@ -87,7 +87,8 @@ class Table:
     def _present(self):
         for c in self.columns:
             if not c.nullable:
-                yield Expect(f"{c.name}_present", f'"{c.name}" is not null')
+                empty = f""" and "{c.name}" <> ''""" if c.name in self.partition else ""  # Delta takes '' for NULL
+                yield Expect(f"{c.name}_present", f'"{c.name}" is not null{empty}')
 
     def _finite(self):
         for c in self.columns:

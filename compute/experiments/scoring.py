@@ -42,9 +42,12 @@ def plan(lake: Lake, subject: Subject, request: Request) -> list[Cell]:
     ]
     cells = []
     for corpus, domain, sample, shard in _shards(lake, subject.tokenizer, request):
+        wanted = [rank for rank in shard if request.limit is None or rank < request.limit]
+        if not wanted:
+            continue
         place = {"corpus": corpus, "domain": domain, "sample": sample}
         here = [s for s in done if all(s[key] == value for key, value in place.items())]
-        covered = [s for s in here if s["first_rank"] <= shard[-1] and s["last_rank"] >= shard[0]]
+        covered = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
         if request.decoding == "greedy" and any(s["decoding"] == "forced" for s in covered):
             raise Conflict(
                 f"{subject.source.name} has scored {corpus} {domain} with --decoding forced already:"
@@ -53,7 +56,7 @@ def plan(lake: Lake, subject: Subject, request: Request) -> list[Cell]:
         for s in sorted(covered, key=lambda s: s["first_rank"]):
             count = sum(s["first_rank"] <= rank <= s["last_rank"] for rank in shard)
             cells.append(_cell(s, count, subject, request))
-        for first, last, count in _gaps(shard, covered):
+        for first, last, count in _gaps(wanted, covered):
             ranks = {"first_rank": first, "last_rank": last}
             cells.append(_cell(what | place | ranks | {"decoding": request.decoding}, count, subject, request))
     return cells
@@ -73,7 +76,7 @@ def _shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[tuple[str,
             from stored.sequences
             where tokenizer = $tokenizer and list_contains($corpora, corpus)
               and (len($domains) = 0 or list_contains($domains, domain))
-              and ($limit is null or rank < $limit) and len(tokens) > 0
+              and len(tokens) > 0
             group by corpus, domain, sample, shard
             order by corpus, domain, sample, shard
             """,
@@ -81,7 +84,6 @@ def _shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[tuple[str,
                 "tokenizer": tokenizer,
                 "corpora": list(request.corpora),
                 "domains": list(request.domains),
-                "limit": request.limit,
             },
         )
         while row := shards.fetchone():

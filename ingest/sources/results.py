@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput, UnknownName
+from warehouse.cells import Cell, published
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.identity import hash63
 from warehouse.lake import Lake
 from warehouse.registry import families, resolve
@@ -30,7 +31,10 @@ from .. import streams, vectors
 from ..source import option
 
 SUFFIXES = (".parquet", *(".jsonl" + packed for packed in streams.COMPRESSED))
+File = tuple[str, str, str]  # name, digest, path
+Seen = Counter[tuple[str, str | None, str]]  # rows by model, condition and corpus
 VERSION = 1
+DIGITS = 19  # of the largest id of a sequence
 CONDITION = "imported"  # nothing is known of how the rows were made
 
 
@@ -47,34 +51,21 @@ class Source:
             raise BadInput("source 'results' needs --path: a Parquet or JSONL file, or a folder")
         files = [(name, streams.digest(path), str(path)) for name, path in streams.find(self.path, SUFFIXES)]
         counts = {file: _scan(Path(file[2])) for file in files}
-        tokenizers = self._register(lake, {key for found in counts.values() for key in found})
-        shared = {"source": "results", "tokenizers": tokenizers}
+        before = _before(lake, counts)
+        seen = {key for found in counts.values() for key in found}
+        # A file that was read before keeps its tokenizers, though the model may have got one of its own since.
+        tokenizers = self._register(lake, {(m, condition) for m, condition, _ in seen}) | before
+        settings = {
+            "source": "results",
+            "tokenizers": tokenizers,
+            "corpora": sorted({corpus for *_, corpus in seen}),
+            "files": [list(f[:2]) for f in files],
+        }
+        yield [Cell("results_sequences", VERSION, settings, ("sequences",), task={"paths": [f[2] for f in files]})]
         yield [
-            Cell(
-                "results_sequences",
-                VERSION,
-                shared | {"files": [list(f[:2]) for f in files]},
-                ("sequences",),
-                task={"paths": [f[2] for f in files]},
-            )
-        ]
-        yield [
-            Cell(
-                "results",
-                VERSION,
-                {
-                    "source": "results",
-                    "file": name,
-                    "digest": digest,
-                    "model": model,
-                    "tokenizer": tokenizers[model],
-                },
-                ("matches",),
-                rows={"matches": sum(n for (m, _), n in counts[name, digest, path].items() if m == model)},
-                task={"path": path},
-            )
-            for name, digest, path in files
-            for model in sorted({m for m, _ in counts[name, digest, path]})
+            _cell(file, model, tokenizers[model], found)
+            for file, found in counts.items()
+            for model in sorted({m for m, *_ in found})
         ]
 
     def rows(self, cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
@@ -145,14 +136,49 @@ class Source:
         return row | {"corpora": corpora, "asked": asked}
 
 
-def _scan(path: Path) -> Counter[tuple[str, str | None]]:
-    """Rows by (model, condition). Reads the whole file, so that a bad row is known before anything is written."""
-    found: Counter[tuple[str, str | None]] = Counter()
+def _scan(path: Path) -> Seen:
+    """Counts the rows. Reads the whole file, so that a bad row is known before anything is written."""
+    found: Seen = Counter()
     for piece in vectors.read(path):
-        found.update(zip(piece["model"].to_pylist(), piece["condition"].to_pylist(), strict=True))
+        found.update(zip(*(piece[name].to_pylist() for name in ("model", "condition", "corpus")), strict=True))
     if not found:
         raise BadInput(f"{path} holds no rows")
     return found
+
+
+def _before(lake: Lake, counts: dict[File, Seen]) -> dict[str, str]:
+    """The tokenizers under which these very files were read before, by model. Raises `Conflict` where the lake holds a
+    model's rows of one of these corpora from a file of the same name with other content."""
+    now = {name: (digest, found) for (name, digest, _), found in counts.items()}
+    tokenizers = {}
+    for cell, s in published(lake, "results"):
+        digest, found = now.get(s["file"], (None, ()))
+        corpora = {corpus for model, _, corpus in found if model == s["model"]} & set(s["corpora"])
+        if not corpora:
+            continue
+        if s["digest"] != digest:
+            raise Conflict(
+                f"the lake holds results of {s['model']} on {min(corpora)} from {s['file']} already, with other"
+                f" content: give other results another file name, or take the old ones back with"
+                f" `memlake warehouse forget --cell {cell}`"
+            )
+        tokenizers[s["model"]] = s["tokenizer"]
+    return tokenizers
+
+
+def _cell(file: File, model: str, tokenizer: str, found: Seen) -> Cell:
+    """The rows of one model in one file."""
+    name, digest, path = file
+    settings = {
+        "source": "results",
+        "file": name,
+        "digest": digest,
+        "model": model,
+        "tokenizer": tokenizer,
+        "corpora": sorted({corpus for m, _, corpus in found if m == model}),
+    }
+    rows = sum(n for (m, *_), n in found.items() if m == model)
+    return Cell("results", VERSION, settings, ("matches",), rows={"matches": rows}, task={"path": path})
 
 
 def _sequences(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
@@ -183,9 +209,8 @@ def _matches(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     known = _known(lake)
     for piece in vectors.read(Path(cell.task["path"])):
         rows = []
-        for row in vectors.derive(piece).to_pylist():
-            if row["model"] != cell.settings["model"]:
-                continue
+        own = piece.filter(pc.equal(piece["model"], cell.settings["model"]))
+        for row in vectors.derive(own).to_pylist():
             sequence_id = _sequence_id(row, row["tokenizer"] or cell.settings["tokenizer"], known)
             row |= {"sequence_id": sequence_id, "anchor_id": known.get(sequence_id)}
             row["condition"] = row["condition"] or CONDITION
@@ -204,6 +229,6 @@ def _known(lake: Lake) -> dict[int, int | None]:
 def _sequence_id(row: dict[str, Any], tokenizer: str, known: dict[int, int | None] | set[int]) -> int:
     """The row's own id where the lake has it; else an id made from where the row comes from."""
     own = row["sequence_id"]
-    if own.isdigit() and int(own) in known:
+    if own.isdecimal() and len(own) <= DIGITS and int(own) in known:
         return int(own)
     return hash63("import", row["corpus"], tokenizer, own)

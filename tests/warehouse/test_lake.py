@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import CONDITION, DOMAINS, MODEL, N, make_lake, match_cell, match_work
+from tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell, match_work
 from warehouse import table as tables
 from warehouse.check import check
 from warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
@@ -146,3 +146,53 @@ def test_every_table_says_what_one_row_is():
         assert all(c.doc for c in spec.columns)
     with pytest.raises(UnknownName, match="no table 'macthes': did you mean 'matches'"):
         tables.table("macthes")
+
+
+def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
+    cell = match_cell("c++")
+    original = Lake.retract
+
+    def retract(self, name, *rest):
+        if name == "checks":
+            raise KeyboardInterrupt
+        return original(self, name, *rest)
+
+    monkeypatch.setattr(Lake, "retract", retract)
+    with pytest.raises(KeyboardInterrupt):
+        forget(lake, cell=cell.id)
+    monkeypatch.undo()
+    assert forget(lake, cell=cell.id) == [cell.id]
+    summary = run(lake, [cell], match_work, workers=1)
+    assert summary.done == [cell.id] and list(check(lake)) == []
+
+
+def test_what_others_stand_on_is_not_forgotten_alone(lake):
+    with pytest.raises(Conflict, match=rf"{N} rows of matches stand on its sequences: forget those first"):
+        forget(lake, cell=ingest_cell("c++").id)
+    assert sum(f.rows for f in lake.snapshot("matches")) == 2 * N
+
+
+def test_a_table_without_rows_of_the_cell_is_free_again(lake):
+    """delta-rs writes nothing where a delete meets no row: the log must still say that the cell is gone."""
+    assert lake.commit("rejects", "c1-none", list)
+    assert lake.retract("rejects", "c1-none", "cell = 'c1-none'")
+    assert not lake.holds("rejects", "c1-none")
+    assert lake.commit("rejects", "c1-none", list)
+
+
+def test_a_lake_of_an_older_memlake_gets_the_tables_it_lacks(lake):
+    shutil.rmtree(lake.path / "exposures")
+    assert Lake.open(lake.path).version("exposures") == 0
+
+
+def test_check_finds_rows_that_are_gone(lake):
+    lake.delta("matches").delete("domain = 'c++'")
+    assert [f.what for f in check(lake)] == [f"published {N} rows, the tables hold 0"]
+
+
+def test_check_finds_a_flipped_page(lake):
+    path = Path(lake.files("matches")[0])
+    data = bytearray(path.read_bytes())
+    data[40:400] = bytes(360)
+    path.write_bytes(data)
+    assert any("rows cannot be read" in f.what for f in check(lake))

@@ -61,7 +61,7 @@ def test_same_lake_with_one_and_two_workers(lake, undisturbed):
     assert plan(lake, CELLS) == []
     assert run(lake, CELLS, match_work).skipped == 2
     assert dict(published(lake, "small_scoring")) == {c.id: dict(c.settings) for c in CELLS}
-    assert not list(lake.staging.iterdir())
+    assert not list(lake.staging.glob("run-*"))
 
 
 def troubled_work(cell: Cell, lake: Lake):
@@ -142,7 +142,7 @@ def test_killed_at_random_moments_and_run_again(lake, undisturbed, seed):
         last.stdout.readline()
         assert last.wait(120) == 0
     assert contents(lake) == undisturbed
-    assert not list(lake.staging.iterdir())
+    assert not list(lake.staging.glob("run-*"))
 
 
 @pytest.mark.parametrize("step", ["manifest", "judged", "data", "checks"])
@@ -177,7 +177,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     with lake.connect() as con:
         assert con.execute("select count(*), count(distinct sequence_id) from stored.matches").fetchone() == (N, N)
         assert con.execute("select count(*) from stored.checks where cell = ?", [CELLS[0].id]).fetchone()[0] > 30
-    assert not list(lake.staging.iterdir())
+    assert not list(lake.staging.glob("run-*"))
 
 
 def test_a_run_under_way_is_left_alone_by_another(lake):
@@ -191,6 +191,41 @@ def test_a_run_under_way_is_left_alone_by_another(lake):
 
 
 def test_no_scheduler_at_the_address(lake, monkeypatch):
-    monkeypatch.setattr("warehouse.run.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("warehouse.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run(lake, CELLS[:1], match_work, scheduler="tcp://127.0.0.1:1")
+
+
+def test_two_runs_with_overlapping_cells_publish_no_row_twice(lake):
+    """Both judge before either commits, were it not for the lock; the second is then judged against the first."""
+    program = PROGRAM.replace(
+        "CELLS, slow_work, workers=2", "[match_cell('c++', run=sys.argv[2])], slow_work, workers=1"
+    )
+    program = program.replace("import CELLS,", "import match_cell,")
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program, str(lake.path), n], stdout=subprocess.PIPE, text=True)
+        for n in "12"
+    ]
+    for program in runs:
+        program.communicate(timeout=120)
+        assert program.returncode == 0
+    with lake.connect() as con:
+        assert con.execute("select count(*), count(distinct sequence_id) from stored.matches").fetchone() == (N, N)
+        outcomes = con.execute("select outcome from stored.cells where experiment = 'small_scoring' order by all")
+        assert outcomes.fetchall() == [("done",), ("quarantined",)]
+
+
+def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
+    """A full disk is no fault of the rows: the run says so, and the next one publishes them."""
+    from warehouse import publish as module
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "commit", full)
+    summary = run(lake, CELLS[:1], match_work, workers=1)
+    assert "No space left on device" in summary.failed[0][1] and "its rows stay in staging/run-" in summary.failed[0][1]
+    recover(lake)  # still full: says so, loses nothing
+    monkeypatch.undo()
+    recover(lake)
+    assert plan(lake, CELLS[:1]) == [] and not list(lake.staging.glob("run-*"))

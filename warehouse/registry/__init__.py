@@ -12,13 +12,17 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import shelf
 from ..errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from ..lake import Lake
+
+# What a `memlake.json` may say, and how JSON calls its type
+ABOUT = {"family": str, "tokenizer": str, "corpora": list, "miniature": bool}
+NAMES = {str: "string", list: "list", bool: "boolean"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def resolve(text: str, revision: str | None = None) -> Source:
 def find(lake: Lake, text: str) -> Source:
     """The source that `--model TEXT` means in a lake: a folder, else a model of the lake by its name, else what
     `resolve` finds. Raises `UnknownName`, `BadInput`."""
+    if Path(text).expanduser().is_dir():
+        return resolve(text)
     with lake.connect(["models"]) as con:
         rows = con.execute("select model, source, revision from stored.models").fetchall()
     for name, location, revision in rows:
@@ -107,9 +113,7 @@ def _at(source: Source, revision: str | None) -> Source:
 def _folder(path: Path) -> Source:
     if not (path / "config.json").is_file():
         raise BadInput(f"{path} holds no checkpoint: it has no config.json")
-    about = {}
-    if (path / "memlake.json").is_file():
-        about = json.loads((path / "memlake.json").read_text(encoding="utf-8"))
+    about = _about(path / "memlake.json")
     return Source(
         name=path.name,
         location=str(path),
@@ -119,3 +123,21 @@ def _folder(path: Path) -> Source:
         is_folder=True,
         miniature=about.get("miniature", False),
     )
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What a folder says about itself; raises `BadInput` where it does not say it as it should."""
+    if not path.is_file():
+        return {}
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON ({error})") from error
+    if not isinstance(about, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    for key, kind in ABOUT.items():
+        if key in about and not isinstance(about[key], kind):
+            raise BadInput(f"{path}: {key} is not a {NAMES[kind]}")
+    if not all(isinstance(corpus, str) for corpus in about.get("corpora", [])):
+        raise BadInput(f"{path}: corpora is not a list of names")
+    return about

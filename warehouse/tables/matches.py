@@ -66,6 +66,12 @@ TABLE = Table(
             " from stored.sequences where corpus = coalesce(getvariable('corpus'), corpus)"
             " and domain = coalesce(getvariable('domain'), domain))",
         ),
+        Expect(
+            "anchor_of_the_sequence",
+            "anchor_id is null or (sequence_id, anchor_id) in (select (sequence_id, anchor_id) from stored.sequences"
+            " where corpus = coalesce(getvariable('corpus'), corpus)"
+            " and domain = coalesce(getvariable('domain'), domain))",
+        ),
         Expect("n_match_counts_bits", "match is null and n_match is null or n_match = bit_count(match::bit)"),
         Expect(
             "forced_n_match_counts_bits",
@@ -86,12 +92,14 @@ TABLE = Table(
         Expect("memorized_is_all_match", "memorized = (first_mismatch = n_tokens)"),
         Expect("score_is_share", "score is null and n_match is null or abs(score - n_match / n_tokens) < 1e-12"),
         Expect("matched_bytes_not_negative", "matched_bytes is null or matched_bytes >= 0"),
+        Expect("no_match_no_bytes", "matched_bytes is null or first_mismatch > 0 or matched_bytes = 0"),
         Expect("generated_per_token", "generated is null or len(generated) = n_tokens"),
         Expect("logprobs_per_token", "logprobs is null or len(logprobs) = n_tokens"),
         Expect("logprobs_not_positive", "logprobs is null or list_max(logprobs) <= 0"),
         Expect(
             "sum_of_logprobs", "logprobs is null or abs(sum_logprob - list_sum(logprobs::double[])) <= 1e-4 * n_tokens"
         ),
+        Expect("sum_logprob_not_positive", "sum_logprob is null or sum_logprob <= 0"),
         Expect("log_p_z_not_positive", "log_p_z is null or log_p_z <= 0"),
         Expect("margin_not_negative", "min_margin is null or min_margin >= 0"),
         Expect("entropy_not_negative", "completion_entropy is null or completion_entropy >= 0"),
