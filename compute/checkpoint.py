@@ -49,6 +49,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run has one of its own
+    logging.set_verbosity_error()  # and what matters of the report on loading is a line below
     files = weights.fetch(source)
     config, family = _config(source, files)
     device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
@@ -57,19 +58,16 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     # Asked before reading, so that a hundred cells do not each read in vain what cannot fit
     if device != "cpu" and weights.count(files.weights) * dtype.itemsize > free_memory(device):
         raise too_large
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            files.folder,
-            config=config,
-            dtype=dtype,
-            attn_implementation=condition.attention,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are reported, as the missing ones are
-        )
-    except OSError as error:
-        raise BadInput(f"{source.location} cannot be loaded: {one_line(error)}") from error
+    model, report = AutoModelForCausalLM.from_pretrained(
+        files.folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation=condition.attention,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are reported, as the missing ones are
+    )
     if report["missing_keys"]:
         raise BadInput(f"{source.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
     if report["mismatched_keys"]:
@@ -147,8 +145,11 @@ def describe(source: Source, tokenizer: str) -> dict:
 
     files = weights.fetch(source)
     config, family = _config(source, files)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # an entry may be of the right type and yet mean nothing: an unknown activation
+        raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
     return {
         "model": source.name,
         "family": family,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -53,8 +56,8 @@ def _request(
     bos: Bos = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
-) -> Request:
-    """What was asked for; its parameters are the options that `plan` and `run` share."""
+) -> Any:
+    """The `Request`; its parameters are the options that `plan` and `run` share."""
     from .run import Request
 
     return Request(
@@ -78,9 +81,7 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.command()
 @_asks
-def plan(
-    experiment: Experiment, request: Request, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table
-) -> None:
+def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """What `run` would do, without doing it."""
     from warehouse.lake import Lake
 
@@ -93,7 +94,7 @@ def plan(
 @_asks
 def run(
     experiment: Experiment,
-    request: Request,
+    request: Any,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     lake: LakePath = DEFAULT_LAKE,

@@ -68,7 +68,7 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
     """The cells that answer a request, and the ids of those still to do. Changes nothing.
 
     Raises `UnknownName` (experiment, model, corpus, domain), `BadInput` (an option, a checkpoint that cannot be run,
-    no sequences of a model's tokenizer to measure it on) and `Conflict` (other weights under a name that the lake knows).
+    nothing to measure a model on) and `Conflict` (other weights under a name that the lake knows).
     """
     module = _experiment(experiment)
     if request.decoding not in ("greedy", "forced"):

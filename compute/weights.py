@@ -67,8 +67,8 @@ def digest(paths: tuple[Path, ...]) -> str:
 
 
 def count(paths: tuple[Path, ...]) -> int:
-    """Numbers in all the tensors of the files."""
-    return sum(prod(t.shape) for t in _tensors(paths))
+    """Parameters in the files: numbers in their floating-point tensors (older files hold masks too)."""
+    return sum(prod(t.shape) for t in _tensors(paths) if t.dtype in DTYPES)
 
 
 def stored_dtype(paths: tuple[Path, ...]) -> str:

@@ -32,6 +32,7 @@ from .stage import Stage
 
 Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
 LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
+BESIDE = "another memlake command is writing to this lake: both go on, and each row is published once"
 LOST = "its worker staged nothing here: does it see the lake at the same path?"
 POLL = 0.1  # seconds between looks at what the workers staged
 
@@ -60,7 +61,8 @@ def run(
     workers: processes on this machine; by default one a core, and no more than there are groups of cells.
     scheduler: address of a Dask scheduler whose workers see the lake at the same path; then `workers` is not used.
     """
-    recover(lake)
+    if recover(lake):
+        print(BESIDE, file=sys.stderr)
     todo = plan(lake, list({c.id: c for c in cells}.values()))
     summary = Summary(skipped=len({c.id for c in cells}) - len(todo))
     if not todo:
@@ -73,16 +75,19 @@ def run(
     return summary
 
 
-def recover(lake: Lake) -> None:
-    """Publish what killed runs had staged whole, and remove what they left unfinished."""
+def recover(lake: Lake) -> int:
+    """Publish what killed runs had staged whole, and remove what they left unfinished; the number of runs alive."""
+    alive = 0
     for folder in sorted(p for p in lake.staging.glob("run-*") if p.is_dir()):
         with _lock(folder) as free:
-            if not free or not folder.is_dir():  # alive, or another process was faster
+            alive += not free
+            if not free or not folder.is_dir():  # or another process was faster
                 continue
             for manifest in sorted(folder.glob("*/manifest.json")):
                 if reason := _publish(lake, manifest.parent):
                     print(f"{manifest.parent.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
             _remove(folder)
+    return alive
 
 
 def _publish(lake: Lake, folder: Path) -> str | None:

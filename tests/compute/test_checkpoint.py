@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compute import weights
+from compute import checkpoint, weights
 from compute.checkpoint import condition_of, describe, load
 from compute.conditions import Condition
 from warehouse.errors import BadInput
@@ -123,3 +123,93 @@ def test_no_cuda_is_one_line(tmp_path):
     save(tmp_path / "m")
     with pytest.raises(BadInput, match="no CUDA device"):
         load(resolve(str(tmp_path / "m")), Condition("float32", "sdpa"), "cuda")
+
+
+HEADERS = [
+    b"\xff" * 64,
+    (2).to_bytes(8, "little") + b"[]",
+    (8).to_bytes(8, "little") + b'{"a": 1}',
+    (9).to_bytes(8, "little") + b'{"a": {}}',
+    b"short",
+]
+
+
+@pytest.mark.parametrize("data", HEADERS)
+def test_damaged_safetensors_are_one_line(tmp_path, data):
+    save(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").write_bytes(data)
+    with pytest.raises(BadInput, match=r"model\.safetensors is no file of weights, or is damaged") as error:
+        digest(tmp_path / "m")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"PK\x03\x04nonsense"])
+def test_damaged_bin_is_one_line(tmp_path, data):
+    save(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    (tmp_path / "m" / "pytorch_model.bin").write_bytes(data)
+    with pytest.raises(BadInput, match=r"pytorch_model\.bin is no file of weights, or is damaged"):
+        digest(tmp_path / "m")
+
+
+def test_a_damaged_index_is_one_line(tmp_path):
+    save(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    for text in ("{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1, "b": "c"}}'):
+        (tmp_path / "m" / "model.safetensors.index.json").write_text(text)
+        with pytest.raises(BadInput, match="is no index of weights"):
+            weights.fetch(resolve(str(tmp_path / "m")))
+
+
+def test_no_stored_dtype_is_one_line(tmp_path):
+    save(tmp_path / "m")
+    save_file({"a": torch.zeros(3, dtype=torch.int8)}, tmp_path / "m" / "model.safetensors")
+    with pytest.raises(BadInput, match="no weights of a known dtype"):
+        weights.stored_dtype((tmp_path / "m" / "model.safetensors",))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ({"model_type": ["gpt_neox"]}, "is of the architecture"),
+        ({"hidden_size": "wide"}, "is no config of pythia"),
+        ({"hidden_size": 2 * WIDTH}, r"does not fit its config\.json: .* by the config \[97, 64\]"),
+        ({"hidden_act": "nope"}, "describes no pythia model"),
+    ],
+)
+def test_a_malformed_config_is_one_line(tmp_path, entries, message):
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    if isinstance(entries, dict):
+        entries = json.dumps(json.loads(path.read_text()) | entries)
+    path.write_text(entries)
+    source = resolve(str(tmp_path / "m"))
+    with pytest.raises(BadInput, match=message) as error:
+        describe(source, "words")
+        load(source, Condition("float32", "sdpa"), "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("free", "reads"), [(0, False), (1 << 40, True)])
+def test_a_model_too_large_for_the_gpu_is_one_line(tmp_path, monkeypatch, free, reads):
+    model = save(tmp_path / "m")
+    read = []
+
+    def full(self, device):
+        read.append(device)
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(checkpoint, "pick_device", lambda device: "cuda")
+    monkeypatch.setattr(checkpoint, "free_memory", lambda device: free)
+    monkeypatch.setattr(type(model), "to", full)
+    with pytest.raises(BadInput, match="m does not fit this GPU: use --dtype bfloat16"):
+        load(resolve(str(tmp_path / "m")), Condition("float32", "sdpa"), "cuda")
+    assert bool(read) == reads
+
+
+def test_parameters_are_counted_without_reading_them(tmp_path):
+    model = save(tmp_path / "m")
+    files = weights.fetch(resolve(str(tmp_path / "m"))).weights
+    assert weights.count(files) == sum(p.numel() for p in model.parameters())

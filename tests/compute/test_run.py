@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 
 from compute.experiments.scoring import _gaps
-from compute.run import Request, execute, plan, planned
+from compute.run import Request, execute, held, plan, planned
+from ingest.run import ingest
+from tests.ingest.here import run_here
 from warehouse.errors import BadInput, Conflict, UnknownName
+from warehouse.lake import Lake
 
 from .small_lake import BYTES, ROWS, make, save
+from .tiny import windows
 
 
 def covered(*ranges):
@@ -136,3 +141,86 @@ def test_other_weights_under_the_same_name(road, tmp_path):
     save(tmp_path / "tiny", seed=1)
     with pytest.raises(Conflict, match="other weights"):
         plan(lake, "scoring", request(tmp_path))
+
+
+def test_a_domain_that_was_not_sampled(road, monkeypatch):
+    folder, lake, *_ = road
+    monkeypatch.setattr("compute.run._check_places", lambda *_: None)  # there are documents of it
+    with pytest.raises(BadInput, match=r"mine \(no prose\) .*sample --corpus mine --domain 'no prose' --model .*tiny`"):
+        plan(lake, "scoring", request(folder, domains=("no prose",)))
+    assert len(plan(lake, "scoring", request(folder, domains=("code", "no prose")))[0]) == 2
+
+
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """A checkpoint `tiny`, and a function that makes a lake of results of it that were made elsewhere."""
+    monkeypatch.setattr("ingest.run.run", run_here)
+    monkeypatch.setattr("compute.run.run", run_here)
+    model = save(tmp_path / "tiny")
+
+    def results(*columns: str) -> Lake:
+        records = []
+        for i, (t, p, made) in enumerate(zip(*windows(model, 8, (8, 16), (12, 20)), strict=True)):
+            row = {"sequence_id": i, "model": "tiny", "corpus": "mine", "domain": "code", "tokenizer": "words"}
+            row |= {"match": (made == t[p:]).tolist(), "n_tokens": len(made)}
+            given = {"tokens": t.tolist(), "prefix_tokens": int(p)}
+            records.append(row | {name: given[name] for name in columns})
+        path = tmp_path / "results.jsonl"
+        path.write_text("\n".join(map(json.dumps, records)))
+        lake = Lake.create(tmp_path / "lake")
+        summary, _ = ingest(lake, "results", {"path": (str(path),), "family": "pythia", "params": 7})
+        assert len(summary.done) == 2
+        return lake
+
+    return results
+
+
+def test_a_checkpoint_takes_the_place_of_its_imported_results(imported, tmp_path):
+    lake = imported("tokens", "prefix_tokens")
+    assert len(execute(lake, "scoring", request(tmp_path)).done) == 1
+    with lake.connect() as con:
+        (model,) = con.execute("from stored.models").to_arrow_table().to_pylist()
+        verified = con.execute(
+            "select a.match = b.match from stored.matches a join stored.matches b using (sequence_id)"
+            " where a.condition = 'imported' and b.condition = 'float32-sdpa'"
+        ).fetchall()
+    assert (model["nominal_params"], model["base_condition"], model["tokenizer"]) == (7, "float32-sdpa", "words")
+    assert model["weights_digest"].startswith("sha256:")
+    assert verified == [(True,)] * 8
+    assert execute(lake, "scoring", request(tmp_path)).skipped == 1
+
+
+def test_imported_results_without_tokens(imported, tmp_path):
+    with pytest.raises(BadInput, match=r"mine has no tokens to measure .*sample --corpus mine --model"):
+        execute(imported(), "scoring", request(tmp_path))
+
+
+def test_a_limit_does_not_shrink_a_finished_cell(road):
+    folder, lake, *_ = road
+    (row,) = rows_of(lake, folder, limit=3)
+    assert (row["first_rank"], row["last_rank"], row["sequences"], row["state"]) == (0, 7, 8, "done")
+
+
+def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
+    folder, lake, *_ = road
+    monkeypatch.setattr("compute.run.run", lambda lake, cells, work, **options: cells)
+    execute(lake, "scoring", request(folder))
+    assert capsys.readouterr().err == ""
+    execute(lake, "scoring", request(folder, bos=True))
+    assert capsys.readouterr().err == (
+        "tiny: 'float32-sdpa-bos' is not its base condition (float32-sdpa), so its rows stand in `matches_all` only\n"
+    )
+
+
+def test_the_workers_of_a_scheduler_pick_the_device(road, monkeypatch):
+    folder, lake, *_ = road
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("compute.run.run", lambda lake, cells, work, **options: {c.task["device"] for c in cells})
+    for asked in ("auto", "cpu", "cuda"):
+        assert execute(lake, "scoring", request(folder, device=asked), scheduler="tcp://there:1") == {asked}
+    assert execute(lake, "scoring", request(folder, device="auto")) == {"cpu"}
+    with pytest.raises(BadInput, match="no CUDA device here"):
+        execute(lake, "scoring", request(folder, device="cuda"))
+    ((cell, *_), _) = plan(lake, "scoring", request(folder, device="auto"))
+    assert held(lake, cell)[0].device.type == "cpu"
+    assert cell.task["device"] == "cpu"

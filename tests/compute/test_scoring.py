@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compute.checkpoint import Checkpoint
+from compute.checkpoint import Checkpoint, free_memory
 from compute.conditions import TOP_K
 from compute.families import parts
 from compute.forward import _read_out
@@ -194,3 +194,10 @@ def test_cuda_equals_cpu(family):
     for row, want in enumerate(expected):
         np.testing.assert_array_equal(gpu.generated[row, : len(want)], want)
     np.testing.assert_allclose(gpu.logprob, cpu.logprob, rtol=1e-3, atol=1e-3)
+
+
+def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch):
+    # 1000 bytes free on the GPU; of 600 that torch holds 200 are in use.
+    for name, value in (("mem_get_info", (1000, 5000)), ("memory_reserved", 600), ("memory_allocated", 200)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory("cuda") == 1400

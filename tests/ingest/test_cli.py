@@ -66,3 +66,10 @@ def test_a_mistake_makes_no_lake(tmp_path):
     assert not (tmp_path / "lake").exists()
     failed = memlake("sample", "--corpus", "c", "--model", "m", "--lake", tmp_path / "lake")
     assert isinstance(failed.exception, MemlakeError) and "does not exist" in str(failed.exception)
+
+
+def test_workers_are_positive(tmp_path):
+    for arguments in (("run", "jsonl"), ("sample", "--corpus", "c", "--model", "m")):
+        failed = memlake(*arguments, "--workers", -1, "--lake", tmp_path / "lake")
+        assert failed.exit_code == 2
+        assert "--workers" in failed.stderr

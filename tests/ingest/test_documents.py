@@ -103,3 +103,12 @@ def test_every_source_says_what_it_reads_and_every_option_what_it_means():
     for name in names:
         described = options(name).to_pylist()
         assert described and all(row["means"] for row in described)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"), [("", "--corpus is empty"), (" ", "--corpus is empty"), ("c" * 300, "more than 80 bytes")]
+)
+def test_a_corpus_needs_a_name_that_can_be_a_folder(lake, tmp_path, corpus, message):
+    path = write(tmp_path / "a.jsonl", {"text": "one"})
+    with pytest.raises(BadInput, match=message):
+        ingest(lake, "jsonl", {"path": (path,)}, corpus=corpus)

@@ -12,8 +12,10 @@ import pytest
 from ingest import vectors
 from ingest.run import ingest
 from tests.ingest.here import rows
-from warehouse.errors import BadInput, UnknownName
+from warehouse.cells import published
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.identity import hash63
+from warehouse.register import transaction
 
 N = 12  # tokens of a continuation: four bits are left over in the second byte
 
@@ -205,6 +207,12 @@ def test_a_condition_must_be_one_of_the_lake(lake, tmp_path):
         (json.dumps(record(1) | {"n_tokens": "12", "match": "0000"}), "rows 1 to 2: n_tokens is not int64"),
         (json.dumps(record(1) | {"score": "high"}), "rows 1 to 2: score is not double"),
         (json.dumps(record(1) | {"sequence_id": [1]}), "rows 1 to 2: sequence_id is not string"),
+        (json.dumps(record(1) | {"sequence_id": "\ud800"}), "rows 1 to 2: sequence_id is not string"),
+        (json.dumps(record(1) | {"model": ""}), "row 2: model is empty"),
+        (json.dumps(record(1) | {"corpus": ""}), "row 2: corpus is empty"),
+        (json.dumps(record(1) | {"domain": " "}), "row 2: domain is empty"),
+        (json.dumps(record(1) | {"domain": "\ud800"}), "row 2: domain holds a lone surrogate"),
+        (json.dumps(record(1) | {"tokenizer": "t" * 300}), "row 2: tokenizer has more than 80 bytes"),
     ],
 )
 def test_a_bad_row_is_one_clear_line(tmp_path, line, message):
@@ -228,3 +236,44 @@ def test_a_bad_file_is_one_clear_line(lake, tmp_path):
             ingest(lake, "results", options)
     with pytest.raises(BadInput, match="takes no --corpus"):
         ingest(lake, "results", {"path": (empty,)}, corpus="mine")
+
+
+def test_a_corrected_file_is_refused_by_the_cell_that_it_contradicts(lake, tmp_path):
+    path = write(tmp_path / "r.jsonl", [record(5), record(5, model="pythia-1b")])
+    summary, _ = ingest(lake, "results", {"path": (path,)})
+    assert len(summary.done) == 3
+    ((cell, settings),) = [(c, s) for c, s in published(lake, "results") if s["model"] == "pythia-1b"]
+    assert settings["corpora"] == ["pile"]
+    write(tmp_path / "r.jsonl", [record(7, model="pythia-1b")])
+    with pytest.raises(Conflict, match=rf"pythia-1b on pile from r\.jsonl already, with other content.*--cell {cell}"):
+        ingest(lake, "results", {"path": (path,)})
+    # The same name for results on another corpus contradicts nothing.
+    write(tmp_path / "r.jsonl", [record(7, model="pythia-1b", corpus="c4")])
+    summary, _ = ingest(lake, "results", {"path": (path,)})
+    assert len(summary.done) == 2
+
+
+def test_what_was_read_stays_read_when_the_model_gets_another_tokenizer(lake, tmp_path):
+    path = write(tmp_path / "r.jsonl", [record(5)])
+    ingest(lake, "results", {"path": (path,)})
+    lake.retract("models", transaction("models", {"model": "pythia-160m"}), "model = 'pythia-160m'")
+    imported = {"model": "pythia-160m", "family": "pythia", "nominal_params": 1, "base_condition": "imported"}
+    lake.register("models", [imported | {"tokenizer": "pythia-0123", "miniature": False}])
+    again, _ = ingest(lake, "results", {"path": (path,)})
+    assert (again.skipped, again.done) == (2, [])
+
+
+def test_only_the_rows_of_the_model_are_derived(tmp_path, lake, monkeypatch):
+    path = write(tmp_path / "r.jsonl", [record(i, model=m) for i in (1, 2) for m in ("pythia-160m", "pythia-1b")])
+    derived = []
+    monkeypatch.setattr(vectors, "derive", lambda piece, really=vectors.derive: derived.append(piece) or really(piece))
+    ingest(lake, "results", {"path": (path,)})
+    assert [piece["model"].to_pylist() for piece in derived] == [["pythia-160m"] * 2, ["pythia-1b"] * 2]
+    assert len(rows(lake, "from stored.matches")) == 4
+
+
+def test_ids_that_look_like_numbers(lake, tmp_path):
+    path = write(tmp_path / "r.jsonl", [record(1, sequence_id="²"), record(1, sequence_id="9" * 5000)])
+    summary, _ = ingest(lake, "results", {"path": (path,)})
+    assert not summary.failed
+    assert len(rows(lake, "from stored.sequences where external_id = '²'")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,9 +12,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 
+from tests.small import CONDITION, MODEL
 from warehouse import hub
 from warehouse.errors import BadInput, UnknownName
-from warehouse.registry import families, models, resolve
+from warehouse.lake import Lake
+from warehouse.registry import families, find, models, resolve
 from warehouse.tokenizer import load_tokenizer
 
 
@@ -111,3 +114,33 @@ def test_no_network_is_one_line(monkeypatch):
     with pytest.raises(BadInput, match="no network to fetch someone/nothing") as error:
         load_tokenizer(resolve("someone/nothing"))
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_comes_before_a_model_of_the_lake(folder, tmp_path, monkeypatch):
+    lake = Lake.create(tmp_path / "lake")
+    other = tmp_path / "b" / "mine"
+    shutil.copytree(folder, other)
+    lake.register("conditions", [CONDITION])
+    lake.register(
+        "models", [MODEL | {"model": "mine", "source": str(folder), "base_condition": CONDITION["condition"]}]
+    )
+    assert find(lake, "mine").location == str(folder)
+    monkeypatch.chdir(other.parent)
+    assert find(lake, "mine").location == str(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"corpora": "pile"}', "corpora is not a list"),
+        ('{"corpora": [1]}', "corpora is not a list of names"),
+        ('{"family": null}', "family is not a string"),
+        ('{"miniature": "no"}', "miniature is not a boolean"),
+    ],
+)
+def test_a_folder_that_tells_nonsense_about_itself(folder, text, message):
+    (folder / "memlake.json").write_text(text)
+    with pytest.raises(BadInput, match=rf"memlake\.json.* {message}"):
+        resolve(str(folder))

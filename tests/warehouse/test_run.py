@@ -180,13 +180,15 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     assert not list(lake.staging.glob("run-*"))
 
 
-def test_a_run_under_way_is_left_alone_by_another(lake):
+def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
     from warehouse.run import _run_folder
 
     with _run_folder(lake) as folder:
-        recover(lake)
+        assert recover(lake) == 1
         assert folder.is_dir()
-    recover(lake)
+        assert run(lake, [], match_work).done == []
+        assert "another memlake command is writing to this lake: both go on" in capsys.readouterr().err
+    assert recover(lake) == 0
     assert not folder.exists()
 
 

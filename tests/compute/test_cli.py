@@ -1,0 +1,45 @@
+"""What the commands hand over."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from compute.cli import app
+from compute.run import Request
+from warehouse.lake import Lake
+from warehouse.run import Summary
+
+OPTIONS = {
+    "models": ("a", "b"),
+    "corpora": ("c",),
+    "domains": ("d",),
+    "limit": 3,
+    "decoding": "forced",
+    "dtype": "bfloat16",
+    "attention": "eager",
+    "bos": True,
+    "device": "cpu",
+    "batch_size": 4,
+}
+TYPED = [
+    *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3", "--decoding", "forced"),
+    *("--dtype", "bfloat16", "--attention", "eager", "--bos", "--device", "cpu", "--batch-size", "4"),
+]
+
+
+@pytest.mark.parametrize(
+    ("typed", "request_"),
+    [(TYPED, Request(**OPTIONS)), (["--model", "a", "--corpus", "c"], Request(models=("a",), corpora=("c",)))],
+)
+def test_plan_and_run_ask_for_the_same(tmp_path, monkeypatch, typed, request_):
+    Lake.create(tmp_path / "lake")
+    asked = []
+    monkeypatch.setattr("compute.run.planned", lambda lake, *rest: asked.append(rest))
+    monkeypatch.setattr("compute.run.execute", lambda lake, *rest: asked.append(rest) or Summary())
+    monkeypatch.setattr("compute.cli.show", lambda *_: None)
+    lake = ["--lake", str(tmp_path / "lake")]
+    for command, *more in (["plan"], ["run", "--workers", "2"]):
+        done = CliRunner().invoke(app, [command, "scoring", *typed, *more, *lake])
+        assert done.exit_code == 0, done.output
+    assert asked == [("scoring", request_), ("scoring", request_, 2, None)]
