@@ -7,7 +7,7 @@ import urllib.request
 from functools import cache
 from pathlib import Path
 
-from .errors import BadInput
+from .errors import BadInput, one_line
 from .registry import Source
 
 
@@ -56,6 +56,8 @@ def _download(source: Source, name: str) -> Path | None:
         raise BadInput(f"the hub did not answer while {hub_id} was fetched: try again") from error
     except errors.RemoteEntryNotFoundError:
         return None
+    except errors.HfHubHTTPError as error:
+        raise BadInput(f"the hub refused {hub_id} ({one_line(error)}): try again later") from error
 
 
 def _cached(source: Source, name: str) -> Path | None:

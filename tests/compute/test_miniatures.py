@@ -174,7 +174,7 @@ def test_training_through_the_cells(tmp_path):
 
     other = Cell(cell.experiment, cell.version, {**cell.settings, "levels": [1]}, cell.tables)
     with pytest.raises(Conflict, match="was trained in this lake on another sample"):
-        list(miniatures.work(other, str(lake.path)))
+        list(miniatures.work(other, lake))
 
 
 def test_levels_are_the_same_for_all_families_and_each_domain_has_every_one(tmp_path):
