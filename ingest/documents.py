@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,22 +34,22 @@ class Input:
     path: str = ""
 
 
-class DocumentSource:
+class DocumentSource(ABC):
     """The part that all sources of documents share. A source adds its options as dataclass fields, and these three."""
 
     CORPUS: ClassVar[str | None] = None  # the corpus where the user names none
 
+    @abstractmethod
     def inputs(self) -> list[Input]:
         """What there is to read; raises `BadInput` where there is nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, given: Input) -> Iterator[Document | Reject]:
         """The records of one input, in order, in bounded memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def domain_class(self, domain: str) -> str:
         """'structural' or 'free_text'."""
-        raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
         """The options that decide the rows, all but where the files lie, as JSON has them."""
