@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from warehouse.cells import published
 from warehouse.cluster import cluster
+from warehouse.errors import Conflict
 from warehouse.lake import Lake
 from warehouse.run import Summary
 from warehouse.terminal import finish, say, show
@@ -38,18 +40,18 @@ FULL = Extent(
     anchors=100,
     controls=250,
 )
-# A part of the full study: what it did is not done again when the full one follows in the same lake.
-QUICK = replace(FULL, families=("pythia", "open_llama"), sizes=("100k", "300k"), controls=125)
+QUICK = replace(FULL, families=("pythia", "open_llama"), sizes=("100k", "300k"), anchors=70, controls=125)
 
 
 def run(path: Path, *, quick: bool = False) -> None:
     """The whole study in the lake at `path`, which is made where it is missing; prints rates and the report's path.
 
-    Exit code 1 where a cell failed.
+    Exit code 1 where a cell failed. Raises `Conflict` where the lake holds the study of the other extent.
     """
     began = monotonic()
     lake = Lake.create(path)
     extent = QUICK if quick else FULL
+    _refuse_another(lake, extent)
     with cluster():
         with step("text of this environment, for training and for control"):
             _corpora(lake, extent)
@@ -62,6 +64,13 @@ def run(path: Path, *, quick: bool = False) -> None:
     with step("the report"):
         _answers(lake)
     say(f"all of it took {monotonic() - began:.0f} s")
+
+
+def _refuse_another(lake: Lake, extent: Extent) -> None:
+    """The quick study trains on fewer anchors than the full one: its miniatures are others of the same name."""
+    ranks = [s["last_rank"] for _, s in published(lake, "sample") if s["corpus"] == TRAINED]
+    if ranks and max(ranks) + 1 != extent.anchors and any(published(lake, "miniature")):
+        raise Conflict(f"{lake.path} holds the other demo (quick or full): name another lake with --lake")
 
 
 @contextmanager
