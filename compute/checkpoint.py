@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from warehouse.errors import BadInput, Conflict, one_line
 from warehouse.lake import Lake, quoted
 from warehouse.register import transaction
-from warehouse.registry import Source
+from warehouse.registry import Source, json_object
 from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
 from . import weights
@@ -208,17 +208,10 @@ def known_model(lake: Lake, source: Source) -> dict | None:
 
 def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:
     """The checkpoint's config and family. The type is read first: transformers may know nothing of a foreign one."""
-    import json
-
     from transformers import AutoConfig
 
     path = files.folder / "config.json"
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is not JSON ({error})") from error
-    if not isinstance(stated, dict):
-        raise BadInput(f"{path} is not a JSON object")
+    stated = json_object(path)
     family = recognise(str(stated.get("model_type", "unknown")), source.location)
     try:
         return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family

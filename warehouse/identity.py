@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 
 def hash63(*parts: int | str) -> int:
@@ -39,10 +38,3 @@ def sha256(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         h.update(chunk)
     return f"sha256:{h.hexdigest()}"
-
-
-def file_chunks(path: Path, size: int = 1 << 20) -> Iterable[bytes]:
-    """The bytes of a file, a piece at a time."""
-    with path.open("rb") as f:
-        while chunk := f.read(size):
-            yield chunk

@@ -125,16 +125,22 @@ def _folder(path: Path) -> Source:
     )
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds; raises `BadInput` where it holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    return found
+
+
 def _about(path: Path) -> dict[str, Any]:
     """What a folder says about itself; raises `BadInput` where it does not say it as it should."""
     if not path.is_file():
         return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is not JSON ({error})") from error
-    if not isinstance(about, dict):
-        raise BadInput(f"{path} is not a JSON object")
+    about = json_object(path)
     for key, kind in ABOUT.items():
         if key in about and not isinstance(about[key], kind):
             raise BadInput(f"{path}: {key} is not a {NAMES[kind]}")
