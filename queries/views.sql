@@ -53,3 +53,58 @@ create or replace view model_sizes as
         from models
         window line as (partition by family, miniature, nullif(split_part(model, '@', 2), ''))
     );
+
+-- What was measured inside a model, as `matches`: under its base condition only.
+create or replace view prompt_compression as
+    select * from stored.prompt_compression
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view layer_tokens as
+    select * from stored.layer_tokens
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view head_deltas as
+    select * from stored.head_deltas
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view head_effects as
+    select * from stored.head_effects
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view head_screens as
+    select * from stored.head_screens
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view block_deltas as
+    select * from stored.block_deltas
+    where (model, condition) in (select (model, base_condition) from stored.models);
+create or replace view benchmark_scores as
+    select * from stored.benchmark_scores
+    where (model, condition) in (select (model, base_condition) from stored.models);
+
+-- One row is one model and one condition that differs from its base condition in noise alone, or the base itself
+-- (noise 0, and no seed, layer or scope).
+create or replace view noise_conditions as
+    select model, c.condition, c.noise, c.noise_seed, c.noise_layer, c.noise_scope
+    from stored.models m
+    join stored.conditions b on b.condition = m.base_condition
+    join stored.conditions c
+        on c.dtype is not distinct from b.dtype and c.attention is not distinct from b.attention and c.bos = b.bos
+        and (c.noise > 0 or c.condition = b.condition);
+
+-- One row is one layer at one continuation position of one row of `layer_tokens`. layer: 0 after the embedding, l after
+-- block l; depth: layer / number of blocks.
+create or replace view layer_positions as
+    select model, corpus, domain, condition, sequence_id, position, target, first_layer,
+        unnest(range(len(top1))) as layer, layer / (len(top1) - 1) as depth,
+        top1[layer + 1] as top1, target_probability[layer + 1] as target_probability,
+        target_rank[layer + 1] as target_rank, entropy[layer + 1] as entropy, kl_to_final[layer + 1] as kl_to_final
+    from layer_tokens;
+
+-- One row is one layer of one row of `layer_similarity`.
+create or replace view similarity_layers as
+    select model, corpus, domain, condition, sequence_id, part,
+        unnest(range(len(cosine))) as layer, layer / (len(cosine) - 1) as depth,
+        cosine[layer + 1] as cosine, relative_l2[layer + 1] as relative_l2
+    from stored.layer_similarity;
+
+-- One row is one prompt length of one row of `prompt_compression`. kept: tokens of the prompt that were kept.
+create or replace view prompt_lengths as
+    select model, corpus, domain, condition, sequence_id, "window", prefix_tokens,
+        unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
+    from prompt_compression;

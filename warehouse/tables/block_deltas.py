@@ -1,0 +1,60 @@
+from ..table import BOOL, DOUBLE, FLOATS, INT, TEXT, Column, Expect, Table
+
+TABLE = Table(
+    grain="One row is one range of short-circuited blocks on one sequence: forced read-outs, and how far states move.",
+    columns=(
+        Column("cell", TEXT, "the unit of work that wrote the row"),
+        Column("sequence_id", INT, "the sequence"),
+        Column("model", TEXT, "the model"),
+        Column("corpus", TEXT, "corpus of the sequence"),
+        Column("domain", TEXT, "domain of the sequence"),
+        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        Column("first_block", INT, "first block whose attention is short-circuited, from 0"),
+        Column("last_block", INT, "last such block"),
+        Column("n_tokens", INT, "tokens of the continuation"),
+        Column("n_match", INT, "matching tokens, forced"),
+        Column("memorized", BOOL, "every token matches"),
+        Column("completion_entropy", DOUBLE, "predictive entropy summed over the continuation positions, nats"),
+        Column("delta_logprob", DOUBLE, "change of the continuation's log-probability (short-circuited - clean)"),
+        Column(
+            "output_difference",
+            FLOATS,
+            "|short-circuited - clean| of the residual stream, root mean square over the continuation positions;"
+            " entry b after block b, 0 before first_block",
+        ),
+        Column(
+            "output_bound",
+            FLOATS,
+            "bound on it: at first_block and, propagated, after each later block; NULL: ranges, for which B has none",
+            nullable=True,
+        ),
+    ),
+    key=("model", "sequence_id", "first_block", "last_block", "condition"),
+    partition=("model", "corpus", "domain"),
+    sort=("first_block", "last_block", "sequence_id"),
+    expect=(
+        Expect("cell_of_the_file", "cell = getvariable('cell')"),
+        Expect("model_of_the_cell", "model = getvariable('model')"),
+        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
+        Expect(
+            "scored_sequence",
+            "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
+            " where model = getvariable('model') and corpus = getvariable('corpus')"
+            " and domain = getvariable('domain'))",
+        ),
+        Expect(
+            "blocks_of_the_model",
+            "0 <= first_block and first_block <= last_block"
+            " and last_block < (select n_layers from stored.models where model = getvariable('model'))",
+        ),
+        Expect("match_of_tokens", "n_match between 0 and n_tokens"),
+        Expect("memorized_is_all_match", "memorized = (n_match = n_tokens)"),
+        Expect("entropy_not_negative", "completion_entropy >= 0"),
+        Expect(
+            "difference_per_block",
+            "len(output_difference) = (select n_layers from stored.models where model = getvariable('model'))",
+        ),
+        Expect("no_difference_before", "first_block = 0 or list_max(output_difference[: first_block]) = 0"),
+        Expect("difference_not_negative", "list_min(output_difference) >= 0"),
+    ),
+)
