@@ -1,7 +1,7 @@
 from ..table import FLOATS, INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
-    grain="One row is one sequence under one noise condition, its prefix or continuation: how like the clean states are.",
+    grain="One row is one sequence under one noise condition, prefix or continuation: how near clean states.",
     columns=(
         Column("cell", TEXT, "the unit of work that wrote the row"),
         Column("sequence_id", INT, "the sequence"),
