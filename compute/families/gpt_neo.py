@@ -2,4 +2,13 @@
 
 from . import Parts
 
-PARTS = Parts(model_type="gpt_neo", window="window_size", kernels=("eager",))
+PARTS = Parts(
+    model_type="gpt_neo",
+    blocks="h",
+    norm="ln_f",
+    attention="attn",
+    values="attention.v_proj",
+    output="attention.out_proj",
+    window="window_size",
+    kernels=("eager",),
+)

@@ -2,4 +2,4 @@
 
 from . import Parts
 
-PARTS = Parts(model_type="olmo")
+PARTS = Parts(model_type="olmo", clip="clip_qkv")

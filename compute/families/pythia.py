@@ -2,4 +2,10 @@
 
 from . import Parts
 
-PARTS = Parts(model_type="gpt_neox")
+PARTS = Parts(
+    model_type="gpt_neox",
+    norm="final_layer_norm",
+    attention="attention",
+    values="query_key_value",
+    output="dense",
+)

@@ -2,4 +2,12 @@
 
 from . import Parts
 
-PARTS = Parts(model_type="gpt_bigcode", multi_query="multi_query")
+PARTS = Parts(
+    model_type="gpt_bigcode",
+    blocks="h",
+    norm="ln_f",
+    attention="attn",
+    values="c_attn",
+    output="c_proj",
+    multi_query="multi_query",
+)
