@@ -1,8 +1,8 @@
 """A model block by block: trace a forward once, then run on from any block with something changed.
 
-What comes before a change does not depend on it, so that an intervention in block l costs the blocks from l on, and many
-interventions stand side by side in one batch. Blocks are run as transformers built them; only what stands in for a
-block's attention is ours.
+What comes before a change does not depend on it, so that an intervention in block l costs the blocks from l on, and
+many interventions stand side by side in one batch. Blocks are run as transformers built them; only what stands in for
+a block's attention is ours.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ class Blocks:
         with self.attending(layer, heads):
             return _hidden(self.blocks[layer](hidden, *args, **kwargs))
 
-    def after(self, trace: Trace, layer: int, hidden: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Run the blocks from `layer` on: yields what leaves each of them."""
+    def last(self, trace: Trace, layer: int, hidden: torch.Tensor) -> torch.Tensor:
+        """What leaves the last block, where `hidden` enters block `layer`: itself if there is no such block."""
         for later in range(layer, self.n_layers):
             hidden = self.run(trace, later, hidden)
-            yield hidden
+        return hidden
 
     @contextmanager
     def attending(self, layer: int, heads: Heads) -> Iterator[None]:

@@ -21,12 +21,25 @@ Models = Annotated[
 Corpora = Annotated[list[str], typer.Option("--corpus", help="Corpus to measure on. Repeatable.")]
 Domains = Annotated[list[str] | None, typer.Option("--domain", help="Only this domain. Repeatable.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N of each domain's sample.")]
-Decoding = Annotated[str, typer.Option("--decoding", help="greedy, or forced: skip decoding.")]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as stored.")]
 Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the family's.")]
 Bos = Annotated[bool, typer.Option("--bos", help="Put the beginning-of-sequence token first.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
+# Options of single experiments: `memlake compute show EXPERIMENT` tells which it takes
+Among = Annotated[str | None, typer.Option(help="Which sequences: memorized, contrast or all.")]
+Blocks = Annotated[
+    list[str] | None, typer.Option("--blocks", help="Block to short-circuit, or range: 3-5. Repeatable.")
+]
+Decoding = Annotated[str | None, typer.Option(help="greedy, or forced: skip decoding.")]
+Layer = Annotated[int | None, typer.Option(help="Entry of hidden_states to add noise to.")]
+Method = Annotated[str | None, typer.Option(help="What stands in for a head: peer_mean, zero, mean or resample.")]
+Scope = Annotated[str | None, typer.Option(help="Over what the noise's RMS is taken: token or row.")]
+Screen = Annotated[bool | None, typer.Option("--screen", help="Estimate all heads, take away the leaders only.")]
+Seed = Annotated[list[int] | None, typer.Option("--seed", help="Seed of the noise. Repeatable.")]
+Strength = Annotated[list[float] | None, typer.Option("--strength", help="Strength of the noise. Repeatable.")]
+Task = Annotated[list[str] | None, typer.Option("--task", help="Task of lm-eval to measure as well. Repeatable.")]
+Window = Annotated[str | None, typer.Option(help="Which part of a prompt is kept: suffix or prefix.")]
 
 
 @app.command("list")
@@ -35,6 +48,17 @@ def list_experiments(form: Format = FormatName.table) -> None:
     from .run import experiments
 
     show(experiments(), form)
+
+
+@app.command("show")
+def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> None:
+    """What an experiment measures, and the options of its own."""
+    from .run import description
+
+    text, options = description(experiment)
+    if form is FormatName.table:
+        print(text + "\n")
+    show(options, form)
 
 
 @app.command()
@@ -50,18 +74,34 @@ def _request(
     corpus: Corpora,
     domain: Domains = None,
     limit: Limit = None,
-    decoding: Decoding = "greedy",
     dtype: Dtype = None,
     attention: Attention = None,
     bos: Bos = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
+    *,
+    among: Among = None,
+    blocks: Blocks = None,
+    decoding: Decoding = None,
+    layer: Layer = None,
+    method: Method = None,
+    scope: Scope = None,
+    screen: Screen = None,
+    seed: Seed = None,
+    strength: Strength = None,
+    task: Task = None,
+    window: Window = None,
 ) -> Any:
     """The `Request`; its parameters are the options that `plan` and `run` share."""
     from .run import Request
 
+    own = {
+        **{"among": among, "blocks": blocks, "decoding": decoding, "layer": layer, "method": method, "scope": scope},
+        **{"screen": screen, "seed": seed, "strength": strength, "task": task, "window": window},
+    }
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if v not in (None, [])}
     return Request(
-        tuple(model), tuple(corpus), tuple(domain or ()), limit, decoding, dtype, attention, bos, device, batch_size
+        tuple(model), tuple(corpus), tuple(domain or ()), limit, dtype, attention, bos, device, batch_size, options
     )
 
 

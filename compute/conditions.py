@@ -15,10 +15,16 @@ class Condition:
     dtype: str  # float32, float16 or bfloat16
     attention: str  # sdpa or eager
     bos: bool = False  # put the beginning-of-sequence token first
+    noise: float = 0.0  # strength: standard deviation of the noise / RMS of the hidden state
+    noise_seed: int | None = None
+    noise_layer: int | None = None  # entry of hidden_states that it is added to
+    noise_scope: str | None = None  # over what the RMS is taken
 
     @property
     def name(self) -> str:
-        return f"{self.dtype}-{self.attention}" + ("-bos" if self.bos else "")
+        bos = "-bos" if self.bos else ""
+        noise = f"-noise{self.noise:g}-{self.noise_scope}-layer{self.noise_layer}-seed{self.noise_seed}"
+        return f"{self.dtype}-{self.attention}{bos}" + (noise if self.noise else "")
 
     def row(self) -> dict:
         """Its row of `conditions`."""
@@ -26,7 +32,10 @@ class Condition:
             "condition": self.name,
             "dtype": self.dtype,
             "attention": self.attention,
-            "noise": 0.0,
+            "noise": self.noise,
+            "noise_seed": self.noise_seed,
+            "noise_layer": self.noise_layer,
+            "noise_scope": self.noise_scope,
             "bos": self.bos,
             "top_k": TOP_K,
             "temperature": TEMPERATURE,

@@ -6,6 +6,7 @@ position in the row = position id = slot in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,14 +73,27 @@ def forced(checkpoint: Checkpoint, b: Batch, keep_cache: bool) -> tuple[Forced, 
         input_ids=b.ids.to(device), past_key_values=cache, use_cache=keep_cache
     ).last_hidden_state
     hidden = hidden[torch.from_numpy(b.row).to(device), torch.from_numpy(b.slot).to(device)]
-    target = torch.from_numpy(b.target).to(device)
-    head = checkpoint.model.get_output_embeddings()
-    size = max(1, LOGITS[device.type] // checkpoint.vocab_size)
-    pieces = [_read_out(head(h).float(), t) for h, t in zip(hidden.split(size), target.split(size), strict=True)]
-    top1, *rest = (torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True))
-    out = Forced(top1, *rest)
+    out = Forced(*read(checkpoint, hidden, torch.from_numpy(b.target), _read_out))
     check_finite(checkpoint, bool(np.isfinite(out.entropy).all()))
     return out, cache
+
+
+def read(
+    checkpoint: Checkpoint,
+    hidden: torch.Tensor,
+    target: torch.Tensor,
+    columns: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]],
+) -> list[np.ndarray]:
+    """Read out normalised states [positions, width], `target` int64 [positions] being the tokens that come next.
+
+    `columns` maps float32 logits [some, vocabulary] and their targets to tensors [some, ...]; it is called on as many
+    positions at once as memory takes, and what it gives is joined.
+    """
+    head = checkpoint.model.get_output_embeddings()
+    size = max(1, LOGITS[hidden.device.type] // checkpoint.vocab_size)
+    parts = zip(hidden.split(size), target.to(hidden.device).split(size), strict=True)
+    pieces = [columns(head(h).float(), t) for h, t in parts]
+    return [torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True)]
 
 
 def check_finite(checkpoint: Checkpoint, finite: bool) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from warehouse import cells, shelf
+from warehouse import cells, options, shelf
 from warehouse.cells import Cell
 from warehouse.errors import BadInput, UnknownName
 from warehouse.lake import Lake
@@ -35,12 +36,12 @@ class Request:
     corpora: tuple[str, ...]
     domains: tuple[str, ...] = ()  # empty: all
     limit: int | None = None  # this many ranks of each domain's sample; None: all
-    decoding: str = "greedy"  # greedy, or forced: skip decoding
     dtype: str | None = None  # None: as the checkpoint is stored
     attention: str | None = None  # None: the family's default kernel
     bos: bool = False  # put the beginning-of-sequence token first
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
+    options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class Subject:
     tokenizer_digest: str
     tokenizer: str  # its name in the lake
 
-    def task(self, request: Request) -> dict:
-        """What a worker needs in order to run it, and what does not decide rows."""
+    def task(self, request: Request, sequences: int) -> dict:
+        """What a worker needs in order to run a cell of so many sequences, and what does not decide rows."""
         return {
+            "sequences": sequences,
             "source": {**vars(self.source), "corpora": list(self.source.corpora)},
             "condition": vars(self.condition),
             "tokenizer": self.tokenizer,
@@ -71,12 +73,13 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
     nothing to measure a model on) and `Conflict` (other weights under a name that the lake knows).
     """
     module = _experiment(experiment)
-    if request.decoding not in ("greedy", "forced"):
-        raise BadInput(f"no decoding {request.decoding!r}: it is greedy or forced")
+    chosen = _options(experiment, request)
     if request.device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"no device {request.device!r}: it is auto, cpu or cuda")
     _check_places(lake, request)
-    found = [cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request)]
+    found = [
+        cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request, chosen)
+    ]
     return found, {cell.id for cell in cells.plan(lake, found)}
 
 
@@ -94,7 +97,9 @@ def execute(
         source = find(lake, text)
         model = register_model(lake, source)
         condition = _condition(source, request)
-        lake.register("conditions", [condition.row()])
+        extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
+        also = extra(condition, _options(experiment, request)) if extra else []
+        lake.register("conditions", [c.row() for c in (condition, *also)])
         if condition.name != model["base_condition"]:
             say(
                 f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
@@ -118,7 +123,7 @@ def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
             {
                 "cell": cell.id,
                 **{name: cell.settings[name] for name in names},
-                "sequences": sum(cell.rows.values()),
+                "sequences": cell.task["sequences"],
                 "state": "to do" if cell.id in missing else "done",
             }
             for cell in found
@@ -144,6 +149,12 @@ def experiments() -> pa.Table:
             for name, m in modules.items()
         ]
     )
+
+
+def description(name: str) -> tuple[str, pa.Table]:
+    """What an experiment says of itself, and its options, a row each; raises `UnknownName`."""
+    module = _experiment(name)
+    return (module.__doc__ or "").strip(), options.listing(module.Options)
 
 
 def registry() -> pa.Table:
@@ -183,6 +194,10 @@ def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
 
 def _experiment(name: str) -> ModuleType:
     return shelf.take(EXPERIMENTS, name, "experiment")
+
+
+def _options(name: str, request: Request) -> object:
+    return options.make(_experiment(name).Options, request.options, f"experiment {name!r}")
 
 
 def _condition(source: Source, request: Request) -> Condition:

@@ -12,15 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from warehouse.errors import BadInput
-
-from .checkpoint import Checkpoint, free_memory
+from .batches import each_batch, prepared
+from .checkpoint import Checkpoint
 from .decode import greedy
-from .forward import batch, forced
+from .forward import Batch, forced
 
-GPU_SHARE = 0.4  # of the free GPU memory, for a batch
-CPU_BYTES = 2 << 30  # for a batch on a CPU
-CPU_TOKENS = 1 << 15  # a batch on a CPU: with more, nothing gets faster
 READ_OUTS = ("logprob", "log_p", "entropy", "margin")
 
 
@@ -61,29 +57,9 @@ def score(
     Raises `BadInput`: a window without a prompt or longer than the model's positions, an id beyond its vocabulary, no
     BOS token where the condition wants one, logits that are not finite, a GPU too small for one window.
     """
-    if checkpoint.condition.bos:
-        if bos_id is None:
-            raise BadInput(f"the tokenizer of {checkpoint.name} has no beginning-of-sequence token: leave out --bos")
-        tokens = [np.concatenate([[bos_id], t]) for t in tokens]
-        prefix = prefix + 1
-    lengths = np.array([len(t) for t in tokens])
-    _check(checkpoint, tokens, prefix, lengths)
-    out = _empty(lengths - prefix, decode)
-    order = np.argsort(-lengths, kind="stable")  # windows of one length together; the longest, which need most, first
-    size = batch_size or _fitting(checkpoint, int(lengths.max()))
-    start = 0
-    while start < len(order):
-        rows = order[start : start + size]
-        try:
-            _score_batch(checkpoint, [tokens[r] for r in rows], prefix[rows], rows, out)
-        except torch.cuda.OutOfMemoryError as error:
-            if size == 1:
-                raise BadInput(
-                    f"{checkpoint.name} does not fit this GPU: use --dtype bfloat16, or --device cpu"
-                ) from error
-            size //= 2
-        else:
-            start += size
+    tokens, prefix = prepared(checkpoint, tokens, prefix, bos_id)
+    out = _empty(np.array([len(t) for t in tokens]) - prefix, decode)
+    each_batch(checkpoint, tokens, prefix, lambda rows, b: _score_batch(checkpoint, b, rows, out), batch_size)
     return out
 
 
@@ -100,9 +76,8 @@ def _empty(n: np.ndarray, decode: bool) -> Scores:
     )
 
 
-def _score_batch(checkpoint: Checkpoint, tokens: list[np.ndarray], prefix: np.ndarray, rows: np.ndarray, out: Scores):
+def _score_batch(checkpoint: Checkpoint, b: Batch, rows: np.ndarray, out: Scores) -> None:
     """Score one batch into `rows` of `out`."""
-    b = batch(tokens, prefix)
     decode = out.generated is not None
     read, cache = forced(checkpoint, b, keep_cache=decode)
     inside = np.arange(out.match.shape[1]) < b.n[:, None]  # row after row, as the positions of the batch are
@@ -130,30 +105,3 @@ def first_mismatch(match: np.ndarray, n: np.ndarray) -> np.ndarray:
     """The first position that does not match, n where every one does: int64 [rows]."""
     missing = ~match & (np.arange(match.shape[1]) < n[:, None])
     return np.where(missing.any(-1), missing.argmax(-1), n)
-
-
-def _check(checkpoint: Checkpoint, tokens: list[np.ndarray], prefix: np.ndarray, lengths: np.ndarray) -> None:
-    if prefix.min() < 1:
-        raise BadInput("a sequence has no prompt, so that nothing predicts its first token: use --bos")
-    if lengths.max() > checkpoint.positions:
-        raise BadInput(
-            f"a sequence of {lengths.max()} tokens is longer than the {checkpoint.positions} positions"
-            f" of {checkpoint.name}: sample shorter ones"
-        )
-    top = max(int(t.max()) for t in tokens)
-    if top >= checkpoint.vocab_size:
-        raise BadInput(
-            f"token {top} is beyond the {checkpoint.vocab_size} tokens of {checkpoint.name}:"
-            " the sequences are of another tokenizer"
-        )
-
-
-def _fitting(checkpoint: Checkpoint, length: int) -> int:
-    """Windows of this length that fit in a batch: keys and values twice, and the widest activations of a block."""
-    config = checkpoint.model.config
-    a_token = config.hidden_size * checkpoint.model.dtype.itemsize * (4 * config.num_hidden_layers + 24)
-    if checkpoint.device.type == "cpu":
-        tokens = min(CPU_TOKENS, CPU_BYTES // a_token)
-    else:
-        tokens = int(GPU_SHARE * free_memory(checkpoint.device) / a_token)
-    return max(1, tokens // length)

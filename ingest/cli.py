@@ -25,11 +25,13 @@ def list_sources(form: Format = FormatName.table) -> None:
 @app.command("show")
 def show_source(name: Name, form: Format = FormatName.table) -> None:
     """What a source reads, and its options."""
+    from warehouse import options
+
     from . import source
 
     if form is FormatName.table:
         print(source.description(name) + "\n")
-    show(source.options(name), form)
+    show(options.listing(source.source_class(name)), form)
 
 
 @app.command("run")

@@ -6,16 +6,14 @@ files it reads (`inputs`), what stands in one of them (`read`) and what kind of 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from warehouse import shelf
+from warehouse import options, shelf
 from warehouse.cells import Cell
-from warehouse.errors import BadInput
 from warehouse.lake import Lake
 
 SHELF = "ingest.sources"
@@ -56,33 +54,14 @@ class Source(Protocol):
         """What the cells left in the lake, as lines for the user."""
 
 
-def option(default: Any, doc: str) -> Any:
-    """A field of a `Source` that the command line offers as `--NAME`."""
-    return dataclasses.field(default=default, metadata={"doc": doc})
-
-
 def source_class(name: str) -> type:
     """The class of the source `name`; raises `UnknownName`."""
     return shelf.take(SHELF, name, "source").Source
 
 
-def make(name: str, options: Mapping[str, Any]) -> Source:
+def make(name: str, given: Mapping[str, Any]) -> Source:
     """The source `name` with these options; raises `UnknownName`, and `BadInput` for one that it does not take."""
-    cls = source_class(name)
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    for key in options:
-        if key not in known:
-            takes = ", ".join(flag(k) for k in known) or "no option"
-            raise BadInput(f"source {name!r} takes no {flag(key)} (it takes: {takes})")
-    for key, f in known.items():
-        if f.default is dataclasses.MISSING and not options.get(key):
-            raise BadInput(f"source {name!r} needs {flag(key)}: {f.metadata['doc']}")
-    return cls(**options)
-
-
-def flag(field: str) -> str:
-    """An option as it is typed: `text_field` is `--text-field`."""
-    return "--" + field.rstrip("_").replace("_", "-")
+    return options.make(source_class(name), given, f"source {name!r}")
 
 
 def source_name(source: Source) -> str:
@@ -99,16 +78,3 @@ def listing() -> pa.Table:
 def description(name: str) -> str:
     """What a source says of itself; raises `UnknownName`."""
     return (shelf.take(SHELF, name, "source").__doc__ or "").strip()
-
-
-def options(name: str) -> pa.Table:
-    """One row is one option of a source."""
-    rows = [
-        {
-            "option": flag(f.name),
-            "default": "" if f.default in (None, ()) else str(f.default),
-            "means": f.metadata["doc"],
-        }
-        for f in dataclasses.fields(source_class(name))
-    ]
-    return pa.Table.from_pylist(rows)

@@ -9,11 +9,15 @@ margin that tells how near a row is to flipping. It leaves out near-verbatim and
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell, published
-from warehouse.errors import Conflict
+from warehouse.cells import Cell
+from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.options import option
+
+from ..cover import Ask, cover, subject_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,87 +28,27 @@ if TYPE_CHECKING:
 
 VERSION = 1
 TABLES = ("matches",)
+DECODINGS = ("forced", "greedy")
 PIECE = 8192  # sequences read, scored and handed over at once
 
 
-def plan(lake: Lake, subject: Subject, request: Request) -> list[Cell]:
+@dataclass(frozen=True)
+class Options:
+    decoding: str = option("greedy", "greedy, or forced: skip decoding")
+
+    def __post_init__(self):
+        if self.decoding not in DECODINGS:
+            raise BadInput(f"no decoding {self.decoding!r}: it is greedy or forced")
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    what = {
-        "model": subject.source.name,
-        "weights_digest": subject.weights_digest,
-        "tokenizer_digest": subject.tokenizer_digest,
-        "condition": subject.condition.name,
-    }
-    done = [
-        settings
-        for _, settings in published(lake, "scoring")
-        if all(settings.get(key) == value for key, value in what.items())
+    ask = Ask("scoring", subject_settings(subject), {"decoding": (options.decoding, DECODINGS)})
+    group = subject.source.name
+    return [
+        Cell("scoring", VERSION, settings, TABLES, {"matches": n}, group=group, task=subject.task(request, n))
+        for settings, n in cover(lake, subject, request, ask)
     ]
-    cells = []
-    for corpus, domain, sample, shard in _shards(lake, subject.tokenizer, request):
-        wanted = [rank for rank in shard if request.limit is None or rank < request.limit]
-        if not wanted:
-            continue
-        place = {"corpus": corpus, "domain": domain, "sample": sample}
-        here = [s for s in done if all(s[key] == value for key, value in place.items())]
-        covered = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
-        if request.decoding == "greedy" and any(s["decoding"] == "forced" for s in covered):
-            raise Conflict(
-                f"{subject.source.name} has scored {corpus} {domain} with --decoding forced already:"
-                " ask for the same again, or take those rows back with `memlake warehouse forget`"
-            )
-        for s in sorted(covered, key=lambda s: s["first_rank"]):
-            count = sum(s["first_rank"] <= rank <= s["last_rank"] for rank in shard)
-            cells.append(_cell(s, count, subject, request))
-        for first, last, count in _gaps(wanted, covered):
-            ranks = {"first_rank": first, "last_rank": last}
-            cells.append(_cell(what | place | ranks | {"decoding": request.decoding}, count, subject, request))
-    return cells
-
-
-def _cell(settings: dict, count: int, subject: Subject, request: Request) -> Cell:
-    task = subject.task(request)
-    return Cell("scoring", VERSION, settings, TABLES, {"matches": count}, group=subject.source.name, task=task)
-
-
-def _shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[tuple[str, str, str, list[int]]]:
-    """(corpus, domain, sample, sorted ranks) of each shard with sequences to score."""
-    with lake.connect(["sequences"]) as con:
-        shards = con.execute(
-            """
-            select corpus, domain, sample, list(rank order by rank)
-            from stored.sequences
-            where tokenizer = $tokenizer and list_contains($corpora, corpus)
-              and (len($domains) = 0 or list_contains($domains, domain))
-              and len(tokens) > 0
-            group by corpus, domain, sample, shard
-            order by corpus, domain, sample, shard
-            """,
-            {
-                "tokenizer": tokenizer,
-                "corpora": list(request.corpora),
-                "domains": list(request.domains),
-            },
-        )
-        while row := shards.fetchone():
-            yield row
-
-
-def _gaps(ranks: list[int], covered: list[dict]) -> Iterator[tuple[int, int, int]]:
-    """(first rank, last rank, number of ranks) of each run of ranks that no range covers."""
-    run: list[int] = []
-    ranges = sorted((s["first_rank"], s["last_rank"]) for s in covered)
-    at = 0
-    for rank in ranks:
-        while at < len(ranges) and ranges[at][1] < rank:
-            at += 1
-            if run:
-                yield run[0], run[-1], len(run)
-                run = []
-        if at == len(ranges) or rank < ranges[at][0]:
-            run.append(rank)
-    if run:
-        yield run[0], run[-1], len(run)
 
 
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:

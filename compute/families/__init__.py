@@ -21,7 +21,7 @@ class Parts:
     blocks: str = "layers"  # in the base model: the list of its blocks
     norm: str = "norm"  # in the base model: the norm before the unembedding
     attention: str = "self_attn"  # in a block: its attention, which takes hidden states and returns (output, weights)
-    values: str = "v_proj"  # in the attention: the projection that gives the values, after the queries and keys if fused
+    values: str = "v_proj"  # in the attention: the projection that gives the values; with queries and keys if fused
     output: str = "o_proj"  # in the attention: the projection of what the heads give
     clip: str | None = None  # config entry: bound on the size of queries, keys and values
     window: str | None = None  # config entry: tokens that a sliding or local block sees; None: every block sees all

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.errors import BadInput
+from warehouse.options import option
 
 from .. import streams
 from ..documents import DocumentSource, Input, name_problem
-from ..source import HEAD, Document, Reject, option
+from ..source import HEAD, Document, Reject
 
 SUFFIXES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in streams.COMPRESSED)
 CLASSES = ("structural", "free_text")

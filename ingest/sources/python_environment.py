@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from warehouse.cells import Cell
 from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.options import option
 
 from .. import environment
 from ..documents import DocumentSource, Input
-from ..source import Document, Reject, option
+from ..source import Document, Reject
 
 
 @dataclass(frozen=True)

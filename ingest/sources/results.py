@@ -25,10 +25,10 @@ from warehouse.cells import Cell, published
 from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.identity import hash63
 from warehouse.lake import Lake
+from warehouse.options import option
 from warehouse.registry import families, resolve
 
 from .. import streams, vectors
-from ..source import option
 
 SUFFIXES = (".parquet", *(".jsonl" + packed for packed in streams.COMPRESSED))
 File = tuple[str, str, str]  # name, digest, path

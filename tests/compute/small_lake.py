@@ -10,6 +10,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from compute.run import Request, execute
 from warehouse.cells import Cell
 from warehouse.identity import hash63
 from warehouse.lake import Lake
@@ -88,3 +89,14 @@ def ingest(cell: Cell, lake: Lake):
         "n_tokens": [len(t) - p for t, p in zip(tokens, prefix, strict=True)],
     }
     yield "sequences", pa.table(sequences)
+
+
+def scored(folder: Path, family: str = "pythia", **kwargs) -> tuple[Lake, Request]:
+    """A lake with the windows of a tiny checkpoint and its scores, and the request for all of them: some memorized,
+    some not. Wants `compute.run.run` replaced by `run_here`, or a cluster."""
+    model = save(folder / "tiny", family, **kwargs)
+    lake, *_ = make(folder / "lake", model, folder / "tiny")
+    request = Request(models=(str(folder / "tiny"),), corpora=("mine",), device="cpu")
+    summary = execute(lake, "scoring", request)
+    assert summary.done, summary.failed
+    return lake, request

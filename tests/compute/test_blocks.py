@@ -13,9 +13,7 @@ from .tiny import FAMILIES, POSITIONS, VOCAB, checkpoint
 
 ROWS, SLOTS = 3, 31
 # Each family with each kernel that it has; a window shorter than the sequence, and one that is longer
-CASES = [
-    (family, kernel, see) for family in FAMILIES for kernel in parts(family).kernels for see in (7, POSITIONS)
-]
+CASES = [(family, kernel, see) for family in FAMILIES for kernel in parts(family).kernels for see in (7, POSITIONS)]
 
 
 def close(got: torch.Tensor, expected: torch.Tensor) -> None:
@@ -45,8 +43,7 @@ def test_blocks_run_on_from_a_trace_as_the_whole_model_does(family, kernel, see)
     for layer in range(blocks.n_layers):
         # other rows, and more of them, than were traced; each alone would give the same
         many = torch.cat([trace.hidden[layer].flip(0), trace.hidden[layer][:1]])
-        *_, last = blocks.after(trace, layer, many)
-        close(logits(c, blocks, last), torch.cat([states.logits.flip(0), states.logits[:1]]))
+        close(logits(c, blocks, blocks.last(trace, layer, many)), torch.cat([states.logits.flip(0), states.logits[:1]]))
         # the heads' own outputs in the place of attention change nothing
         same = blocks.run(trace, layer, trace.hidden[layer], lambda _, layer=layer: trace.heads[layer])
         close(same, trace.hidden[layer + 1])
@@ -69,9 +66,7 @@ def test_identity_attention_is_attention_under_a_mask_that_shows_only_the_own_po
         hook.remove()
         assert (expected - c.model(ids(), use_cache=False).logits).abs().max() > 1e-2
         hidden = blocks.run(trace, layer, trace.hidden[layer], blocks.identity(layer))
-        for hidden in blocks.after(trace, layer + 1, hidden):
-            pass
-        close(logits(c, blocks, hidden), expected)
+        close(logits(c, blocks, blocks.last(trace, layer + 1, hidden)), expected)
 
 
 @torch.inference_mode()

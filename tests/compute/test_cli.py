@@ -15,16 +15,17 @@ OPTIONS = {
     "corpora": ("c",),
     "domains": ("d",),
     "limit": 3,
-    "decoding": "forced",
     "dtype": "bfloat16",
     "attention": "eager",
     "bos": True,
     "device": "cpu",
     "batch_size": 4,
+    "options": {"decoding": "forced", "strength": (0.1, 0.3), "screen": True},
 }
 TYPED = [
-    *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3", "--decoding", "forced"),
+    *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3"),
     *("--dtype", "bfloat16", "--attention", "eager", "--bos", "--device", "cpu", "--batch-size", "4"),
+    *("--decoding", "forced", "--strength", "0.1", "--strength", "0.3", "--screen"),
 ]
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from compute.experiments.scoring import _gaps
+from compute.cover import gaps
 from compute.run import Request, execute, held, plan, planned
 from ingest.run import ingest
 from tests.ingest.here import run_here
@@ -23,7 +23,7 @@ def covered(*ranges):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "done", "gaps"),
+    ("ranks", "done", "expected"),
     [
         (range(5), [], [(0, 4, 5)]),
         (range(5), [(0, 4)], []),
@@ -33,8 +33,8 @@ def covered(*ranges):
         ([0, 9], [(3, 5)], [(0, 0, 1), (9, 9, 1)]),
     ],
 )
-def test_gaps(ranks, done, gaps):
-    assert list(_gaps(list(ranks), covered(*done))) == gaps
+def test_gaps(ranks, done, expected):
+    assert list(gaps(list(ranks), covered(*done))) == expected
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def test_the_plan_shows_what_is_done(road):
     ]
     (other,) = rows_of(lake, folder, dtype="bfloat16", limit=5)
     assert (other["sequences"], other["state"], other["condition"]) == (5, "to do", "bfloat16-sdpa")
-    assert {r["state"] for r in rows_of(lake, folder, decoding="forced")} == {"done"}  # greedy rows hold more
+    assert {r["state"] for r in rows_of(lake, folder, options={"decoding": "forced"})} == {
+        "done"
+    }  # greedy rows hold more
 
 
 def rows_of(lake, folder, **kwargs) -> list[dict]:
@@ -109,7 +111,8 @@ def test_the_model_is_described(road):
         ({"models": ("tinny",)}, UnknownName, "did you mean 'tiny'"),
         ({"corpora": ("mein",)}, UnknownName, "did you mean 'mine'"),
         ({"domains": ("cod",)}, UnknownName, "did you mean 'code'"),
-        ({"decoding": "beam"}, BadInput, "greedy or forced"),
+        ({"options": {"decoding": "beam"}}, BadInput, "greedy or forced"),
+        ({"options": {"strength": (0.1,)}}, BadInput, "takes no --strength .it takes: --decoding"),
         ({"device": "tpu"}, BadInput, "auto, cpu or cuda"),
         ({"attention": "flash"}, BadInput, "sdpa, eager"),
     ],

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from ingest.run import ingest
-from ingest.source import SHELF, listing, make, options
+from ingest.source import SHELF, listing, make, source_class
 from tests.ingest.here import rows
-from warehouse import shelf
+from warehouse import options, shelf
 from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.identity import hash63
 
@@ -101,7 +101,7 @@ def test_every_source_says_what_it_reads_and_every_option_what_it_means():
     assert {"jsonl", "python_environment", "python_environment_held_out", "results"} <= set(names)
     assert [row["source"] for row in listing().to_pylist()] == names
     for name in names:
-        described = options(name).to_pylist()
+        described = options.listing(source_class(name)).to_pylist()
         assert described and all(row["means"] for row in described)
 
 
