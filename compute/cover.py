@@ -6,8 +6,8 @@ gaps, so that a larger request computes only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from warehouse.cells import published
@@ -29,12 +29,14 @@ class Ask:
     """One experiment's part of a request.
 
     same: settings that a published cell must share to count. levels: settings of which a published cell may hold more
-    than is asked for: the value asked for, and all values, each of which holds those before it.
+    than is asked for: the value asked for, and all values, each of which holds those before it. items: a setting that
+    is a list, and what is asked for of it (JSON values): what published cells hold of it is not asked for again.
     """
 
     experiment: str
     same: Mapping[str, object]
-    levels: Mapping[str, tuple[str, tuple[str, ...]]]
+    levels: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    items: tuple[str, Sequence[object]] | None = None
 
 
 def subject_settings(subject: Subject) -> dict[str, object]:
@@ -63,13 +65,22 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
         if not wanted:
             continue
         here = [s for s in done if all(s[key] == value for key, value in place.items())]
-        covered = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
-        for s in sorted(covered, key=lambda s: s["first_rank"]):
+        here = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
+        key, items = ask.items or ("", [None])
+        missing: dict[tuple, list] = {}  # items that are missing in the same ranks share cells
+        used = []
+        for item in items:
+            covered = [s for s in here if item is None or item in s[key]]
+            used += [s for s in covered if s not in used]
+            missing.setdefault(tuple(gaps(wanted, covered)), []).append(item)
+        for s in sorted(used, key=lambda s: s["first_rank"]):
             _check_levels(ask, s)
             yield s, sum(s["first_rank"] <= rank <= s["last_rank"] for rank in shard)
-        asked = {key: value for key, (value, _) in ask.levels.items()}
-        for first, last, count in gaps(wanted, covered):
-            yield {**ask.same, **place, "first_rank": first, "last_rank": last, **asked}, count
+        asked = {name: value for name, (value, _) in ask.levels.items()}
+        for ranges, group in missing.items():
+            for first, last, count in ranges:
+                own = {"first_rank": first, "last_rank": last, **asked, **({key: group} if key else {})}
+                yield {**ask.same, **place, **own}, count
 
 
 def _check_levels(ask: Ask, done: dict) -> None:
