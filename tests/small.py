@@ -10,7 +10,9 @@ import pyarrow as pa
 from warehouse.cells import Cell
 from warehouse.identity import hash63
 from warehouse.lake import Lake
+from warehouse.publish import publish, write_json
 from warehouse.run import Summary, run
+from warehouse.stage import Stage
 
 N = 40  # sequences a domain
 PREFIX, CONTINUATION = 4, 12
@@ -149,6 +151,29 @@ def match_work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     rows = match_rows(cell.settings["domain"])
     yield "matches", pa.Table.from_pylist(rows[:7])
     yield "matches", pa.Table.from_pylist(rows[7:])
+
+
+def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -> str | None:
+    """Stage and publish rows as a worker would; the reason of the quarantine, if any."""
+    folder = lake.staging / "run-test" / cell.id
+    folder.mkdir(parents=True)
+    with Stage(folder, cell.id, "run-test") as stage:
+        for name, some in rows.items():
+            stage.write(name, pa.Table.from_pylist(some))
+    manifest = {
+        "cell": cell.id,
+        "experiment": cell.experiment,
+        "version": cell.version,
+        "settings": dict(cell.settings),
+        "tables": list(cell.tables),
+        "expected": dict(cell.rows),
+        "files": stage.files,
+        "seconds": 0.0,
+        "device": "cpu",
+        "versions": {},
+    }
+    write_json(folder / "manifest.json", manifest)
+    return publish(lake, folder)
 
 
 def make_lake(path, domains=DOMAINS) -> Lake:

@@ -7,11 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows
+from tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
 from warehouse import audit
 from warehouse.lake import Lake
-from warehouse.publish import publish, write_json
-from warehouse.stage import Stage
 
 DOMAIN = DOMAINS[0]
 
@@ -26,25 +24,7 @@ def prepared(tmp_path_factory) -> Lake:
 
 def put(lake: Lake, rows: list[dict[str, object]], **more: object) -> str | None:
     """Stage and publish rows as a worker would; the reason of the quarantine, if any."""
-    cell = match_cell(DOMAIN, **more)
-    folder = lake.staging / "run-test" / cell.id
-    folder.mkdir(parents=True)
-    with Stage(folder, cell.id, "run-test") as stage:
-        stage.write("matches", pa.Table.from_pylist(rows))
-    manifest = {
-        "cell": cell.id,
-        "experiment": cell.experiment,
-        "version": cell.version,
-        "settings": dict(cell.settings),
-        "tables": list(cell.tables),
-        "expected": dict(cell.rows),
-        "files": stage.files,
-        "seconds": 0.0,
-        "device": "cpu",
-        "versions": {},
-    }
-    write_json(folder / "manifest.json", manifest)
-    return publish(lake, folder)
+    return put_cell(lake, match_cell(DOMAIN, **more), {"matches": rows})
 
 
 def flip(bits: bytes, place: int) -> bytes:
