@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from . import table as tables
+from .errors import one_line
 from .lake import Lake, quoted, relation
 from .table import Expect, Measure, Table
 
@@ -97,20 +98,34 @@ def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, objec
     return result.to_arrow_table().to_pylist()
 
 
-def judge(rows: Rows) -> list[Verdict]:
-    """The verdicts on a cell's rows: one for each partition and expectation, and one on their number."""
-    spec, name = rows.spec, rows.table_name
-    with rows.connect() as con:
-        profiles = profile(con, spec)
-        (count,) = con.execute("select count(*) from rows").fetchone()
-    numbers = [(partition_path(spec, p), e.name, p[e.name], *bounds(e)) for p in profiles for e in spec.expectations]
-    if rows.expected is not None:
-        numbers.append(("", "row_count_as_planned", count, rows.expected, rows.expected))
-    failed = out_of_range(*zip(*(n[2:] for n in numbers), strict=True)) if numbers else set()
+def judge(*tables: Rows) -> list[Verdict]:
+    """The verdicts on rows of one or several tables: one for each partition and expectation, and one on the number of
+    rows. Great Expectations is asked once for all of them, since its cost is in the asking."""
+    numbers = [number for rows in tables for number in _numbers(rows)]
+    failed = out_of_range(*zip(*(n[3:] for n in numbers), strict=True)) if numbers else set()
     return [
         Verdict(name, partition, expectation, i not in failed, observed)
-        for i, (partition, expectation, observed, _, _) in enumerate(numbers)
+        for i, (name, partition, expectation, observed, _, _) in enumerate(numbers)
     ]
+
+
+def _numbers(rows: Rows) -> list[tuple]:
+    """(table, partition, expectation, observed, low, high) of everything that is judged of one table. Rows with a value
+    that a predicate cannot take (a cast refuses it, say) do not pass; what is no fault of theirs, such as a damaged
+    file of the lake, is raised."""
+    spec, name = rows.spec, rows.table_name
+    try:
+        with rows.connect() as con:
+            profiles = profile(con, spec)
+            (count,) = con.execute("select count(*) from rows").fetchone()
+    except duckdb.DataError as e:
+        return [(name, "", f"judged without error: {one_line(e)}", 1, 0, 0)]
+    numbers = [
+        (name, partition_path(spec, p), e.name, p[e.name], *bounds(e)) for p in profiles for e in spec.expectations
+    ]
+    if rows.expected is not None:
+        numbers.append((name, "", "row_count_as_planned", count, rows.expected, rows.expected))
+    return numbers
 
 
 def bounds(expectation: Expect | Measure) -> tuple[float, float]:

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
@@ -28,7 +27,6 @@ from deltalake.transaction import AddAction
 from . import audit
 from . import table as tables
 from .audit import Rows, Verdict
-from .errors import one_line
 from .lake import Lake, relation
 from .stage import Stage
 
@@ -108,18 +106,9 @@ def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Ver
     written = folder / "verdicts.json"
     if written.exists():
         return [Verdict(**v) for v in json.loads(written.read_text())]
-    verdicts = [v for name in manifest["tables"] for v in _judge(staged_rows(lake, folder, manifest, name))]
+    verdicts = audit.judge(*(staged_rows(lake, folder, manifest, name) for name in manifest["tables"]))
     write_json(written, [asdict(v) for v in verdicts])
     return verdicts
-
-
-def _judge(rows: Rows) -> list[Verdict]:
-    """The verdicts. Rows with a value that a predicate cannot take (a cast refuses it, say) do not pass; what is no
-    fault of theirs, such as a damaged file of the lake, is raised."""
-    try:
-        return audit.judge(rows)
-    except duckdb.DataError as e:
-        return [Verdict(rows.table_name, "", f"judged without error: {one_line(e)}", False, None)]
 
 
 def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[dict[str, object]]) -> None:

@@ -164,12 +164,7 @@ def nothing_published(lake: Lake) -> None:
 
 def test_rows_that_cannot_be_judged_are_quarantined(prepared, monkeypatch):
     """A predicate that DuckDB refuses on these rows ends their publication, not the program."""
-    from warehouse import publish as module
-
-    def judge(rows):
-        return rows.connect().execute("select 'memorized'::int").fetchall()
-
-    monkeypatch.setattr(module.audit, "judge", judge)
+    monkeypatch.setattr(audit, "profile", lambda con, spec: con.execute("select 'memorized'::int").fetchall())
     reason = put(prepared, match_rows(DOMAIN), defect="not judged")
     assert reason.startswith("quarantined: matches.judged without error: Conversion Error: Could not convert string")
     nothing_published(prepared)
