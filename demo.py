@@ -20,6 +20,13 @@ from warehouse.run import Summary
 from warehouse.terminal import finish, say, show
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
+INSIDE = {  # experiment: corpora it is run on, as it is by default
+    "prompt_compression": (TRAINED,),
+    "noise": (TRAINED,),
+    "layer_tokens": (TRAINED,),
+    "head_ablation": (TRAINED,),
+    "short_circuit": (TRAINED, CONTROL),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,10 @@ def run(path: Path, *, quick: bool = False) -> None:
         with step("training the miniatures"):
             models = _miniatures(lake, extent)
         with step("scoring: which continuations does each model reproduce"):
-            _scores(lake, models)
+            _measure(lake, "scoring", models, (TRAINED, CONTROL))
+        with step("inside the models: prompts, noise, layers, heads, blocks"):
+            for experiment, corpora in INSIDE.items():
+                _measure(lake, experiment, models, corpora)
     with step("the report"):
         _answers(lake)
     say(f"all of it took {monotonic() - began:.0f} s")
@@ -114,11 +124,10 @@ def _miniatures(lake: Lake, extent: Extent) -> list[str]:
     return models
 
 
-def _scores(lake: Lake, models: list[str]) -> None:
+def _measure(lake: Lake, experiment: str, models: list[str], corpora: tuple[str, ...]) -> None:
     from compute.run import Request, execute
 
-    summary = execute(lake, "scoring", Request(models=tuple(models), corpora=(TRAINED, CONTROL)))
-    finish(summary, "   scoring")
+    finish(execute(lake, experiment, Request(models=tuple(models), corpora=corpora)), f"   {experiment}")
 
 
 def _answers(lake: Lake) -> None:

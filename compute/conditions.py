@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TOP_K = 40  # Hayes et al. 2024, arXiv 2410.19482: extraction by sampling from the 40 likeliest tokens
 TEMPERATURE = 1.0
@@ -23,8 +23,12 @@ class Condition:
     @property
     def name(self) -> str:
         bos = "-bos" if self.bos else ""
-        noise = f"-noise{self.noise:g}-{self.noise_scope}-layer{self.noise_layer}-seed{self.noise_seed}"
+        noise = f"-noise{self.noise}-{self.noise_scope}-layer{self.noise_layer}-seed{self.noise_seed}"
         return f"{self.dtype}-{self.attention}{bos}" + (noise if self.noise else "")
+
+    def noisy(self, strength: float, seed: int, layer: int, scope: str) -> Condition:
+        """This condition with noise: see `noise.Noise`."""
+        return replace(self, noise=strength, noise_seed=seed, noise_layer=layer, noise_scope=scope)
 
     def row(self) -> dict:
         """Its row of `conditions`."""

@@ -64,7 +64,7 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
         wanted = [rank for rank in shard if request.limit is None or rank < request.limit]
         if not wanted:
             continue
-        here = [s for s in done if all(s[key] == value for key, value in place.items())]
+        here = [s for s in done if all(s.get(key) == value for key, value in place.items())]
         here = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
         key, items = ask.items or ("", [None])
         missing: dict[tuple, list] = {}  # items that are missing in the same ranks share cells

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from .checkpoint import Checkpoint
 from .forward import Batch, check_finite
+from .noise import Noise, added
 
 
 class _Slots(DynamicCache):
@@ -38,14 +39,20 @@ class _Slots(DynamicCache):
 
 
 def greedy(
-    checkpoint: Checkpoint, b: Batch, cache: DynamicCache | None, first: np.ndarray, token: np.ndarray
+    checkpoint: Checkpoint,
+    b: Batch,
+    cache: DynamicCache | None,
+    first: np.ndarray,
+    token: np.ndarray,
+    noise: Noise | None = None,
 ) -> list[np.ndarray]:
     """Decode rows greedily after their first mismatch.
 
     `first` int64 [rows]: position in the continuation of the first mismatch, n where there is none; `token` int64
-    [rows]: what the model produced there. Returns for each row the tokens after that position (int64, of length
-    n - 1 - first, empty where there is no mismatch). Without a cache, or where a row is longer than a window of the
-    model, each step reads the row anew. Raises `BadInput` where logits are not finite.
+    [rows]: what the model produced there. `noise`: what the forced forward ran under. Returns for each row the tokens
+    after that position (int64, of length n - 1 - first, empty where there is no mismatch). Without a cache, or where a
+    row is longer than a window of the model, each step reads the row anew. Raises `BadInput` where logits are not
+    finite.
     """
     steps = np.maximum(b.n - 1 - first, 0)
     order = np.argsort(-steps, kind="stable")
@@ -57,7 +64,8 @@ def greedy(
     rows = torch.from_numpy(order).to(device)
     token = torch.from_numpy(token[order]).to(device)
     slot = torch.from_numpy((b.prefix + first)[order]).to(device)
-    if cache is None or (checkpoint.window is not None and b.ids.shape[1] > checkpoint.window):
+    anew = cache is None or (checkpoint.window is not None and b.ids.shape[1] > checkpoint.window)
+    if anew:
         step = _reading_anew(checkpoint, b.ids.to(device)[rows])
     else:
         step = _on_cache(checkpoint, _Slots(cache, rows), slot, b.ids.shape[1])
@@ -67,7 +75,9 @@ def greedy(
     for i in range(made.shape[1]):
         active = int((steps[order] > i).sum())
         token, slot = token[:active], slot[:active]
-        best = head(step(token, slot)).float().max(-1)  # torch documents: of equals the first
+        with added(noise, rows[:active], None if anew else slot):
+            hidden = step(token, slot)
+        best = head(hidden).float().max(-1)  # torch documents: of equals the first
         finite &= best.values.isfinite().all()
         token, slot = best.indices, slot + 1
         made[:active, i] = token

@@ -17,6 +17,7 @@ from warehouse.errors import BadInput
 
 from .checkpoint import Checkpoint
 from .conditions import TOP_K
+from .noise import Noise, added
 
 # Logits are read out this many at a time: on a CPU so that they stay in its cache, on a GPU so that they fit its memory
 LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
@@ -61,21 +62,30 @@ def batch(tokens: list[np.ndarray], prefix: np.ndarray) -> Batch:
     return Batch(torch.from_numpy(ids[:, :-1]), row, slot, ids[row, slot + 1], prefix, n)
 
 
-def forced(checkpoint: Checkpoint, b: Batch, keep_cache: bool) -> tuple[Forced, DynamicCache | None]:
+def forced(
+    checkpoint: Checkpoint, b: Batch, keep_cache: bool, noise: Noise | None = None
+) -> tuple[Forced, DynamicCache | None]:
     """Run the batch once. The cache holds keys and values of every slot of every block, also where a block slides a
     window (a DynamicCache made without a config drops nothing).
 
     Raises `BadInput` where logits are not finite.
     """
     cache = DynamicCache() if keep_cache else None
-    device = checkpoint.device
-    hidden = checkpoint.model.base_model(
-        input_ids=b.ids.to(device), past_key_values=cache, use_cache=keep_cache
-    ).last_hidden_state
-    hidden = hidden[torch.from_numpy(b.row).to(device), torch.from_numpy(b.slot).to(device)]
+    with added(noise):
+        hidden = states(checkpoint, b, cache)
     out = Forced(*read(checkpoint, hidden, torch.from_numpy(b.target), _read_out))
     check_finite(checkpoint, bool(np.isfinite(out.entropy).all()))
     return out, cache
+
+
+def states(checkpoint: Checkpoint, b: Batch, cache: DynamicCache | None = None) -> torch.Tensor:
+    """Run the batch once: normalised states at its continuation positions, [positions, width]. `cache` takes keys and
+    values."""
+    device = checkpoint.device
+    hidden = checkpoint.model.base_model(
+        input_ids=b.ids.to(device), past_key_values=cache, use_cache=cache is not None
+    ).last_hidden_state
+    return hidden[torch.from_numpy(b.row).to(device), torch.from_numpy(b.slot).to(device)]
 
 
 def read(

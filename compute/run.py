@@ -122,7 +122,7 @@ def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
         [
             {
                 "cell": cell.id,
-                **{name: cell.settings[name] for name in names},
+                **{name: cell.settings.get(name) for name in names},
                 "sequences": cell.task["sequences"],
                 "state": "to do" if cell.id in missing else "done",
             }

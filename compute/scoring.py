@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from .batches import each_batch, prepared
 from .checkpoint import Checkpoint
 from .decode import greedy
-from .forward import Batch, forced
+from .forward import Batch, Forced, forced
+from .noise import Noise
 
 READ_OUTS = ("logprob", "log_p", "entropy", "margin")
 
@@ -58,12 +60,18 @@ def score(
     BOS token where the condition wants one, logits that are not finite, a GPU too small for one window.
     """
     tokens, prefix = prepared(checkpoint, tokens, prefix, bos_id)
-    out = _empty(np.array([len(t) for t in tokens]) - prefix, decode)
-    each_batch(checkpoint, tokens, prefix, lambda rows, b: _score_batch(checkpoint, b, rows, out), batch_size)
+    out = empty(np.array([len(t) for t in tokens]) - prefix, decode)
+
+    def run(rows: np.ndarray, b: Batch) -> None:
+        fill(out, rows, checkpoint, b, *forced(checkpoint, b, keep_cache=decode))
+
+    each_batch(checkpoint, tokens, prefix, run, batch_size)
     return out
 
 
-def _empty(n: np.ndarray, decode: bool) -> Scores:
+def empty(n: np.ndarray, decode: bool) -> Scores:
+    """Scores to be filled, of windows with so many continuation tokens: `n` int64 [windows]."""
+
     def square(dtype: type) -> np.ndarray:
         return np.zeros((len(n), n.max()), dtype)
 
@@ -76,10 +84,17 @@ def _empty(n: np.ndarray, decode: bool) -> Scores:
     )
 
 
-def _score_batch(checkpoint: Checkpoint, b: Batch, rows: np.ndarray, out: Scores) -> None:
-    """Score one batch into `rows` of `out`."""
-    decode = out.generated is not None
-    read, cache = forced(checkpoint, b, keep_cache=decode)
+def fill(
+    out: Scores,
+    rows: np.ndarray,
+    checkpoint: Checkpoint,
+    b: Batch,
+    read: Forced,
+    cache: DynamicCache | None,
+    noise: Noise | None = None,
+) -> None:
+    """Write what a batch's forced forward gave into `rows` of `out`, and decode from the first mismatches on where
+    `out` has a place for it. `noise`: the one that the forward ran under."""
     inside = np.arange(out.match.shape[1]) < b.n[:, None]  # row after row, as the positions of the batch are
 
     def spread(flat: np.ndarray) -> np.ndarray:
@@ -92,10 +107,11 @@ def _score_batch(checkpoint: Checkpoint, b: Batch, rows: np.ndarray, out: Scores
     out.match[rows] = spread(read.top1 == b.target)
     for name in READ_OUTS:
         getattr(out, name)[rows] = spread(getattr(read, name))
-    if decode:
+    if out.generated is not None:
         first = first_mismatch(out.match[rows], b.n)
         token = top1[np.arange(len(rows)), np.minimum(first, b.n - 1)]
-        for row, start, rest in zip(rows, first, greedy(checkpoint, b, cache, first, token), strict=True):
+        decoded = greedy(checkpoint, b, cache, first, token, noise)
+        for row, start, rest in zip(rows, first, decoded, strict=True):
             out.generated[row, start + 1 : start + 1 + len(rest)] = rest
         before = np.arange(top1.shape[1]) <= first[:, None]
         out.generated[rows] = np.where(before, top1, out.generated[rows])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HERE = Path(__file__).parent
+BASE_ONLY = "where (model, condition) in (select (model, base_condition) from stored.models)"
 
 
 class OpenLake:
@@ -62,8 +63,9 @@ class OpenLake:
     def dask(self, name: str) -> dd.DataFrame:
         """A table as a Dask DataFrame, one partition for each of its Parquet files.
 
-        `matches` and `matches_all` are what they are in SQL. `domains`, a sum over files, and other views have no files
-        of their own: raises `UnknownName`.
+        It holds the rows of the view of that name in SQL, which is the base condition where the table has conditions;
+        `matches_all` has all of them. `domains`, a sum over files, and other views have no files of their own: raises
+        `UnknownName`.
         """
         import dask.dataframe as dd
 
@@ -72,7 +74,7 @@ class OpenLake:
         if name not in known:
             raise UnknownName("table of files", name, known)
         base = None
-        if name == "matches":
+        if name == stored and _base_only(stored):
             base = dict(self.connection.execute("select model, base_condition from models").fetchall())
         files = self._snapshot[stored]
         if not files:
@@ -92,11 +94,12 @@ def connect(lake: Lake, files: dict[str, list[File]]) -> duckdb.DuckDBPyConnecti
 
 def prepare(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, those of
-    `views.sql`, and the macros of `macros.sql`."""
-    for (name,) in con.execute(
-        "select table_name from information_schema.tables where table_schema = 'stored'"
-    ).fetchall():
-        con.execute(f'create view "{name}" as from stored."{name}"')
+    `views.sql`, and the macros of `macros.sql`.
+
+    Where a table has conditions its view shows each model's base condition (no noise, its default number format), so
+    that a rate is right however many other conditions the lake holds."""
+    for name in tables.names():
+        con.execute(f'create view "{name}" as from stored."{name}" {BASE_ONLY if _base_only(name) else ""}')
     con.execute((HERE / "macros.sql").read_text(encoding="utf-8"))
     con.execute((HERE / "views.sql").read_text(encoding="utf-8"))
     return con
@@ -106,6 +109,11 @@ def views(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The names that SQL can select from."""
     found = con.execute("select table_name from information_schema.tables where table_schema = 'main' order by 1")
     return [name for (name,) in found.fetchall()]
+
+
+def _base_only(name: str) -> bool:
+    """Does the view of this stored table show the base condition only? Not of a table that is about noise."""
+    return name != "layer_similarity" and {"model", "condition"} <= {c.name for c in tables.table(name).columns}
 
 
 def _frame(file: File, name: str, base: dict[str, str] | None) -> pd.DataFrame:

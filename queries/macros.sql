@@ -50,6 +50,15 @@ create or replace macro student_t(df) as
             + 2.372271230 / df + 2.822498616 / df ** 2 + 2.555849680 / df ** 3 + 1.589534053 / df ** 4
     end;
 
+-- cluster_margin(x, n), an aggregate over documents: half the width of the document-cluster interval of sum(x) /
+-- sum(n), where a document holds n units that sum to x: a mean of anything, not only of yes and no. The same variance
+-- of a ratio as in effective_n, Student's t with documents - 1 degrees of freedom. NULL for one document, which cannot
+-- say how much documents differ.
+create or replace macro cluster_margin(x, n) as
+    student_t(count(*) filter (n > 0) - 1)
+    * sqrt(greatest(0.0, count(*) filter (n > 0) / nullif(count(*) filter (n > 0) - 1, 0)
+        * (sum(x * x) - 2 * (sum(x) / sum(n)) * sum(x * n) + (sum(x) / sum(n)) ** 2 * sum(n * n)))) / sum(n);
+
 -- log_p_needed(n, p): the natural logarithm of the smallest p_z with 1 - (1 - p_z)^n >= p, for n >= 1 and 0 < p < 1:
 -- p_z = 1 - (1 - p)^(1 / n) = -expm1(x) at x = ln(1 - p) / n, by its series where x is small. The other side of the
 -- comparison, log_p_z, is then never taken out of logarithms: 1e-300 is a common p_z, and 1 - 1e-300 is 1.
@@ -58,3 +67,54 @@ create or replace macro log_p_needed(n, p) as
         then ln(-(ln(1 - p) / n)) + ln(1 + ln(1 - p) / n / 2 + (ln(1 - p) / n) ** 2 / 6)
         else ln(1 - exp(ln(1 - p) / n))
     end;
+
+-- Attention heads.
+
+-- pooled_variance(n, mean, variance), an aggregate over groups of n values with these means and sample variances: the
+-- sample variance of all values together; NULL below 2. Chan, Golub and LeVeque 1983, American Statistician 37:242.
+create or replace macro pooled_variance(n, mean, variance) as
+    greatest(0.0, sum((n - 1) * coalesce(variance, 0)) + sum(n * mean * mean) - sum(n * mean) ** 2 / sum(n))
+    / nullif(sum(n) - 1, 0);
+
+-- overlap_chance(heads, a, b, x): the probability that random sets of a and b of the heads have x in common, by the
+-- hypergeometric distribution: C(a, x) C(heads - a, b - x) / C(heads, b). In logarithms: C(2560, 512) has 555 digits.
+create or replace macro log_choose(n, k) as lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
+create or replace macro overlap_chance(heads, a, b, x) as
+    exp(log_choose(a, x) + log_choose(heads - a, b - x) - log_choose(heads, b));
+
+-- expected_jaccard(heads, a, b): the mean Jaccard index of such sets. Near 0.111 for fifths of many heads.
+-- overlap_p(heads, a, b, x): the probability that they have x or more in common. Both for 1 <= a, b <= heads.
+create or replace macro expected_jaccard(heads, a, b) as
+    list_sum([
+        overlap_chance(heads, a, b, i) * i / (a + b - i) for i in range(greatest(0, a + b - heads), least(a, b) + 1)
+    ]);
+create or replace macro overlap_p(heads, a, b, x) as
+    least(1.0, list_sum([
+        overlap_chance(heads, a, b, i) for i in range(greatest(x, a + b - heads), least(a, b) + 1)
+    ]));
+
+-- at_depths(layers, points): a list of values, one a layer, read at `points` evenly spaced relative depths: layer l of
+-- L lies at l / (L - 1), and between layers values are interpolated. A single layer has its value at every depth.
+create or replace macro at_layer(layers, l) as
+    layers[floor(l)::int + 1]
+    + (l - floor(l)) * (coalesce(layers[floor(l)::int + 2], layers[floor(l)::int + 1]) - layers[floor(l)::int + 1]);
+create or replace macro at_depths(layers, points) as
+    [at_layer(layers, i * (len(layers) - 1) / (points - 1)) for i in range(points)];
+
+-- standard(values): a list less its mean, scaled to length 1; NULL where it is constant. The inner product of two of
+-- these is Pearson's correlation.
+create or replace macro standard(list) as
+    case when list_max(list) > list_min(list)
+        then [(v - list_avg(list)) / (sqrt(len(list)) * list_stddev_pop(list)) for v in list]
+    end;
+
+-- lengthened(reliability, times): the reliability of means over `times` as many examples, by the Spearman-Brown
+-- formula (Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296); below 0 counts as 0.
+create or replace macro lengthened(reliability, times) as
+    times * greatest(0.0, reliability) / (1 + (times - 1) * greatest(0.0, reliability));
+
+-- sum_lists(lists, weights): lists of equal length added up element by element, each times its weight. To add up the
+-- lists of a document and unnest the sums is three times as fast as to unnest first and add up each layer.
+create or replace macro sum_lists(lists, weights) as
+    list_transform(range(len(lists[1])), lambda i: list_dot_product(
+        weights::double[], list_transform(lists, lambda x: x[i + 1]::double)));

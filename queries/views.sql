@@ -1,10 +1,5 @@
--- What SQL sees beside one view for each stored table. Run after those: `matches` and `domains` replace two of them.
-
--- One row is one sequence under one model, under the model's base condition (no noise, its default number format), so
--- that a rate is right however many other conditions the lake holds.
-create or replace view matches as
-    select * from stored.matches
-    where (model, condition) in (select (model, base_condition) from stored.models);
+-- What SQL sees beside one view for each stored table. Run after those: `domains` replaces one of them. The view of a
+-- table that has a model and a condition shows the model's base condition only (see ask.py).
 
 -- One row is one sequence under one model and one condition, of all conditions.
 create or replace view matches_all as
@@ -54,29 +49,6 @@ create or replace view model_sizes as
         window line as (partition by family, miniature, nullif(split_part(model, '@', 2), ''))
     );
 
--- What was measured inside a model, as `matches`: under its base condition only.
-create or replace view prompt_compression as
-    select * from stored.prompt_compression
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view layer_tokens as
-    select * from stored.layer_tokens
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view head_deltas as
-    select * from stored.head_deltas
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view head_effects as
-    select * from stored.head_effects
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view head_screens as
-    select * from stored.head_screens
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view block_deltas as
-    select * from stored.block_deltas
-    where (model, condition) in (select (model, base_condition) from stored.models);
-create or replace view benchmark_scores as
-    select * from stored.benchmark_scores
-    where (model, condition) in (select (model, base_condition) from stored.models);
-
 -- One row is one model and one condition that differs from its base condition in noise alone, or the base itself
 -- (noise 0, and no seed, layer or scope).
 create or replace view noise_conditions as
@@ -108,3 +80,146 @@ create or replace view prompt_lengths as
     select model, corpus, domain, condition, sequence_id, "window", prefix_tokens,
         unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
     from prompt_compression;
+
+-- One row is one sequence under one noise condition of `noise_conditions`, or, at noise 0 and without a seed, under the
+-- base condition, once for each layer and scope that it was measured under. clean_memorized, clean_score and
+-- completion_entropy are of the base condition.
+create or replace view noise_matches as
+    with noisy as (
+        select model, corpus, domain, sequence_id, noise, noise_seed, noise_layer, noise_scope, memorized, score
+        from stored.matches
+        join noise_conditions using (model, condition)
+        where noise > 0
+    ), strengths as (
+        from noisy
+        union all
+        select model, corpus, domain, sequence_id, 0.0, null, noise_layer, noise_scope, clean.memorized, clean.score
+        from (select distinct model, corpus, domain, sequence_id, noise_layer, noise_scope from noisy)
+        join matches clean using (model, corpus, domain, sequence_id)
+    )
+    select strengths.*, clean.memorized as clean_memorized, clean.score as clean_score, clean.completion_entropy
+    from strengths
+    join matches clean using (model, corpus, domain, sequence_id);
+
+-- groups_of(measured), measured being 'noise' or 'layers': the sequences measured under any noise, or in
+-- `layer_tokens`, in three groups by what the model does under its base condition. weight: how often one counts.
+--   'memorized'    produced verbatim
+--   'unmemorized'  all others that were measured; those that were chosen to resemble the memorized are among them
+--   'matched'      for each memorized sequence the measured unmemorized one of its domain that is nearest in
+--                  completion_entropy, of equals the one of the lowest id; nearest to several, it counts as often
+create or replace macro groups_of(measured) as table
+    with sequence as (
+        select distinct model, corpus, domain, sequence_id
+        from stored.matches
+        semi join (from noise_conditions where noise > 0) using (model, condition)
+        where measured = 'noise'
+        union all
+        select distinct model, corpus, domain, sequence_id
+        from layer_tokens
+        where measured = 'layers'
+    ), base as (
+        select model, corpus, domain, sequence_id, memorized, completion_entropy
+        from matches
+        semi join sequence using (model, corpus, domain, sequence_id)
+    ), others as (
+        select model, corpus, domain, completion_entropy, min(sequence_id) as sequence_id
+        from base
+        where not memorized and completion_entropy is not null
+        group by model, corpus, domain, completion_entropy
+    ), neighbours as (
+        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
+            m.completion_entropy - o.completion_entropy as distance
+        from base m
+        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
+            and o.completion_entropy <= m.completion_entropy
+        where m.memorized
+        union all
+        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
+            o.completion_entropy - m.completion_entropy as distance
+        from base m
+        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
+            and o.completion_entropy >= m.completion_entropy
+        where m.memorized
+    ), nearest as (
+        select model, corpus, domain, arg_min(sequence_id, (distance, sequence_id)) as sequence_id
+        from neighbours
+        group by model, corpus, domain, of_id
+    )
+    select model, corpus, domain, sequence_id, if(memorized, 'memorized', 'unmemorized') as "group", 1 as weight
+    from base
+    union all
+    select model, corpus, domain, sequence_id, 'matched', count(*)
+    from nearest
+    group by model, corpus, domain, sequence_id;
+
+-- One row is one sequence measured under noise and one of its groups (see groups_of): a matched sequence has two rows.
+create or replace view noise_groups as
+    from groups_of('noise');
+
+-- One row is one sequence of `layer_tokens` and one of its groups, as in `noise_groups`.
+create or replace view layer_groups as
+    from groups_of('layers');
+
+-- One row is one attention head of one model in one domain: its cells pooled. n: sequences on which it was taken away;
+-- n_all: sequences of the domain that were asked about; complete: taken away on all of them, as heads are that
+-- screening did not drop; mean_drop: nats of the continuation's log-probability that are lost without it (clean -
+-- ablated), as measured; estimated_drop: by screening's first-order estimate; heads: of the model; place: 1 for the
+-- largest drop, among complete heads only.
+create or replace view head_drops as
+    select *, count(*) over domain_heads as heads,
+        if(complete, row_number() over (domain_heads order by complete desc, mean_drop desc, layer, head), null)
+            as place
+    from (
+        select model, corpus, domain, method, layer, head, sum(n)::bigint as n, sum(of_cell)::bigint as n_all,
+            sum(n) > 0 and sum(n) = sum(of_cell) as complete,
+            0 - sum(n * mean_delta_logprob) / nullif(sum(n), 0) as mean_drop,
+            pooled_variance(n, mean_delta_logprob, var_delta_logprob) as variance, sum(n_lost)::bigint as n_lost,
+            0 - sum(of_cell * estimate) / nullif(sum(of_cell) filter (estimate is not null), 0) as estimated_drop
+        from (select *, max(n) over (partition by cell) as of_cell from head_effects)
+        group by all
+    )
+    window domain_heads as (partition by model, corpus, domain, method);
+
+-- One row is one sequence on which heads of a model were taken away. document: its own id where the document is not
+-- known; memorized: before.
+create or replace view head_sequences as
+    select model, corpus, domain, method, sequence_id, coalesce(document_id, sequence_id) as document, memorized
+    from (
+        select model, corpus, domain, method, sequence_id
+        from head_deltas
+        join (      -- of each cell one head that was taken away on all its sequences
+            select cell, layer, head
+            from head_effects
+            qualify row_number() over (partition by cell order by n desc, layer, head) = 1
+        ) using (cell, layer, head)
+    )
+    join matches using (model, corpus, domain, sequence_id)
+    left join sequences using (corpus, domain, sequence_id);
+
+-- One row is one layer of one model on one corpus: the mean drop of its heads, averaged over domains with equal
+-- weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders alone
+-- would make every layer look important. incomplete: (head, domain) pairs of which that is true.
+create or replace view layer_drops as
+    select model, corpus, method, layer, avg(mean_drop) as mean_drop, count(*) as domains,
+        sum(incomplete)::bigint as incomplete
+    from (
+        select model, corpus, domain, method, layer, avg(coalesce(mean_drop, estimated_drop)) as mean_drop,
+            count(*) filter (not complete) as incomplete
+        from head_drops
+        group by all
+    )
+    where mean_drop is not null
+    group by model, corpus, method, layer;
+
+-- One row is one model under one method: the mean drop of each of its layers over the corpora it is not a control for,
+-- each with equal weight, in a list from layer 0 on.
+create or replace view model_profiles as
+    select model, method, list(mean_drop order by layer) as drops
+    from (
+        select model, method, layer, avg(mean_drop) as mean_drop
+        from layer_drops
+        left join model_corpora using (model, corpus)
+        where role is distinct from 'control'
+        group by all
+    )
+    group by model, method;

@@ -2,6 +2,13 @@
 says which. Ours is pooled over all domains the model was trained on, with its 95 % document-cluster interval; it weighs
 a domain by what was sampled of it, a published rate by what training held.
 
+How ours is computed where a paper leaves it open. Prompt compression: mean ratio of shortest to whole prompt, the last
+tokens being kept; the share at or below 0.5 stands in `prompt_compression`. Head overlap, random and across domains:
+means over pairs of domains of `head_overlap`, heads being replaced by the mean of the others of their layer. Universal
+heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
+Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; tasks
+are those that were run with lm-eval.
+
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158, over 146,432,000 sequences of training; the
 other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or
 read off a figure.
@@ -16,41 +23,104 @@ from pathlib import Path
 
 import duckdb
 
+from queries.finding import find
+
 from . import html
 
 HERE = Path(__file__).parent / "published"
-QUANTITIES = ("memorization_rate", "structural_share_of_memorized", "structural_share_of_memorized_noise_0.5")
+QUANTITIES = (
+    "memorization_rate",
+    "structural_share_of_memorized",
+    "structural_share_of_memorized_noise_0.5",
+    "prompt_compression_at_most",
+    "cross_domain_head_overlap",
+    "random_head_overlap",
+    "universal_heads",
+    "layer_profile_similarity",
+    "exact_match_last_block_short_circuited",
+    "token_accuracy_last_block_short_circuited",
+    "task_accuracy_base",
+    "task_accuracy_last_block_short_circuited",
+)
 
 # Ours: one row a quantity and a model that trained on what it was measured on. Findings answer by domain; papers state
 # one number, so the domains are pooled here, on the rows and with the intervals of queries/findings/memorization_rate.
+# In braces: the findings of these names.
+INSIDE = ("noise_structural_share", "head_overlap", "universal_heads", "family_similarity", "short_circuit_tradeoff")
 OURS = """
 with documents as (
-    select model, coalesce(document_id, sequence_id) as document, coalesce(noise, 0) as noise,
-        count(*) as n, count(*) filter (memorized) as m,
+    select model, coalesce(document_id, sequence_id) as document, count(*) as n, count(*) filter (memorized) as m,
         count(*) filter (memorized and "class" = 'structural') as structural,
         count(*) filter (memorized and "class" is not null) as classed
-    from matches_all
+    from matches
     join model_corpora using (model, corpus)
     left join sequences using (sequence_id, corpus, domain)
     left join domains using (corpus, domain)
-    left join conditions using (condition)
-    where role = 'trained' and (noise = 0.5 or (model, condition) in (select model, base_condition from models))
+    where role = 'trained'
     group by all
-), shares as (
-    select model, 'memorization_rate' as quantity, document, m, n from documents where noise = 0
+), compression as (
+    select model, coalesce(document_id, sequence_id) as document, count(*) as n, sum(ratio) as total
+    from prompt_compression
+    join model_corpora using (model, corpus)
+    left join sequences using (sequence_id, corpus, domain)
+    where role = 'trained' and "window" = 'suffix' and ratio is not null
+    group by all
+), heads as (
+    from ({head_overlap})
+    where method = 'peer_mean' and role is distinct from 'control'
+), last_blocks as (
+    from ({short_circuit_tradeoff})
+    where first_block = last_block and last_block = n_layers - 1
+), quantities as (
+    select 'memorization_rate' as quantity, model, sum(m) / sum(n) as value, cluster_low(m, n) as low,
+        cluster_high(m, n) as high
+    from documents
+    group by all
     union all
-    select model, 'structural_share_of_memorized', document, structural, classed from documents where noise = 0
+    select 'structural_share_of_memorized', model, sum(structural) / sum(classed),
+        cluster_low(structural, classed), cluster_high(structural, classed)
+    from documents
+    group by all
+    having sum(classed) > 0
     union all
-    select model, 'structural_share_of_memorized_noise_0.5', document, structural, classed
-    from documents where noise = 0.5
+    select 'structural_share_of_memorized_noise_0.5', model, share, low, high
+    from ({noise_structural_share})
+    where role = 'trained' and noise = 0.5 and noise_layer = 0 and share is not null
+    union all
+    select 'prompt_compression_at_most', model, sum(total) / sum(n) as mean,
+        mean - cluster_margin(total, n), mean + cluster_margin(total, n)
+    from compression
+    group by all
+    union all
+    select 'cross_domain_head_overlap', model, avg(jaccard), null, null from heads group by all
+    union all
+    select 'random_head_overlap', model, avg(expected_jaccard), null, null from heads group by all
+    union all
+    select 'universal_heads', model, avg(universal_share), null, null
+    from ({universal_heads})
+    where method = 'peer_mean' and role is distinct from 'control' and universal is not null
+    group by all
+    union all
+    select 'exact_match_last_block_short_circuited', model, exact_match, exact_match_low, exact_match_high
+    from last_blocks
+    union all
+    select 'token_accuracy_last_block_short_circuited', model, token_accuracy, token_accuracy_low, token_accuracy_high
+    from last_blocks
+    union all
+    select 'task_accuracy_base', model, task_base, null, null from last_blocks where task_base is not null
+    union all
+    select 'task_accuracy_last_block_short_circuited', model, task_score, null, null
+    from last_blocks
+    where task_score is not null
 )
-select quantity, model, family, miniature,
-    coalesce(nominal_params, n_params)::double as params,
-    (sum(m) / sum(n))::double as value, cluster_low(m, n) as low, cluster_high(m, n) as high
-from shares
+select quantity, model, family, miniature, coalesce(nominal_params, n_params)::double as params,
+    value::double as value, low::double as low, high::double as high
+from quantities
 join models using (model)
-group by all
-having sum(n) > 0
+union all
+select 'layer_profile_similarity', family, family, miniature, null, within, null, null
+from ({family_similarity})
+where method = 'peer_mean' and within is not null
 order by all
 """
 
@@ -119,18 +189,25 @@ def _params(model: str) -> float | None:
         return None
 
 
+def ours(con: duckdb.DuckDBPyConnection) -> list[dict]:
+    """Our rows: quantity, model (or family, where it is one number for all its models), value and its interval, NULL
+    where the finding has none."""
+    text = OURS.format(**{name: f"\n{find(name).text}" for name in INSIDE})
+    return con.execute(text).to_arrow_table().to_pylist()
+
+
 def beside(con: duckdb.DuckDBPyConnection) -> str:
     """The table of published values beside ours, as HTML."""
-    ours = con.execute(OURS).to_arrow_table().to_pylist()
+    rows = ours(con)
     lines = []
     for p in values():
-        row, label = _nearest(p, ours)
+        row, label = _nearest(p, rows)
         lines.append(
             {
                 "model": html.escape(p.model),
                 "quantity": html.escape(p.quantity.replace("_", " ")),
                 "published": _number(p.value, p.unit),
-                "ours": _ours(row) if row else "",
+                "ours": _ours(row, p.unit) if row else "",
                 "comparable?": f"<strong>{label}</strong>" if row else label,
                 "standing": html.escape(p.standing),
                 "paper": html.links(html.escape(p.source)),
@@ -141,13 +218,15 @@ def beside(con: duckdb.DuckDBPyConnection) -> str:
     return f"<div class=scroll><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
 
 
-def _ours(row: dict) -> str:
-    low, high = (_number(row[end], "share") for end in ("low", "high"))
-    return f"{_number(row['value'], 'share')} <small>({low} to {high}), {html.escape(row['model'])}</small>"
+def _ours(row: dict, unit: str) -> str:
+    interval = ""
+    if row["low"] is not None:
+        interval = "({} to {}), ".format(*(_number(row[end], unit) for end in ("low", "high")))
+    return f"{_number(row['value'], unit)} <small>{interval}{html.escape(row['model'])}</small>"
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{100 * value:.3g} %" if unit == "share" else f"{value:g} <small>{html.escape(unit)}</small>"
+    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g} <small>{html.escape(unit)}</small>"
 
 
 def _nearest(p: Published, ours: list[dict]) -> tuple[dict | None, str]:
@@ -165,4 +244,6 @@ def _nearest(p: Published, ours: list[dict]) -> tuple[dict | None, str]:
         row = max(same, key=lambda r: (not r["miniature"], r["value"]))
     else:
         row = min(same, key=lambda r: (r["miniature"], abs(math.log((r["params"] or 1) / (p.params or 1e9)))))
-    return row, "not comparable: miniature" if row["miniature"] else "not comparable: another model"
+    if row["miniature"]:
+        return row, "not comparable: miniature"
+    return row, "same family, our models" if row["model"] == p.family else "not comparable: another model"

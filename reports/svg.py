@@ -35,7 +35,8 @@ CONFIG = {
 
 
 def render(chart: alt.Chart, name: str) -> str:
-    """The chart as an `<svg>` element. `name` is put before its ids, which must differ within a page."""
+    """The chart as an `<svg>` element, the same for the same chart. `name` is put before its ids, which must differ
+    within a page."""
     import altair as alt
     import vl_convert
 
@@ -43,6 +44,9 @@ def render(chart: alt.Chart, name: str) -> str:
         spec = chart.to_dict()
     spec["config"] = CONFIG
     svg = vl_convert.vegalite_to_svg(spec)
+    # vl-convert counts clippings over the life of the process; here over the chart
+    place = {old: str(i) for i, old in enumerate(re.findall(r'<clipPath id="clip(\d+)"', svg))}
+    svg = re.sub(r'(<[^>]*\b(?:id="|url\(#)clip)(\d+)', lambda m: m[1] + place[m[2]], svg)
     return re.sub(r"<[^>]*>", lambda tag: _plain(tag[0], name), svg)
 
 

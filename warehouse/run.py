@@ -31,7 +31,7 @@ from .publish import publish, record, write_json
 from .stage import Stage
 
 Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
-LIBRARIES = ("duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
+LIBRARIES = ("numpy", "duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
 BESIDE = "another memlake command is writing to this lake: both go on, and each row is published once"
 LOST = "its worker staged nothing here: does it see the lake at the same path?"
 POLL = 0.1  # seconds between looks at what the workers staged

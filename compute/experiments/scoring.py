@@ -98,7 +98,7 @@ def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) 
         },
         "model": pa.repeat(model, len(n)),
         "condition": pa.repeat(condition, len(n)),
-        "forced_match": _packed(scores.match, n),
+        "forced_match": packed(scores.match, n),
         "forced_n_match": scores.match.sum(-1),
         "first_mismatch": first,
         "memorized": first == n,
@@ -112,7 +112,7 @@ def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) 
     if scores.generated is not None:
         match = inside & (scores.generated == scores.target)
         columns |= {
-            "match": _packed(match, n),
+            "match": packed(match, n),
             "n_match": match.sum(-1),
             "score": match.sum(-1) / n,
             "generated": _lists(scores.generated.astype(np.int32), inside),
@@ -120,7 +120,7 @@ def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) 
     return pa.table(columns)
 
 
-def _packed(match: np.ndarray, n: np.ndarray) -> pa.Array:
+def packed(match: np.ndarray, n: np.ndarray) -> pa.Array:
     """Each row's bits, position 0 the highest bit of the first byte, in as few bytes as its n positions need."""
     import numpy as np
     import pyarrow as pa

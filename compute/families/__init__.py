@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Norms:
+    """What a block calls its norms; None: it has none there."""
+
+    before_attention: str | None = "input_layernorm"
+    before_mlp: str | None = "post_attention_layernorm"
+    after_attention: str | None = None  # on what a branch gives, before it joins the residual stream
+    after_mlp: str | None = None
+
+
+POST_NORMS = Norms(None, None, "post_attention_layernorm", "post_feedforward_layernorm")  # of OLMo 2 and 3
+
+
+@dataclass(frozen=True)
 class Parts:
     """What an architecture calls its parts in transformers."""
 
@@ -23,6 +36,9 @@ class Parts:
     attention: str = "self_attn"  # in a block: its attention, which takes hidden states and returns (output, weights)
     values: str = "v_proj"  # in the attention: the projection that gives the values; with queries and keys if fused
     output: str = "o_proj"  # in the attention: the projection of what the heads give
+    mlp: str = "mlp"  # in a block
+    norms: Norms = Norms()  # in a block
+    parallel: str | None = None  # config entry: does the MLP read what the attention reads; None: what it leaves
     clip: str | None = None  # config entry: bound on the size of queries, keys and values
     window: str | None = None  # config entry: tokens that a sliding or local block sees; None: every block sees all
     multi_query: str | None = None  # config entry: is there one key-value head for all query heads

@@ -1,6 +1,6 @@
 """GPT-Neo: absolute positions, every second block attends locally (Black et al. 2021, doi 10.5281/zenodo.5297715)."""
 
-from . import Parts
+from . import Norms, Parts
 
 PARTS = Parts(
     model_type="gpt_neo",
@@ -9,6 +9,7 @@ PARTS = Parts(
     attention="attn",
     values="attention.v_proj",
     output="attention.out_proj",
+    norms=Norms("ln_1", "ln_2"),
     window="window_size",
     kernels=("eager",),
 )

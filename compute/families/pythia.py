@@ -8,4 +8,5 @@ PARTS = Parts(
     attention="attention",
     values="query_key_value",
     output="dense",
+    parallel="use_parallel_residual",
 )

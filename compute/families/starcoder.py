@@ -1,6 +1,6 @@
 """GPT-BigCode: absolute positions, one key-value head (Li et al. 2023, arXiv 2305.06161)."""
 
-from . import Parts
+from . import Norms, Parts
 
 PARTS = Parts(
     model_type="gpt_bigcode",
@@ -9,5 +9,6 @@ PARTS = Parts(
     attention="attn",
     values="c_attn",
     output="c_proj",
+    norms=Norms("ln_1", "ln_2"),
     multi_query="multi_query",
 )

@@ -100,6 +100,11 @@ def pale(colour: str, strength: float) -> str:
     return "#" + "".join(f"{round(255 - strength * (255 - p)):02x}" for p in parts)
 
 
+def groups(family: str) -> dict[str, str]:
+    """The colour of each group of sequences (see the view `layer_groups`), the one of interest first."""
+    return {"memorized": colour(family), "matched": pale(colour(family), 0.45), "unmemorized": CONTROL}
+
+
 def title(text: str, about: str | Sequence[str] = "", colour: str = INK) -> alt.TitleParams:
     """The heading of a panel."""
     return alt.TitleParams(text, subtitle=about, color=colour)
@@ -134,6 +139,39 @@ def percent(domain: Sequence[float], heading: str, **scale: object) -> alt.Y:
     )
 
 
+def depth() -> alt.X:
+    """The horizontal axis of relative depth in column `x`: 0 after the embedding, 1 after the last block."""
+    return alt.X(
+        "x:Q",
+        title="depth in the model",
+        scale=alt.Scale(domain=[0, 1], nice=False),
+        axis=alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1], grid=False),
+    )
+
+
+def noise(rows: pd.DataFrame) -> alt.X:
+    """The horizontal axis of strengths in column `x`, which holds those of the rows."""
+    return alt.X(
+        "x:Q",
+        title="noise, of RMS(hidden state)",
+        scale=alt.Scale(domain=[0, rows["noise"].max()], nice=False),
+        axis=alt.Axis(format="~g", tickCount=5, grid=False),
+    )
+
+
+def noises(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each layer and scope of noise, with its name."""
+    for (layer, scope), part in rows.groupby(["noise_layer", "noise_scope"]):
+        yield f"noise at layer {layer}, RMS per {scope}", part
+
+
+def under(title: alt.TitleParams, *lines: str) -> alt.TitleParams:
+    """The heading of a panel with more lines under it."""
+    more = title.copy()
+    more.subtitle = [title.subtitle, *lines]
+    return more
+
+
 def top(values: pd.Series) -> float:
     """Where an axis of shares ends: a round number that holds all values, 1 % at least."""
     largest = values.max()
@@ -160,14 +198,27 @@ def plain(column: str, channel: type = alt.Color) -> alt.Color:
     return channel(f"{column}:N", scale=None)
 
 
-def end_labels(data: pd.DataFrame, x: alt.X, y: alt.Y, power: float = 1) -> alt.Chart:
-    """Each curve's `text` to the right of its last `x` and `y`, moved apart where labels would overlap; of curves that
-    end alike the later is labelled above. x, y: the axes of the lines, y from 0 to 1; power: 0.5 where it is a
-    square-root axis."""
+def banded(data: pd.DataFrame, x: alt.X, y: alt.Y, lower: float = 0) -> list[alt.Chart]:
+    """Lines over `x` and `y`, one a `text` and `corpus`, in their `colour`, with bands from `low` to `high` and labels
+    at their ends. lower: where the axis `y`, which ends at 1, begins."""
+    base = alt.Chart(data).encode(x=x, detail=["text:N", "corpus:N"])
+    low = y.copy()  # with its own axis an area would begin at 0
+    low.shorthand = "low:Q"
+    return [
+        base.mark_area(opacity=0.13, clip=True).encode(y=low, y2="high", fill=plain("colour", alt.Fill)),
+        base.mark_line(strokeWidth=1.8, clip=True).encode(y=y, color=plain("colour")),
+        end_labels(data[data["y"].notna()], x, y, lower=lower),
+    ]
+
+
+def end_labels(data: pd.DataFrame, x: alt.X, y: alt.Y, power: float = 1, lower: float = 0) -> alt.Chart:
+    """Each curve's `text` to the right of the last `x` of all, at the curve's own last `y`, moved apart where labels
+    would overlap; of curves that end alike the later is labelled above. x, y: the axes of the lines, y from `lower` to
+    1; power: 0.5 where it is a square-root axis."""
     ends = data.loc[data.groupby("text", sort=False)["x"].idxmax()].sort_values("y", kind="stable")
-    moved = apart((ends["y"] ** power).tolist(), 12 / HEIGHT, 1)
+    moved = apart((ends["y"] ** power).tolist(), 12 / HEIGHT * (1 - lower), 1)
     return (
-        alt.Chart(ends.assign(y=[y ** (1 / power) for y in moved]))
+        alt.Chart(ends.assign(x=ends["x"].max(), y=[y ** (1 / power) for y in moved]))
         .mark_text(align="left", dx=7, color=INK)
         .encode(x=x, y=y, text="text:N")
     )

@@ -17,30 +17,31 @@ MARKS = {"trained": ("circle", True), "control": ("circle", False)}  # role: sha
 
 def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     """One panel a domain, structural ones first."""
-    places, height = _places(rows)
+    scale = alt.Scale(domain=[0, style.top(rows["high"])], nice=False)
+    x = alt.X("x:Q", title="sequences memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
+    return by_domain(rows.assign(x=rows["rate"]), x)
+
+
+def by_domain(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
+    """One panel a domain, structural ones first: a dot a model at column `x`, its line from `low` to `high`."""
+    at, height = places_of(rows)
     rows = rows.assign(
-        y=rows["model"].map(places) + (rows["role"] == "control") * 0.3,
+        y=rows["model"].map(at) + (rows["role"] == "control") * 0.3,
         colour=[
             style.CONTROL if r == "control" else style.colour(f) for r, f in zip(rows.role, rows.family, strict=True)
         ],
     )
-    x = alt.X(
-        "rate:Q",
-        title="sequences memorized",
-        scale=alt.Scale(domain=[0, style.top(rows["high"])], nice=False),
-        axis=alt.Axis(format="~%", tickCount=3),
-    )
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, -0.7], nice=False), axis=None)
     domains = rows[["domain", "class"]].drop_duplicates().sort_values(["class", "domain"], ascending=[False, True])
     return [
-        _panel(rows[rows["domain"] == domain], places, x, y, height).properties(
+        _panel(rows[rows["domain"] == domain], at, x, y, height).properties(
             title=style.title(domain, str(kind).replace("_", " ") if isinstance(kind, str) else "class not known")
         )
         for domain, kind in domains.itertuples(index=False)
     ]
 
 
-def _places(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
+def places_of(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
     """Where each model stands on the vertical axis, a gap between families; and where the axis ends."""
     places, at = {}, 0.0
     for family, miniature in style.families(rows):

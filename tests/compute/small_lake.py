@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from compute.run import Request, execute
 from warehouse.cells import Cell
@@ -29,7 +30,9 @@ def save(folder: Path, family: str = "pythia", miniature: bool = True, **kwargs)
     model = build(family, **kwargs)
     model.save_pretrained(folder)
     words = {f"w{i}": i for i in range(VOCAB)}
-    Tokenizer(WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer(WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "w0"}))
     if miniature:
         about = {"miniature": True, "family": family, "corpora": ["mine"], "tokenizer": "words"}

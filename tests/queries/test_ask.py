@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from queries import ask
 from queries.ask import OpenLake, views
 from queries.finding import find, names
 from tests.queries.conftest import put
 from tests.queries.findings import database
-from tests.small import CONTINUATION, DOMAINS, N, match_rows
+from tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
 from warehouse import table as tables
 from warehouse.errors import DamagedLake, NotALake, UnknownName
 from warehouse.lake import Lake
+
+MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
+    "memorization_rate",
+    "scaling_law",
+    "score_distribution",
+    "position_curve",
+    "extraction_probability",
+    "noise_rate",
+    "noise_structural_share",
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +42,7 @@ def test_sql_answers_as_an_ibis_table_that_composes(asked):
 def test_each_finding_runs_as_an_ibis_table(asked, name):
     answer = asked.query(name)
     assert list(answer.columns) == list(find(name).columns)
-    assert (answer.count().execute() > 0) == (
-        name not in ("shared_memorization", "dose_response")
-    )  # one model, no record
+    assert (answer.count().execute() > 0) == (name in MEASURED)
 
 
 def test_query_takes_parameters(asked):
@@ -49,7 +59,9 @@ def test_table_takes_names_of_sql(asked):
 
 def test_every_stored_table_can_be_selected_from(asked):
     known = views(asked.connection)
-    assert set(tables.names()) | {"matches_all", "match_positions", "sequence_tokens", "model_sizes"} == set(known)
+    added = re.findall(r"^create or replace view (\w+) as", (ask.HERE / "views.sql").read_text(), re.MULTILINE)
+    assert {"matches_all", "noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
+    assert {*tables.names(), *added} == set(known)
     for name in known:
         asked.connection.execute(f'select * from "{name}"').to_arrow_table()
 
@@ -62,6 +74,17 @@ def test_dask_frames_hold_the_rows_of_sql(asked, name, rows):
     frame = asked.dask(name).compute(scheduler="synchronous")
     assert len(frame) == rows
     assert list(frame.columns) == asked.connection.execute(f"from {name} limit 0").to_arrow_table().column_names
+
+
+@pytest.mark.parametrize(("name", "kept"), [("prompt_compression", {"base"}), ("layer_similarity", {"base", "noisy"})])
+def test_views_and_dask_frames_show_the_base_condition_except_where_noise_is_the_point(tmp_path, name, kept):
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "a", [("models", [MODEL | {"base_condition": "base"}])])
+    rows = [{"model": "m", "corpus": "c", "domain": "d", "sequence_id": 1, "condition": c} for c in ("base", "noisy")]
+    put(lake, "b", [(name, rows)])
+    asked = OpenLake(lake.path)
+    assert set(asked.dask(name).condition.compute(scheduler="synchronous")) == kept
+    assert {c for (c,) in asked.connection.execute(f"select condition from {name}").fetchall()} == kept
 
 
 def test_dask_frames_keep_missing_whole_numbers_and_odd_domain_names(asked):
@@ -155,4 +178,38 @@ def test_a_line_of_models_has_one_kind_of_size():
         ("b", None, "nominal", 20),
         ("c", None, "nominal", None),
         ("m", None, "counted", 5),
+    ]
+
+
+def test_layer_groups_are_of_what_was_decoded_by_layer_under_the_base_condition():
+    given = {
+        "models": "model family base_condition\n a olmo base",
+        "matches": "model sequence_id corpus domain condition memorized completion_entropy\n"
+        "a 1 c d base true 5\n a 2 c d base false 5\n a 3 c d base false 9\n a 2 c d noisy true 5",  # 2 was not decoded
+        "layer_tokens": "model sequence_id corpus domain condition position\n"
+        "a 1 c d base 0\n a 1 c d base 1\n a 3 c d base 0\n a 2 c d other 0",
+    }
+    got = database(given).execute('select "group", sequence_id, weight from layer_groups order by all').fetchall()
+    assert got == [("matched", 3, 1), ("memorized", 1, 1), ("unmemorized", 3, 1)]
+
+
+def test_layers_and_prompt_lengths_unfold():
+    given = {
+        "models": "model family base_condition\n a olmo base",
+        "layer_similarity": "model sequence_id condition part cosine relative_l2\n a 1 noisy prefix [1,0.5,0] [0,1,2]",
+        "prompt_compression": "model sequence_id condition prefix_tokens successes\n a 1 base 3 \\x60",
+        "layer_tokens": "model sequence_id condition position top1 target_probability target_rank entropy kl_to_final\n"
+        "a 1 base 0 [7,8] [0.5,0.75] [2,1] [3,4] [1,0]",
+    }
+    con = database(given)
+    assert con.execute("select layer, depth, cosine, relative_l2 from similarity_layers").fetchall() == [
+        (0, 0.0, 1.0, 0.0),
+        (1, 0.5, 0.5, 1.0),
+        (2, 1.0, 0.0, 2.0),
+    ]
+    assert con.execute("select kept, success from prompt_lengths").fetchall() == [(1, False), (2, True), (3, True)]
+    columns = "layer, depth, top1, target_probability, target_rank, entropy, kl_to_final"
+    assert con.execute(f"select {columns} from layer_positions").fetchall() == [
+        (0, 0.0, 7, 0.5, 2, 3.0, 1.0),
+        (1, 1.0, 8, 0.75, 1, 4.0, 0.0),
     ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal, localcontext
+from itertools import combinations, permutations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
+from queries.finding import find
 from tests.queries.findings import database
 
 
@@ -93,6 +97,31 @@ def test_no_sequences_no_interval(con):
     assert documents(con, [], [])[:2] == (None, None)
 
 
+def margin(con, x, n) -> float | None:
+    con.execute("create or replace temp table d as select unnest(?::double[]) as x, unnest(?::int[]) as n", [x, n])
+    return con.execute("select cluster_margin(x, n) from d").fetchone()[0]
+
+
+def test_the_margin_of_documents_of_one_unit_is_students(con):
+    x = np.random.default_rng(4).normal(3, 2, 12)
+    interval = stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert margin(con, x.tolist(), [1] * 12) == pytest.approx((interval.high - interval.low) / 2, rel=1e-5)
+
+
+def test_the_margin_is_about_the_bootstraps(con):
+    rng = np.random.default_rng(5)
+    n = rng.integers(1, 9, 400)
+    x = n * rng.normal(-1, 0.5, 400)
+    drawn = rng.integers(0, 400, (4000, 400))
+    low, high = np.quantile(x[drawn].sum(1) / n[drawn].sum(1), [0.025, 0.975])
+    assert 2 * margin(con, x.tolist(), n.tolist()) == pytest.approx(high - low, rel=0.1)
+
+
+def test_one_document_has_no_margin_and_equal_ones_none_but_0(con):
+    assert margin(con, [3], [4]) is None and margin(con, [3, 0], [4, 0]) is None and margin(con, [], []) is None
+    assert margin(con, [0.3, 0.6, 0], [1, 2, 0]) == pytest.approx(0, abs=1e-7)
+
+
 @pytest.mark.parametrize("n", [1, 2, 1000, 10**6, 10**12, 10**15])
 @pytest.mark.parametrize("p", [1e-6, 0.1, 0.5, 0.99, 1 - 1e-6])
 def test_log_p_needed_is_exact_arithmetics(con, n, p):
@@ -129,8 +158,6 @@ def test_scaling_law_is_scipys_regression():
         for d, row in enumerate(domains)
         for i, v in enumerate(row)
     ]
-    from queries.finding import find
-
     con = database({"models": models, "matches": matches})
     (row,) = con.execute(find("scaling_law").text).to_arrow_table().to_pylist()
     fit = stats.linregress(
@@ -140,3 +167,159 @@ def test_scaling_law_is_scipys_regression():
     assert (row["slope"], row["intercept"], row["r2"]) == pytest.approx((fit.slope, fit.intercept, fit.rvalue**2))
     assert (row["slope_low"], row["slope_high"]) == pytest.approx((fit.slope - margin, fit.slope + margin))
     assert (row["models"], row["sequences"]) == (7, 560)
+
+
+def test_lists_add_up_element_by_element(con):
+    got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
+    assert got.fetchone() == ([4.0, 4.0],)
+
+
+def head_effects(drops: dict[str, np.ndarray], n: int = 5) -> list[dict]:
+    """Rows of one cell a model from mean drops (layers x heads)."""
+    about = {"corpus": "x", "domain": "d", "condition": "c", "method": "zero", "n": n}
+    return [
+        about | {"cell": name, "model": name, "layer": layer, "head": head, "mean_delta_logprob": -float(drop)}
+        for name, of_model in drops.items()
+        for (layer, head), drop in np.ndenumerate(of_model)
+    ]
+
+
+def head_models(families: dict[str, str]) -> list[dict]:
+    return [{"model": m, "family": f, "base_condition": "c", "miniature": False} for m, f in families.items()]
+
+
+def answer(con, finding: str, **parameters: object) -> list[dict]:
+    return con.execute(find(finding).sql(**parameters)).to_arrow_table().to_pylist()
+
+
+def test_pooled_variance_is_numpys(con):
+    groups = [np.random.default_rng(k).normal(k, 1 + k, n) for k, n in enumerate((1, 2, 9, 40))]
+    rows = [(len(g), float(g.mean()), float(g.var(ddof=1)) if len(g) > 1 else None) for g in groups]
+    con.execute("create or replace temp table g (n bigint, mean double, variance double)")
+    con.executemany("insert into g values (?, ?, ?)", rows)
+    (got,) = con.execute("select pooled_variance(n, mean, variance) from g").fetchone()
+    assert got == pytest.approx(np.concatenate(groups).var(ddof=1))
+    assert con.execute("select pooled_variance(n, mean, variance) from g where n = 1").fetchone() == (None,)
+
+
+@pytest.mark.parametrize(
+    ("heads", "a", "b", "common"),
+    [(8, 2, 2, 1), (8, 2, 2, 0), (16, 3, 1, 1), (10, 8, 7, 6), (5, 5, 2, 2), (144, 29, 29, 9), (2560, 512, 512, 130)],
+)
+def test_the_null_of_overlaps_is_scipys(con, heads, a, b, common):
+    x = np.arange(max(0, a + b - heads), min(a, b) + 1)
+    chance = stats.hypergeom.pmf(x, heads, a, b)
+    expected = (chance * x / (a + b - x)).sum(), stats.hypergeom.sf(common - 1, heads, a, b)
+    call = "select expected_jaccard($1, $2, $3), overlap_p($1, $2, $3, $4)"
+    assert con.execute(call, [heads, a, b, common]).fetchone() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("layers", "points"), [(1, 5), (2, 2), (3, 11), (12, 11), (64, 11), (11, 11)])
+def test_depths_are_numpys_interpolation(con, layers, points):
+    values = np.random.default_rng(layers).normal(size=layers)
+    depth = np.arange(layers) / max(layers - 1, 1)
+    (got,) = con.execute("select at_depths(?::double[], ?)", [values.tolist(), points]).fetchone()
+    assert got == pytest.approx(np.interp(np.linspace(0, 1, points), depth, values))
+
+
+def test_correlation_is_pearsons(con):
+    a, b = np.random.default_rng(4).normal(5, 1, (2, 11))
+    call = "select list_inner_product(standard(?::double[]), standard(?::double[]))"
+    assert con.execute(call, [a.tolist(), b.tolist()]).fetchone()[0] == pytest.approx(stats.pearsonr(a, b).statistic)
+    assert con.execute(call, [a.tolist(), [7.0] * 11]).fetchone() == (None,)
+
+
+def test_shuffled_layers_give_the_p_of_all_orders():
+    rng = np.random.default_rng(5)
+    drops = {"a": rng.normal(size=(5, 3)), "b": rng.normal(size=(4, 2))}
+    drops["b"][:, :] += np.interp(np.arange(4) / 3, np.arange(5) / 4, drops["a"].mean(1))[:, None]
+    grid = np.linspace(0, 1, 11)
+
+    def profiles(of_model):
+        means = of_model.mean(1)
+        return [np.interp(grid, np.linspace(0, 1, len(means)), order) for order in permutations(means)]
+
+    null = np.array([[np.corrcoef(a, b)[0, 1] for b in profiles(drops["b"])] for a in profiles(drops["a"])])
+    con = database({"models": head_models({"a": "f", "b": "g"}), "head_effects": head_effects(drops)})
+    (row,) = answer(con, "profile_similarity", permutations=3000)
+    assert row["similarity"] == pytest.approx(null[0, 0])  # permutations() begins with the order as it is
+    exact = (null >= null[0, 0] - 1e-9).mean()
+    assert 0.005 < exact < 0.5
+    assert row["p"] == pytest.approx(exact, abs=4 * np.sqrt(exact / 3000))
+    assert [row] == answer(con, "profile_similarity", permutations=3000)
+
+
+def test_dealt_names_give_the_p_of_all_deals():
+    rng = np.random.default_rng(6)
+    shapes = {"f": rng.normal(size=6), "g": rng.normal(size=6)}
+    families = {**dict.fromkeys("abc", "f"), **dict.fromkeys("uvwx", "g")}
+    drops = {m: (shapes[f] + rng.normal(scale=0.7, size=6))[:, None] for m, f in families.items()}
+    similarity = np.corrcoef([np.interp(np.linspace(0, 1, 11), np.linspace(0, 1, 6), d[:, 0]) for d in drops.values()])
+
+    def difference(members):
+        inside = np.isin(np.arange(7), members)
+        above = np.triu(np.ones((7, 7), bool), 1)
+        within, across = np.outer(inside, inside) & above, (inside[:, None] != inside) & above
+        return similarity[within].mean() - similarity[across].mean()
+
+    con = database({"models": head_models(families), "head_effects": head_effects(drops)})
+    rows = answer(con, "family_similarity", permutations=3000)
+    assert [(r["family"], r["models"], r["others"], r["ways"]) for r in rows] == [("f", 3, 4, 35), ("g", 4, 3, 35)]
+    for row, members in zip(rows, ((0, 1, 2), (3, 4, 5, 6)), strict=True):
+        null = np.array([difference(c) for c in combinations(range(7), len(members))])
+        exact = (null >= difference(members) - 1e-9).mean()
+        assert row["difference"] == pytest.approx(difference(members))
+        assert row["p"] == pytest.approx(exact, abs=4 * np.sqrt(exact / 3000))
+
+
+def test_split_halves_are_those_of_numpy_and_foretell_the_truth():
+    rng = np.random.default_rng(7)
+    documents, heads = 160, 400
+    true = rng.normal(size=heads)
+    deltas = -np.float32(true + rng.normal(scale=np.sqrt(documents), size=(documents, heads)))
+    scored = {"cell": "m", "model": "m", "corpus": "x", "domain": "d", "condition": "c"}
+    about = scored | {"method": "zero", "layer": 0}
+    effects = head_effects({"m": -deltas.mean(0, dtype=float)[None]}, n=documents)
+    for row, variance in zip(effects, deltas.var(0, ddof=1, dtype=float), strict=True):
+        row["var_delta_logprob"] = float(variance)
+    ids = [f"{i}" for i in range(documents)]
+    con = database(
+        {
+            "models": head_models({"m": "f"}),
+            "matches": [scored | {"sequence_id": int(i)} for i in ids],
+            "head_effects": effects,
+        }
+    )
+    table = pa.table(
+        {
+            "sequence_id": np.repeat(np.arange(documents), heads),
+            "head": np.tile(np.arange(heads), documents),
+            "delta_logprob": deltas.ravel(),
+        }
+    )
+    constant = ", ".join(f"'{v}' as \"{k}\"" for k, v in about.items())
+    con.register("given", table)
+    con.execute(f"insert into stored.head_deltas by name select *, {constant} from given")
+
+    def md5(text):
+        return int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+
+    place = {d: i % 32 for i, d in enumerate(sorted(ids, key=md5), 1)}
+    part = np.array([place[d] for d in ids])
+    agree = []
+    for split in range(20):
+        first = sorted(range(32), key=lambda p: md5(f"{p}/{split}"))[1::2]
+        halves = [deltas[np.isin(part, first) == side].mean(0) for side in (True, False)]
+        agree.append(stats.spearmanr(*halves).statistic)
+    rows = answer(con, "head_reliability", examples=[40])
+    assert [(r["examples"], r["projected"], r["heads"]) for r in rows] == [(40, True, 400), (160, False, 400)]
+    r = float(np.mean(agree))
+    assert rows[1]["half_reliability"] == pytest.approx(r, abs=1e-6)
+    assert rows[1]["reliability"] == pytest.approx(2 * r / (1 + r), abs=1e-6)
+    assert rows[0]["reliability"] == pytest.approx(0.5 * r / (1 - 0.5 * r), abs=1e-6)
+    # The drops' noise is as large as the spread between heads: half of the variance is true, of a quarter a fifth.
+    assert rows[1]["reliability"] == pytest.approx(1 / 2, abs=0.1)
+    assert rows[0]["reliability"] == pytest.approx(1 / 5, abs=0.08)
+    assert rows[1]["detectable_drop"] == pytest.approx(
+        2.8016 * np.median(deltas.std(0, ddof=1)) / np.sqrt(160), rel=1e-4
+    )

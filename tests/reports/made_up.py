@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.queries.conftest import put
+from tests.reports.made_up_layers import layer_pieces
+from tests.reports.made_up_noise import CONDITIONS, noise_pieces
 from tests.small import CONDITION
 from warehouse.identity import hash63
 from warehouse.lake import Lake
@@ -21,7 +23,7 @@ EXPOSURES = (0, 1, 2, 4, 8, 16, 32, 64)
 DOMAINS = {"code": "structural", "legal": "free_text", "maths": "structural", "prose": "free_text"}
 ROLES = {"made_up": "trained", "made_up_held_out": "control"}
 SIZES = {"100k": 100_000, "300k": 310_000, "1m": 1_050_000}
-TOKENS = 32
+TOKENS, LAYERS = 32, 4
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -37,7 +39,8 @@ def make(
     """`n` documents of one sequence in each domain of each corpus, under every model."""
     lake = Lake.create(path)
     named = {f"mini-{family}-{size}": (family, SIZES[size]) for family in families for size in sizes}
-    put(lake, "conditions", [("conditions", [CONDITION | {"top_k": 40, "temperature": 1.0}])])
+    base = [CONDITION | {"top_k": 40, "temperature": 1.0}]
+    put(lake, "conditions", [("conditions", base), ("conditions", CONDITIONS)])
     put(lake, "models", [("models", [model(name, *about) for name, about in named.items()])])
     for corpus, role in roles.items():
         put(
@@ -60,7 +63,7 @@ def make(
 def model(name: str, family: str, params: int) -> dict[str, object]:
     return {
         "model": name, "family": family, "source": f"miniatures/{name}", "weights_digest": f"sha256:{name}",
-        "tokenizer": family, "n_params": params, "n_layers": 4, "n_heads": 4, "n_kv_heads": 4, "hidden_size": 64,
+        "tokenizer": family, "n_params": params, "n_layers": LAYERS, "n_heads": 4, "n_kv_heads": 4, "hidden_size": 64,
         "vocab_size": 1000, "base_condition": CONDITION["condition"], "miniature": True,
     }  # fmt: skip
 
@@ -110,9 +113,12 @@ def measured(name, family, params, corpus, domain, role, n) -> Iterator[tuple[st
                 "forced_match": np.packbits(forced).tobytes(), "forced_n_match": int(forced.sum()),
                 "first_mismatch": first, "memorized": first == TOKENS, "matched_bytes": 4 * first,
                 "sum_logprob": float(-each.sum()), "log_p_z": None if i % 11 == 10 else float(-each.sum()),
+                "completion_entropy": float(each.sum()),
             }
         )  # fmt: skip
     yield "matches", rows
+    yield from layer_pieces(rows, LAYERS)
+    yield from noise_pieces(rows, LAYERS)
     if role == "trained":
         ids = [hash63("document", corpus, domain, i) for i in range(n)]
         yield (

@@ -105,7 +105,7 @@ def test_the_head_says_lake_time_and_versions(lake, read, text):
     head = text.split("<nav")[0]
     assert "2026-02-03 04:05:06+00:00" in head
     assert f"matches v{lake.version('matches')}," in head
-    assert "384 measurements, 6 models" in head  # 6 models x 2 corpora x 2 domains x 16 sequences
+    assert "2,304 measurements, 6 models" in head  # x 2 corpora x 2 domains x 16 sequences x 6 strengths of noise
 
 
 def test_what_stands_behind_the_numbers(lake, text, read):
@@ -120,7 +120,7 @@ def test_what_stands_behind_the_numbers(lake, text, read):
         ["scoring", "failed", "1", "10"],
     ]
     assert "&lt;b&gt;out of memory&lt;/b&gt;" in text
-    assert [str(lake.version("matches")), "384"] in [line[1:] for line in rows("tables")]
+    assert [str(lake.version("matches")), "2,304"] in [line[1:] for line in rows("tables")]
     assert len(rows("models")) == 1 + 6
     assert ["torch", "measuring", "2.13.0"] in rows("libraries")
 

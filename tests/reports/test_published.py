@@ -8,6 +8,7 @@ import pytest
 
 from queries.ask import connect, snapshot
 from reports import published
+from tests.queries.findings import database
 
 OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
 MINI = OURS | {"model": "mini-pythia-1m", "miniature": True, "params": 1e6}
@@ -22,7 +23,7 @@ def value(model: str, quantity: str = "memorization_rate") -> published.Publishe
 
 def test_every_row_of_the_files_is_a_value():
     lines = sum(len(f.read_text().splitlines()) - 1 for f in (Path(published.HERE)).glob("*.csv"))
-    assert len(published.values()) == lines == 31
+    assert len(published.values()) == lines == 32
     assert value("pythia-12b").value == 2382326 / 146432000
     assert value("pythia-12b-deduped").value == 1871215 / 146432000
     assert value("pythia-12b", "structural_share_of_memorized").standing == "stated by readers"
@@ -45,8 +46,21 @@ def test_the_very_model_else_the_nearest_with_its_label(ours, row, label):
 
 
 def test_what_we_do_not_measure_says_so():
-    p = value("Olmo-3-1125-32B", "universal_heads")
+    p = value("pythia-12b", "exact_match_base")
     assert published._nearest(p, [LARGE]) == (None, "no row of ours: not measured yet")
+
+
+def test_a_number_for_a_whole_family_is_met_by_ours_for_the_family():
+    p = value("pythia (within family)", "layer_profile_similarity")
+    row = {"quantity": p.quantity, "family": "pythia", "model": "pythia", "miniature": False, "params": None}
+    assert published._nearest(p, [row | {"value": 0.4}]) == (row | {"value": 0.4}, "same family, our models")
+    assert published._nearest(p, [row | {"miniature": True}])[1] == "not comparable: miniature"
+
+
+def test_a_value_without_an_interval_has_none_in_print():
+    row = {"value": 1 / 3, "low": None, "high": None, "model": "m"}
+    assert published._ours(row, "jaccard") == "0.333 <small>jaccard</small> <small>m</small>"
+    assert published._ours(row | {"low": 0.1, "high": 0.5}, "share") == "33.3 % <small>(10 % to 50 %), m</small>"
 
 
 def test_the_highest_of_a_family_is_met_by_our_highest():
@@ -57,8 +71,8 @@ def test_the_highest_of_a_family_is_met_by_our_highest():
 
 def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
-    ours = {(r["quantity"], r["model"]): r for r in con.execute(published.OURS).to_arrow_table().to_pylist()}
-    assert len(ours) == 12  # 6 models, two quantities; no noise was run
+    ours = {(r["quantity"], r["model"]): r for r in published.ours(con)}
+    assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
                        " where model = 'mini-pythia-1m'").fetchall()  # fmt: skip
     kept = [domain for domain, role, memorized in rows if role == "trained" and memorized]
@@ -70,10 +84,56 @@ def test_ours_is_what_plain_counting_gives(lake):
     assert structural["value"] == kept.count("code") / len(kept)
 
 
+def test_what_is_measured_inside_a_model_is_what_its_finding_says():
+    drops = {"code": (4, 3, 2, 1, 0), "legal": (4, 0, 2, 1, 3)}  # in layer 0; a tenth of it in layer 1
+    given = {
+        "models": "model family n_params n_layers n_heads base_condition miniature\n a pythia 1000 2 5 base false",
+        "model_corpora": "model corpus role\n a mine trained\n a held control",
+        "conditions": "condition dtype attention noise noise_seed noise_layer noise_scope bos\n"
+        "base f32 sdpa 0 NULL NULL NULL false\n half f32 sdpa 0.5 0 0 token false",
+        "domains": "corpus domain class\n mine code structural\n mine legal free_text",
+        "matches": "model sequence_id corpus domain condition memorized n_match forced_n_match n_tokens\n"
+        "a 1 mine code base true 4 4 4\n a 2 mine legal base true 4 4 4\n"
+        "a 1 mine code half true 4 4 4\n a 2 mine legal half false 0 0 4",
+        "prompt_compression": "model sequence_id corpus domain condition window prefix_tokens shortest ratio successes"
+        "\n a 1 mine code base suffix 4 1 0.25 \\xF0\n a 2 mine legal base suffix 4 3 0.75 \\x30\n"
+        "a 2 mine legal base prefix 4 4 1 \\x10",
+        "head_effects": "cell model corpus domain condition method layer head n mean_delta_logprob\n"
+        + "\n".join(
+            f"{domain} a mine {domain} base peer_mean {layer} {h} 2 {-drop / (1 + 9 * layer)}"
+            for domain, of_layer in drops.items()
+            for layer in (0, 1)
+            for h, drop in enumerate(of_layer)
+        ),
+        "block_deltas": "model sequence_id corpus domain condition first_block last_block n_tokens n_match memorized"
+        " completion_entropy\n a 1 mine code base 1 1 4 4 true 1\n a 2 mine legal base 1 1 4 1 false 1\n"
+        "a 1 mine code base 0 0 4 0 false 1",
+        "benchmark_scores": "model condition first_block last_block task metric value n\n"
+        "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
+    }
+    ours = {r["quantity"]: r for r in published.ours(database(given))}
+    assert {q: r["value"] for q, r in ours.items()} == pytest.approx({
+        "memorization_rate": 1,
+        "structural_share_of_memorized": 0.5,
+        "structural_share_of_memorized_noise_0.5": 1,
+        "prompt_compression_at_most": 0.5,  # (1/4 + 3/4) / 2; the prefix window is another question
+        "cross_domain_head_overlap": 1 / 3,  # of 10 heads 2 are important: {0, 1} and {0, 4} of layer 0
+        "random_head_overlap": (16 / 45) / 3 + 1 / 45,  # one in common with chance 16/45, both with 1/45
+        "universal_heads": 0.1,
+        "exact_match_last_block_short_circuited": 0.5,
+        "token_accuracy_last_block_short_circuited": 5 / 8,
+        "task_accuracy_base": 0.75,
+        "task_accuracy_last_block_short_circuited": 0.5,
+    })  # fmt: skip
+    assert ours["exact_match_last_block_short_circuited"]["low"] == pytest.approx(0.054621, abs=1e-6)
+
+
 def test_the_table_labels_every_value(text):
     section = text.split('<section id="published">')[1].split("</section>")[0]
     lines = section.split("<tr>")[2:]
-    assert len(lines) == 31
-    assert sum("not comparable: miniature" in line for line in lines) == 17  # 16 counts and one share of pythia
-    assert sum("no row of ours" in line for line in lines) == 14
+    assert len(lines) == 32
+    assert all(("not comparable: miniature" in line) != ("no row of ours" in line) for line in lines)
+    counted = [line for line in lines if "released counts" in line]
+    assert len(counted) == 16 and all("not comparable: miniature" in line for line in counted)
+    assert sum("no row of ours" in line for line in lines) > 8  # of families that the lake does not hold
     assert "1.63 %" in section and "released counts: 2,382,326" in section and "read off a figure" in section

@@ -25,7 +25,8 @@ TABLE = Table(
         Column(
             "output_bound",
             FLOATS,
-            "bound on it: at first_block and, propagated, after each later block; NULL: ranges, for which B has none",
+            "what it cannot exceed, from the weights and the clean run: ours, in the spirit of B's two theorems (see"
+            " docs/method.md); entry b after block b, 0 before first_block",
             nullable=True,
         ),
     ),

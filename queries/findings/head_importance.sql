@@ -1,0 +1,69 @@
+-- One row is one attention head of one model in one domain under one method: what the continuation loses without it.
+--
+-- Why this number: what a model loses when a head's output is replaced says what the head does there. The drop of
+-- the continuation's log-probability is graded, so that it tells heads apart where hardly any flips the verbatim
+-- flag; the share of memorized sequences that are lost is the studies' own measure and stands beside it. Heads are
+-- ranked by the drop, ties by layer and head. A model's important heads in a domain are the first `share` of all its
+-- heads, at least one.
+-- Sequences are those that head_ablation was run on, the memorized ones unless it was told otherwise.
+-- Interval: 95 %, Student's t for the drop and Wilson's for the share. Documents count as one observation each,
+-- weighted by their sequences: exact where a document holds one sequence, as samples do until documents run out, and
+-- too wide where it holds several.
+-- Leaves out: that heads replace each other, so that one taken away alone may look idle; anything besides the
+-- continuation. A head that screening dropped was measured on fewer sequences (n below those of complete heads) or
+-- none: it has no rank and is never important.
+-- Units: drops in nats over the continuation (clean - ablated, positive where the head helps); shares in [0, 1].
+-- Source: arXiv 2603.21658, section 4.6.
+-- Columns:
+--   family          architecture and training line
+--   model           the model
+--   miniature       trained here, tiny, on a small corpus: not comparable with published models
+--   params          its number of parameters (see model_sizes); NULL: not known
+--   corpus          corpus of the sequences
+--   role            'trained' or 'control'; NULL: not known
+--   domain          domain of the sequences
+--   method          what stands in for the head: 'peer_mean', 'zero', 'mean' or 'resample'
+--   layer           block, from 0
+--   head            query head, from 0
+--   n               sequences on which it was taken away
+--   documents       documents of the domain's sequences
+--   mean_drop       mean drop of the log-probability; NULL: not measured
+--   drop_low        lower end of its interval; NULL with one document
+--   drop_high       upper end of its interval
+--   memorized       sequences of the domain that are memorized with the head
+--   lost            of these, not without it; NULL where it was not taken away on all
+--   lost_share      lost / memorized; NULL where that is 0 / 0
+--   lost_low        lower end of its interval
+--   lost_high       upper end of its interval
+--   place           rank in the domain, 1 for the largest drop; NULL: not taken away on all sequences
+--   important       among the model's important heads in the domain
+with parameters as (select
+    0.2 as share        -- share of a model's heads that count as important
+), documents as (
+    select model, corpus, domain, method, document, count(*) as n, count(*) filter (memorized) as m
+    from head_sequences
+    group by all
+), domains as (     -- *_worth: as many documents of equal size (Kish 1965, 11.7)
+    select model, corpus, domain, method, count(*) as documents, sum(n) * sum(n) / sum(n * n) as worth,
+        sum(m)::bigint as memorized, sum(m) * sum(m) / nullif(sum(m * m), 0) as memorized_worth
+    from documents
+    group by all
+), measured as (
+    select *, worth * n / n_all as trials,
+        if(complete, n_lost, null) as lost, lost / nullif(memorized, 0) as lost_share,
+        coalesce(place <= greatest(1, round(share * heads)), false) as important
+    from head_drops
+    left join domains using (model, corpus, domain, method), parameters
+)
+select family, model, miniature, params, corpus, role, domain, method, layer, head, n,
+    coalesce(documents, 0) as documents, mean_drop,
+    mean_drop - student_t(floor(trials) - 1) * sqrt(variance / trials) as drop_low,
+    mean_drop + student_t(floor(trials) - 1) * sqrt(variance / trials) as drop_high,
+    coalesce(memorized, 0) as memorized, lost, lost_share,
+    if(lost_share is null, null, wilson_low(lost_share, memorized_worth)) as lost_low,
+    if(lost_share is null, null, wilson_high(lost_share, memorized_worth)) as lost_high,
+    place, important
+from measured
+join model_sizes using (model)
+left join model_corpora using (model, corpus)
+order by family, params, model, corpus, domain, method, place nulls last, layer, head

@@ -1,0 +1,46 @@
+"""How deep in the model is the next token settled?
+
+For each model the depth from which the likeliest token (logit lens) stays the final one: the mean as a dot with its
+95 % interval, the middle half of the positions as a bar. Full colour: memorized sequences. Pale: unmemorized ones of
+which the model is as certain. Grey: all unmemorized ones. Models of a family stand from small to large.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+RUN = "`memlake compute run layer_tokens --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
+ROW, GAP = 11, 0.8  # pixels of one group; groups between models
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a family and corpus."""
+    return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
+
+
+def _panel(panel: style.Panel) -> alt.LayerChart:
+    colours = style.groups(panel.family)
+    step = len(colours) + GAP
+    places = {model: i * step for i, model in enumerate(panel.models)}
+    end = len(panel.models) * step - GAP
+    x = style.depth()
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[end - 0.5, -0.5], nice=False), axis=None)
+    rows = panel.studied
+    data = rows[["low", "high", "quartile_1", "quartile_3"]].assign(
+        x=rows["depth"],
+        y=rows["model"].map(places) + rows["group"].map({g: i for i, g in enumerate(colours)}),
+        colour=rows["group"].map(colours),
+    )
+    names = pd.DataFrame(
+        {"text": [panel.label(m) for m in places], "y": [at + (len(colours) - 1) / 2 for at in places.values()]}
+    )
+    base, ink = alt.Chart(data), style.plain("colour")
+    return alt.layer(
+        alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
+        base.mark_bar(height=ROW - 4, opacity=0.3).encode(x="quartile_1:Q", x2="quartile_3", y=y, color=ink),
+        base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high", y=y, color=ink),
+        base.mark_point(size=32, opacity=1, filled=True).encode(x=x, y=y, color=ink),
+    ).properties(width=style.WIDTH, height=ROW * end, title=panel.title)

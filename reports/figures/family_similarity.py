@@ -1,0 +1,53 @@
+"""Are the models of one family more alike inside than those of different families?
+
+Filled: the mean similarity of layer profiles between two models of the family, with its least and most alike pair.
+Hollow: between one of its models and one of another family. Beside it: how often families dealt at random differ as
+much (p), or that there are too few models to say.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _heads as heads
+from . import _style as style
+
+RUN = heads.RUN
+ROW = 22  # pixels
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel for published models, one for miniatures."""
+    return [_panel(part, bool(miniature)) for miniature, part in heads.shown(rows).groupby("miniature")]
+
+
+def _panel(rows: pd.DataFrame, miniature: bool) -> alt.LayerChart:
+    rows = rows.sort_values("family", key=lambda f: f.map(style.rank))
+    data = rows[["family", "within", "across", "within_low", "within_high"]].assign(
+        at=range(len(rows)),
+        colour=rows["family"].map(style.colour),
+        text=[_text(row) for row in rows.itertuples()],
+    )
+    y = alt.Y("at:Q", scale=alt.Scale(domain=[len(rows) - 0.4, -0.6], nice=False), axis=None)
+    x = alt.X("x:Q", title="similarity of layer profiles", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5))
+    ink, base = style.plain("colour"), alt.Chart(data)
+    points = {name: alt.Chart(data[data[name].notna()].assign(x=data[name])) for name in ("across", "within")}
+    ranges = alt.Chart(data[data["within"].notna()])
+    return alt.layer(
+        base.mark_rule(color=style.GRID).encode(y=y),
+        base.mark_text(align="right", dx=-7).encode(x=alt.value(0), y=y, text="family:N", color=ink),
+        ranges.mark_rule(strokeWidth=1.5).encode(x=alt.X("within_low:Q"), x2="within_high", y=y, color=ink),
+        points["across"]
+        .mark_point(size=48, strokeWidth=1.5, opacity=1, fill="white")
+        .encode(x=x, y=y, stroke=style.plain("colour", alt.Stroke)),
+        points["within"].mark_point(size=48, filled=True, opacity=1).encode(x=x, y=y, color=ink),
+        base.mark_text(align="left", dx=7, color=style.MUTED).encode(x=alt.value(260), y=y, text="text:N"),
+    ).properties(
+        width=260, height=ROW * len(rows), title=style.title("miniatures" if miniature else "published models")
+    )
+
+
+def _text(row: object) -> str:
+    counted = f"{row.models} model{'' if row.models == 1 else 's'}"
+    return f"{counted}, {row.note}" if isinstance(row.note, str) else f"{counted}, p = {row.p:.2g}"

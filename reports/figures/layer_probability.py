@@ -1,0 +1,35 @@
+"""Does memorized text become likely earlier in the model than other text?
+
+The mean probability of the target token, were the prediction made after each block (logit lens), with 95 %
+intervals, for the largest model of each family. Full colour: memorized sequences. Pale: unmemorized ones that the
+model is as certain about. Grey: all unmemorized ones. A late rise of all is the burst that decoding makes at the end;
+the gap between the first two is memory.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+RUN = "`memlake compute run layer_tokens --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a family and corpus."""
+    return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
+
+
+def _panel(panel: style.Panel) -> alt.LayerChart:
+    x, y = style.depth(), style.percent([0, 1], "probability of the target")
+    rows = panel.studied[panel.studied["model"] == panel.largest]
+    colours = style.groups(panel.family)
+    data = rows[["corpus", "low", "high"]].assign(
+        x=rows["depth"], y=rows["probability"], text=rows["group"], colour=rows["group"].map(colours)
+    )
+    data = data.sort_values("text", key=lambda t: t.map({g: i for i, g in enumerate(reversed(colours))}), kind="stable")
+    heading = panel.title.copy()
+    heading.subtitle = [heading.subtitle, panel.largest]
+    # narrower than others: the labels are long
+    return alt.layer(*style.banded(data, x, y)).properties(width=style.WIDTH - 20, height=style.HEIGHT, title=heading)

@@ -1,0 +1,46 @@
+"""Do later layers undo noise, and less so in memorized text?
+
+Cosine between disturbed and clean hidden states after each layer, over the positions that predict the continuation,
+with 95 % intervals, for the largest model of each family at the greatest strength measured. Full colour: memorized
+sequences. Pale: unmemorized ones of which the model is as certain. Grey: all unmemorized ones. A line that rises
+after the noise entered is recovery.
+"""
+
+from __future__ import annotations
+
+import math
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+
+RUN = "`memlake compute run noise --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a family, corpus, and layer and scope of the noise."""
+    rows = rows[(rows["part"] == "continuation") & (rows["role"] != "control")]
+    rows = rows[rows["noise"] == rows.groupby("model")["noise"].transform("max")]
+    lower = math.floor(10 * rows["cosine"].min()) / 10 if len(rows) else 0
+    return [_panel(panel, min(lower, 0.9), place) for place, part in style.noises(rows) for panel in style.panels(part)]
+
+
+def _panel(panel: style.Panel, lower: float, place: str) -> alt.LayerChart:
+    y = alt.Y(
+        "y:Q",
+        title="cosine with the clean state",
+        scale=alt.Scale(domain=[lower, 1], nice=False),
+        axis=alt.Axis(format=".2~f", tickCount=5),
+    )
+    rows = panel.studied[panel.studied["model"] == panel.largest]
+    colours = style.groups(panel.family)
+    rows = rows.sort_values("group", key=lambda g: -g.map(list(colours).index), kind="stable")  # memorized on top
+    data = rows[["corpus", "layer"]].assign(
+        x=rows["depth"], y=rows["cosine"], low=rows["cosine_low"], high=rows["cosine_high"],
+        text=rows["group"], colour=rows["group"].map(colours),
+    )  # fmt: skip
+    strength = f"{panel.largest}, noise {rows['noise'].iloc[0]:g}"
+    return alt.layer(*style.banded(data, style.depth(), y, lower)).properties(
+        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, strength, place)
+    )

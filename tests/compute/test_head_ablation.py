@@ -1,0 +1,236 @@
+"""Head ablation from a request to published rows."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from compute.ablation import ablate
+from compute.run import execute, plan
+from tests.ingest.here import rows, run_here
+from warehouse.errors import BadInput, Conflict
+from warehouse.lake import Lake
+from warehouse.tables.head_deltas import METHODS
+
+from .small_lake import ROWS, save, scored
+from .test_ablation import ALL, Plain
+from .tiny import build, windows
+
+FIRST = 9  # ranks of the first of two cells
+
+
+@pytest.fixture(autouse=True, scope="module")
+def here():
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("compute.run.run", "tests.compute.small_lake.run"):
+            patch.setattr(place, run_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fresh(here, tmp_path_factory):
+    """A function that gives a new lake with scores, and the request for all of them."""
+    origin = tmp_path_factory.mktemp("scored")
+    lake, request = scored(origin)
+
+    def copy(folder):
+        shutil.copytree(lake.path, folder / "lake")
+        return Lake.open(folder / "lake"), request
+
+    return copy
+
+
+def measure(lake, request, **options):
+    summary = execute(lake, "head_ablation", replace(request, options=options))
+    assert not summary.failed, summary.failed
+    return summary
+
+
+@pytest.fixture(scope="module")
+def measured(here, tmp_path_factory):
+    """A lake in which every method was run on the first ranks, then on all, with other batches; the plain model."""
+    folder = tmp_path_factory.mktemp("heads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compute.experiments.head_ablation.PIECE", 3 * len(ALL))
+        patch.setattr("compute.experiments.head_ablation.REFERENCE", 3)
+        lake, request = scored(folder, "gpt_neo")
+        for method in METHODS:
+            measure(lake, replace(request, limit=FIRST, batch_size=2), method=method, among="all")
+            measure(lake, request, method=method, among="all")
+    model = build("gpt_neo")
+    tokens, prefix, _ = windows(model, ROWS, (8, 16), (12, 20))
+    ids = [i for (i,) in rows(lake, "select sequence_id from stored.sequences order by rank")]
+    return lake, request, Plain("gpt_neo", model, tokens, prefix, ids)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_equal_the_plain_definition(measured, method):
+    lake, _, plain = measured
+    clean = np.array([plain.read(row)[:2] for row in range(ROWS)]).T
+    logprob, n_match, memorized = plain.effects(method)
+    got = rows(
+        lake,
+        "select layer, head, rank, delta_logprob, delta_n_match, memorized_after from stored.head_deltas"
+        f" join stored.sequences using (sequence_id) where method = '{method}' order by layer, head, rank",
+    )
+    assert [row[:3] for row in got] == [(*head, rank) for head in ALL for rank in range(ROWS)]
+    _, _, _, deltas, matches, after = (np.array(column).reshape(len(ALL), ROWS) for column in zip(*got, strict=True))
+    np.testing.assert_allclose(deltas, logprob - clean[0], rtol=1e-5, atol=2e-4)
+    np.testing.assert_array_equal(matches, n_match - clean[1])
+    np.testing.assert_array_equal(after, memorized)
+    assert np.median(np.abs(deltas)) > 1
+
+
+def test_effects_roll_the_deltas_up(measured):
+    lake, *_ = measured
+    got = rows(
+        lake,
+        "select cell, method, layer, head, n, mean_delta_logprob, var_delta_logprob, n_lost, estimate"
+        " from stored.head_effects",
+    )
+    expected = {
+        key: values
+        for *key, values in rows(
+            lake,
+            "select d.cell, method, layer, head, (count(*), avg(delta_logprob::double),"
+            " var_samp(delta_logprob::double), count_if(memorized and not memorized_after)) from stored.head_deltas d join stored.matches"
+            " using (sequence_id) group by all",
+        )
+        for key in [tuple(key)]
+    }
+    assert len(got) == 2 * len(METHODS) * len(ALL)
+    assert {row[4] for row in got} == {FIRST, ROWS - FIRST}
+    assert sum(row[7] for row in got) > 0
+    for *key, n, mean, variance, lost, estimate in got:
+        assert (n, lost, estimate) == (*(expected[tuple(key)][i] for i in (0, 3)), None)
+        assert (mean, variance) == pytest.approx(expected[tuple(key)][1:3], rel=1e-9)
+    assert rows(lake, "from stored.head_screens") == []
+
+
+def table(lake) -> list[tuple]:
+    return rows(
+        lake,
+        "select sequence_id, method, layer, head, delta_n_match, memorized_after, delta_logprob from stored.head_deltas"
+        " order by all",
+    )
+
+
+def test_rows_do_not_depend_on_batches(fresh, tmp_path):
+    found = []
+    for batch_size in (1, 3, None):
+        lake, request = fresh(tmp_path / str(batch_size))
+        for method in ("peer_mean", "resample"):
+            measure(lake, replace(request, batch_size=batch_size), method=method)
+        found.append(table(lake))
+    memorized = rows(lake, "select sequence_id from stored.matches where memorized")
+    assert 1 < len(memorized) < ROWS
+    assert {row[:1] for row in found[0]} == set(memorized)
+    for other in found[1:]:
+        assert [row[:-1] for row in other] == [row[:-1] for row in found[0]]
+        np.testing.assert_allclose([row[-1] for row in other], [row[-1] for row in found[0]], rtol=1e-5, atol=1e-4)
+    assert measure(lake, request).skipped == 1
+
+
+def test_a_head_alone_in_its_layer_has_no_deltas(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.compute.tiny.HEADS", 1)
+    lake, request = scored(tmp_path, seed=3)  # other weights than those that a worker may still hold
+    measure(lake, request)
+    measure(lake, request, method="zero")
+    missing = "delta_logprob is null and delta_n_match is null and memorized_after is null"
+    n = 2 * len(rows(lake, "from stored.matches where memorized"))
+    assert sorted(rows(lake, f"select method, {missing}, count(*) from stored.head_deltas group by all")) == [
+        ("peer_mean", True, n),
+        ("zero", False, n),
+    ]
+    effects = "select layer, head, n, mean_delta_logprob, var_delta_logprob, n_lost from stored.head_effects"
+    assert rows(lake, f"{effects} where method = 'peer_mean' order by layer") == [
+        (0, 0, 0, None, None, None),
+        (1, 0, 0, None, None, None),
+    ]
+
+
+def test_a_cell_of_which_nothing_is_memorized(fresh, tmp_path):
+    lake, request = fresh(tmp_path)
+    measure(lake, replace(request, limit=1))
+    measure(lake, replace(request, limit=2))  # its cell holds rank 1 alone
+    known = (
+        "select memorized from stored.matches join stored.sequences using (sequence_id) where rank < 2 order by rank"
+    )
+    assert rows(lake, known) == [(True,), (False,)]
+    assert sorted(rows(lake, "select n, n_lost is null, count(*) from stored.head_effects group by all")) == [
+        (0, True, len(ALL)),
+        (1, False, len(ALL)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "noise"}, "it is peer_mean, zero, mean or resample"),
+        ({"among": "some"}, "memorized, contrast or all"),
+    ],
+)
+def test_options_are_checked(measured, options, message):
+    lake, request, _ = measured
+    with pytest.raises(BadInput, match=message):
+        plan(lake, "head_ablation", replace(request, options=options))
+
+
+def test_what_was_measured_is_not_measured_again(measured):
+    lake, request, _ = measured
+    assert len(plan(lake, "head_ablation", replace(request, options={"screen": True}))[0]) == 2
+    for options in ({}, {"among": "contrast"}, {"screen": True}, {"method": "mean"}):
+        assert plan(lake, "head_ablation", replace(request, options=options))[1] == set()
+
+
+class OneHead:
+    """In the place of `compute.screening.Screening`: the first head on all sequences, the last on the first."""
+
+    def __init__(self, checkpoint, blocks, windows, method, reference, batch_size):
+        self.given = checkpoint, blocks, windows, method, reference, batch_size
+        self.estimate = np.arange(8) / 8
+
+    def measured(self):
+        checkpoint, blocks, windows, *rest = self.given
+        for at, heads in ((np.arange(len(windows.ids)), [(0, 0)]), (np.array([0]), [(1, 3)])):
+            yield at, heads, *ablate(checkpoint, blocks, windows.take(at), heads, *rest[:2])
+
+    @property
+    def summary(self):
+        counts = {"heads": 8, "sequences": len(self.given[2].ids), "confirmed": 1, "audited": 0}
+        return {**counts, "cost": 0.5, "recall": 0.5, "recall_low": 0.1, "rank_correlation": None}
+
+
+def test_screened_cells(fresh, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "compute.screening", SimpleNamespace(Screening=OneHead))
+    lake, request = fresh(tmp_path)
+    measure(lake, request, screen=True)
+    n = len(rows(lake, "from stored.matches where memorized"))
+    effects = "select layer, head, n, n_lost is null, estimate from stored.head_effects order by layer, head"
+    expected = {(0, 0): n, (1, 3): 1}
+    assert rows(lake, effects) == [
+        (*head, expected.get(head, 0), head not in expected, i / 8) for i, head in enumerate(ALL)
+    ]
+    assert rows(lake, "select sequences, recall, rank_correlation from stored.head_screens") == [(n, 0.5, None)]
+    assert measure(lake, request, screen=True).skipped == 1
+    with pytest.raises(Conflict, match="with --screen True already"):
+        plan(lake, "head_ablation", request)
+
+
+def test_heads_without_peers_are_not_screened(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.compute.tiny.HEADS", 1)
+    lake, request = scored(tmp_path, seed=4)
+    with pytest.raises(BadInput, match="heads of tiny have no peers"):
+        plan(lake, "head_ablation", replace(request, options={"screen": True}))
+
+
+def test_it_wants_scores(measured, tmp_path):
+    lake, request, _ = measured
+    save(tmp_path / "another", "gpt_neo", seed=1)
+    with pytest.raises(BadInput, match=r"is not scored for another .*run scoring"):
+        plan(lake, "head_ablation", replace(request, models=(str(tmp_path / "another"),)))

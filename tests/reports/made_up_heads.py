@@ -1,0 +1,73 @@
+"""Made-up rows of head ablation: a few heads carry most, half of those in every domain, the deeper layers more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tests.small import CONDITION
+from warehouse.identity import hash63
+
+
+def head_pieces(
+    model: str, corpus: str, domain: str, sequences: Sequence[int], memorized: Sequence[bool], layers: int, heads: int
+) -> Iterator[tuple[str, list[dict]]]:
+    """Rows of `head_deltas`, `head_effects` and `head_screens` of one cell. The model's last hyphen ends the family's
+    name, whose models are alike."""
+    rng = np.random.default_rng(hash63("heads", model, domain) % 2**32)
+    family, own = (np.random.default_rng(hash63("heads", name) % 2**32) for name in (model.rpartition("-")[0], model))
+    bump = np.exp(-(((np.linspace(0, 1, layers) - family.uniform(0.2, 0.9)) / 0.25) ** 2))
+    everywhere = own.gamma(0.4, 1, (layers, heads)) * bump[:, None]
+    drops = everywhere + 0.5 * rng.gamma(0.3, 1, (layers, heads)) - 0.05
+    deltas = rng.normal(-drops, 0.6 + drops, (len(sequences), layers, heads)).astype(np.float32)
+    lost = np.asarray(memorized)[:, None, None] & (deltas < -1.5)
+    about = {
+        "cell": f"heads {model} {domain}", "model": model, "corpus": corpus, "domain": domain,
+        "condition": CONDITION["condition"], "method": "peer_mean",
+    }  # fmt: skip
+    screened = np.sort(drops.ravel())[drops.size // 2]
+    dropped = (drops < screened) & (own.random() < 0.5)  # half of the models were screened
+    yield (
+        "head_deltas",
+        [
+            about
+            | {
+                "sequence_id": s, "layer": layer, "head": head, "delta_logprob": float(deltas[i, layer, head]),
+                "delta_n_match": 0, "memorized_after": bool(memorized[i] and not lost[i, layer, head]),
+            }
+            for layer, head in np.ndindex(layers, heads)
+            for i, s in enumerate(sequences)
+            if not dropped[layer, head]
+        ],
+    )  # fmt: skip
+    yield (
+        "head_effects",
+        [
+            about
+            | {"layer": layer, "head": head, "estimate": float(-drops[layer, head])}
+            | (
+                {"n": 0, "mean_delta_logprob": None, "var_delta_logprob": None, "n_lost": None}
+                if dropped[layer, head]
+                else {
+                    "n": len(sequences), "mean_delta_logprob": float(deltas[:, layer, head].mean(dtype=float)),
+                    "var_delta_logprob": float(deltas[:, layer, head].var(ddof=1, dtype=float)),
+                    "n_lost": int(lost[:, layer, head].sum()),
+                }
+            )
+            for layer, head in np.ndindex(layers, heads)
+        ],
+    )  # fmt: skip
+    if dropped.any():
+        recall = float(own.uniform(0.7, 1))
+        yield (
+            "head_screens",
+            [
+                about
+                | {
+                    "heads": drops.size, "sequences": len(sequences), "confirmed": int((~dropped).sum()), "audited": 0,
+                    "cost": float(own.uniform(0.07, 0.2)), "recall": recall, "recall_low": recall - 0.15,
+                    "rank_correlation": float(own.uniform(0.6, 1)),
+                }
+            ],
+        )  # fmt: skip

@@ -1,0 +1,114 @@
+"""What the figures of layer decoding and of short-circuiting draw, from the rows of the findings' own cases."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from queries.finding import find
+from reports.figures import _style as style
+from reports.figures import (
+    decoding_depth,
+    layer_agreement,
+    layer_probability,
+    output_difference,
+    short_circuit_quartiles,
+    short_circuit_tradeoff,
+)
+from reports.svg import render
+from tests.queries.findings import cases, database
+
+FIGURES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        decoding_depth,
+        layer_agreement,
+        layer_probability,
+        output_difference,
+        short_circuit_quartiles,
+        short_circuit_tradeoff,
+    )
+}
+
+
+def answer(name: str) -> pd.DataFrame:
+    """The finding's rows for its first case: two or three models at most, with NULLs."""
+    return database(cases(name)[0]["given"]).execute(find(name).text).to_arrow_table().to_pandas()
+
+
+def drawn(chart, *columns: str) -> list[dict]:
+    """The rows of a chart's data that have these columns."""
+    return [row for data in chart.to_dict()["datasets"].values() for row in data if set(columns) <= set(row)]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_the_case_is_an_svg_in_the_familys_colour(name):
+    panels = FIGURES[name].draw(answer(name))
+    pictures = [render(panel, f"p{i}") for i, panel in enumerate(panels)]
+    assert pictures and all(p.startswith("<svg") for p in pictures)
+    assert any(style.colour("olmo") in p.upper() for p in pictures)
+
+
+def test_the_groups_of_the_largest_model_are_told_apart():
+    rows = answer("layer_probability")
+    smaller = rows.assign(model="smaller", params=1, probability=0.99)
+    (panel,) = layer_probability.draw(pd.concat([smaller, rows]))
+    lines = drawn(panel, "x", "y", "colour")
+    assert {(r["text"], r["colour"]) for r in lines} == set(style.groups("olmo").items())
+    starts = [(r["text"], r["y"]) for r in lines if r["x"] == 0]  # the memorized last, on top
+    assert [text for text, _ in starts] == ["unmemorized", "matched", "memorized"]
+    assert [y for _, y in starts] == pytest.approx([13 / 60, 0.05, 0.1])
+
+
+def test_agreement_shows_each_model_on_memorized_text_and_the_largest_matched():
+    rows = answer("layer_agreement")
+    (panel,) = layer_agreement.draw(pd.concat([rows.assign(model="smaller", params=1, agreement=0.5), rows]))
+    lines = {r["text"]: r["colour"] for r in drawn(panel, "x", "y", "colour")}
+    olmo = [style.pale(style.colour("olmo"), strength) for strength in (0.65, 1)]
+    assert lines == {"matched": style.CONTROL, "1": olmo[0], "7": olmo[1]}
+    assert [r["y"] for r in drawn(panel, "x", "y", "colour") if r["text"] == "matched" and r["x"] < 1] == [0, 1]
+
+
+def test_models_stand_under_one_another_and_groups_within():
+    rows = answer("decoding_depth")
+    (panel,) = decoding_depth.draw(pd.concat([rows, rows.assign(model="larger", params=100)]))
+    places = sorted(r["y"] for r in drawn(panel, "quartile_1"))
+    assert len(places) == 6 == len(set(places))
+    assert sorted(r["y"] for r in drawn(panel, "text")) == pytest.approx([places[1], places[4]])
+
+
+def test_a_range_is_a_bar_and_a_block_is_on_the_line():
+    ours, other = short_circuit_tradeoff.draw(answer("short_circuit_tradeoff"))
+    spans = {(r["start"], r["end"], round(r["y"], 3)) for r in drawn(ours, "start")}
+    assert spans == {(0, 0.25, 0.333), (0, 0.25, 0.375), (0.5, 1, 1)}
+    rules = [r for r in drawn(ours, "y") if set(r) == {"y"}]
+    assert rules == [{"y": 0.625}]  # what the whole model does on control text
+    assert not [r for r in drawn(other, "y") if set(r) == {"y"}]  # a model without control text
+
+
+def test_each_quarter_has_its_panel_and_each_model_its_place_in_all():
+    panels = short_circuit_quartiles.draw(answer("short_circuit_quartiles"))
+    assert [p.title.text for p in panels] == list(short_circuit_quartiles.QUARTERS.values())
+    bars = [sorted((round(r["y"]), r["x"]) for r in drawn(p, "x", "y")) for p in panels]
+    # by model (a, b, c), exact and held out: b and c, of one and two blocks, lack quarters, and have no control text
+    assert bars == [
+        [(0, pytest.approx(1 / 6)), (0, pytest.approx(1 / 3))],
+        [(2, 0)],
+        [(0, 0), (1, 0)],
+        [(0, -0.5), (0, 1), (2, 1)],
+    ]
+    assert all([r["text"] for r in drawn(p, "text")] == ["a", "b", "c"] for p in panels)
+
+
+def test_few_blocks_stand_for_many_and_bounds_out_of_sight_are_left_out():
+    about = answer("output_difference").iloc[-1].to_dict() | {"n_layers": 64}
+    rows = pd.DataFrame(
+        about | {"block": b, "after_block": a, "difference": 1.0 + a, "bound": 10.0 ** (a - b + 1)}
+        for b in range(64)
+        for a in range(b, 64)
+    )
+    (panel,) = output_difference.draw(rows)
+    lines = drawn(panel, "block", "y")
+    assert {r["block"] for r in lines} == {0, 12, 25, 37, 50, 63}
+    assert max(r["y"] for r in lines) == 10_000  # 100 times the largest difference, 64, rounded up to a power of ten
+    assert output_difference.draw(rows.assign(difference=0.0)) == []
