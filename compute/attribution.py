@@ -1,9 +1,16 @@
-"""Attribution patching: what taking a head away would do, to first order, for all heads from one backward pass.
+"""How much taking a head away would disturb a continuation: all heads from one forward and one backward pass.
 
-With z the output of a head (what enters its block's output projection) and s what stands in for it, the change of the
-continuation's log-probability is estimated by the sum over positions of d log p / d z . (s - z). Michel, Levy and
-Neubig 2019 (arXiv 1905.10650, section 4.1) rank heads so for s = 0; Syed, Rager and Conmy 2023 (arXiv 2310.10348) name
-it. It leaves out curvature: where a model is sure, log p is flat, so that most drops come out too small.
+With z_t the output of a head at slot t (what enters its block's output projection), s_t what stands in for it, and o the
+log-odds log(p / (1 - p)) of the continuation's tokens, summed, the score of a head is
+
+    sum over slots t of (d o / d z_t . (s_t - z_t)) ** 2
+
+Attribution patching (Michel, Levy and Neubig 2019, arXiv 1905.10650, section 4.1, for s = 0; Syed, Rager and Conmy
+2023, arXiv 2310.10348) is the plain sum, with log p. On memorized sequences that ranks heads no better than chance (see
+benchmarks/README.md): log p is at its maximum there, so that what a move in either direction loses is of second order,
+and signs cancel what adds up. Log-odds, because log p is flat where the model is sure. Kramar et al. 2024 (arXiv
+2403.00745, section 2.1) take magnitudes before averaging, too. The score leaves out which way a head moves the
+continuation, and what its slots do together.
 """
 
 from __future__ import annotations
@@ -15,12 +22,12 @@ from .ablation import Ablation
 from .forward import LOGITS
 
 
-def estimate(ablation: Ablation) -> np.ndarray:
-    """First-order change of each row's log-probability when a head is taken away, float32 [layers, heads, rows].
+def scores(ablation: Ablation) -> np.ndarray:
+    """The score of every head on every row of a batch: float32 [layers, heads, rows], from 0, larger for more.
 
     The gradient goes down block by block, each run again from its traced input, so that no more than one block's
-    activations are held. `ablation` counts both as block passes. It must be made outside of `torch.inference_mode`,
-    whose tensors take no gradient.
+    activations are held; `ablation.passes` counts the run and the gradient as one pass each. The ablation must have been
+    made outside of `torch.inference_mode`, whose tensors take no gradient.
     """
     blocks, trace = ablation.blocks, ablation.trace
     found = np.zeros((blocks.n_layers, blocks.n_heads, ablation.rows), np.float32)
@@ -28,26 +35,25 @@ def estimate(ablation: Ablation) -> np.ndarray:
     for layer in reversed(range(blocks.n_layers)):
         gradient, of_heads = _through(ablation, layer, gradient)
         move = (ablation.stand_in(layer) - trace.heads[layer]).float()
-        found[layer] = (of_heads.float() * move).sum((1, 3)).T.cpu().numpy()
+        found[layer] = (of_heads.float() * move).sum(-1).square().sum(1).T.cpu().numpy()
         ablation.passes += 2 * ablation.rows
     return found
 
 
 def _of_states(ablation: Ablation) -> torch.Tensor:
-    """The gradient of all rows' log-probabilities with respect to what leaves the last block, [rows, slots, width]."""
-    checkpoint, last = ablation.checkpoint, ablation.trace.hidden[-1]
+    """The gradient of all rows' log-odds with respect to what leaves the last block: [rows, slots, width]."""
+    checkpoint, b, last = ablation.checkpoint, ablation.batch, ablation.trace.hidden[-1]
+    row, slot, target = (torch.from_numpy(at).to(last.device) for at in (b.row, b.slot, b.target))
     unembed = checkpoint.model.get_output_embeddings()
     size = max(1, LOGITS[last.device.type] // checkpoint.vocab_size)
-    target = torch.from_numpy(ablation.batch.target).to(last.device)
-    row, slot = (torch.from_numpy(at).to(last.device) for at in (ablation.batch.row, ablation.batch.slot))
-    states = last[row, slot]
     parts = []
-    for some, token in zip(states.split(size), target.split(size), strict=True):
+    for states, token in zip(last[row, slot].split(size), target.split(size), strict=True):
         with torch.enable_grad():
-            some.requires_grad_()
-            logits = unembed(ablation.blocks.norm(some)).float()
-            loss = torch.nn.functional.cross_entropy(logits, token, reduction="sum")
-            parts.append(-torch.autograd.grad(loss, some)[0])
+            states = states.detach().requires_grad_()
+            logits = unembed(ablation.blocks.norm(states)).float()
+            others = logits.scatter(-1, token[:, None], -torch.inf).logsumexp(-1)
+            odds = logits.gather(-1, token[:, None])[:, 0] - others
+            parts.append(torch.autograd.grad(odds.sum(), states)[0])
     gradient = torch.zeros_like(last)
     gradient[row, slot] = torch.cat(parts)
     return gradient

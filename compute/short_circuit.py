@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .batches import each_batch, fitting, in_parts, prepared
+from .batches import each_batch, fitting, prepared
 from .blocks import Blocks, Trace
 from .bounds import Bounds
 from .checkpoint import Checkpoint
@@ -63,14 +63,13 @@ def short_circuit(
         batch = _Batch(checkpoint, blocks, b)
         bounds = Bounds(checkpoint, blocks, batch.trace)
 
-        def part(some: np.ndarray) -> None:
-            at = np.ix_(some, rows)
-            chosen = [ranges[i] for i in some]
-            out.n_match[at], out.entropy[at], logprob, out.difference[at] = batch.effects(chosen)
+        size = max(1, fitting(checkpoint, b.ids.shape[1]) // len(rows))
+        for start in range(0, len(order), size):  # out of memory here halves the windows, as in the trace
+            some = order[start : start + size]
+            at, cuts = np.ix_(some, rows), [ranges[i] for i in some]
+            out.n_match[at], out.entropy[at], logprob, out.difference[at] = batch.effects(cuts)
             out.delta_logprob[at] = logprob - batch.logprob
-            out.bound[at] = batch.root_mean_square(bounds.after_each(chosen))
-
-        in_parts(checkpoint, order, max(1, fitting(checkpoint, b.ids.shape[1]) // len(rows)), part)
+            out.bound[at] = batch.root_mean_square(bounds.after_each(cuts))
 
     each_batch(checkpoint, tokens, prefix, run, batch_size)
     return out

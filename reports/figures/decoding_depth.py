@@ -2,7 +2,8 @@
 
 For each model the depth from which the likeliest token (logit lens) stays the final one: the mean as a dot with its
 95 % interval, the middle half of the positions as a bar. Full colour: memorized sequences. Pale: unmemorized ones of
-which the model is as certain. Grey: all unmemorized ones. Models of a family stand from small to large.
+which the model is as certain. Grey: all unmemorized ones that were measured. Models of a family stand from
+small to large.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The mean probability of the target token, were the prediction made after each block (logit lens), with 95 %
 intervals, for the largest model of each family. Full colour: memorized sequences. Pale: unmemorized ones that the
-model is as certain about. Grey: all unmemorized ones. A late rise of all is the burst that decoding makes at the end;
-the gap between the first two is memory.
+model is as certain about. Grey: all unmemorized ones that were measured. A late rise of all is the burst that decoding
+makes at the end; the gap between the first two is memory.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def test_effects_roll_the_deltas_up(measured):
         for *key, values in rows(
             lake,
             "select d.cell, method, layer, head, (count(*), avg(delta_logprob::double),"
-            " var_samp(delta_logprob::double), count_if(memorized and not memorized_after)) from stored.head_deltas d join stored.matches"
-            " using (sequence_id) group by all",
+            " var_samp(delta_logprob::double), count_if(memorized and not memorized_after))"
+            " from stored.head_deltas d join stored.matches using (sequence_id) group by all",
         )
         for key in [tuple(key)]
     }

@@ -95,6 +95,27 @@ def test_read_outs_are_those_of_full_forwards_under_a_mask(family, monkeypatch):
     assert (got.entropy > 1.5 * np.log(97)).any()
 
 
+def test_out_of_memory_halves_the_windows_and_goes_on(monkeypatch):
+    c = checkpoint("olmo")
+    tokens, prefix, _ = windows(c.model, 7, (4, 9), (3, 12))
+    expected = short_circuit(c, tokens, prefix, CUTS)
+    run, most = Blocks.run, 4
+
+    def small(self, trace, layer, hidden, heads=None):
+        if len(hidden) > most:
+            raise torch.cuda.OutOfMemoryError
+        return run(self, trace, layer, hidden, heads)
+
+    monkeypatch.setattr(Blocks, "run", small)
+    got = short_circuit(c, tokens, prefix, CUTS)
+    assert (got.n_match == expected.n_match).all()
+    for name in ("entropy", "delta_logprob", "difference", "bound"):
+        np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
+    most = 0
+    with pytest.raises(BadInput, match="does not fit this GPU"):
+        short_circuit(c, tokens, prefix, CUTS)
+
+
 @torch.inference_mode()
 def by_hand(c, tokens: np.ndarray, prefix: int, cut: tuple[int, int]) -> dict:
     """One window alone, in float64 after the model."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.queries.conftest import put
+from tests.reports.made_up_heads import head_pieces
 from tests.reports.made_up_layers import layer_pieces
 from tests.reports.made_up_noise import CONDITIONS, noise_pieces
 from tests.small import CONDITION
@@ -120,6 +121,8 @@ def measured(name, family, params, corpus, domain, role, n) -> Iterator[tuple[st
     yield from layer_pieces(rows, LAYERS)
     yield from noise_pieces(rows, LAYERS)
     if role == "trained":
+        ids, memorized = [r["sequence_id"] for r in rows], [r["memorized"] for r in rows]
+        yield from head_pieces(name, corpus, domain, ids, memorized, LAYERS, 4)
         ids = [hash63("document", corpus, domain, i) for i in range(n)]
         yield (
             "exposures",

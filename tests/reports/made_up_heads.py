@@ -27,7 +27,7 @@ def head_pieces(
         "condition": CONDITION["condition"], "method": "peer_mean",
     }  # fmt: skip
     screened = np.sort(drops.ravel())[drops.size // 2]
-    dropped = (drops < screened) & (own.random() < 0.5)  # half of the models were screened
+    dropped = (drops < screened) & (hash63("screened", model, domain) % 2 == 0)  # in half of the cells
     yield (
         "head_deltas",
         [
