@@ -1,16 +1,15 @@
 """How much taking a head away would disturb a continuation: all heads from one forward and one backward pass.
 
-With z_t the output of a head at slot t (what enters its block's output projection), s_t what stands in for it, and o the
-log-odds log(p / (1 - p)) of the continuation's tokens, summed, the score of a head is
+With z_t the output of a head at slot t (what enters its block's output projection), s_t what stands in for it, and o
+the log-odds log(p / (1 - p)) of the continuation's tokens, summed, the score of a head is
 
     sum over slots t of (d o / d z_t . (s_t - z_t)) ** 2
 
 Attribution patching (Michel, Levy and Neubig 2019, arXiv 1905.10650, section 4.1, for s = 0; Syed, Rager and Conmy
 2023, arXiv 2310.10348) is the plain sum, with log p. On memorized sequences that ranks heads no better than chance (see
 benchmarks/README.md): log p is at its maximum there, so that what a move in either direction loses is of second order,
-and signs cancel what adds up. Log-odds, because log p is flat where the model is sure. Kramar et al. 2024 (arXiv
-2403.00745, section 2.1) take magnitudes before averaging, too. The score leaves out which way a head moves the
-continuation, and what its slots do together.
+and signs cancel what adds up. Log-odds, because log p is flat where the model is sure. The score leaves out which way
+a head moves the continuation, and what its slots do together.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ def scores(ablation: Ablation) -> np.ndarray:
     """The score of every head on every row of a batch: float32 [layers, heads, rows], from 0, larger for more.
 
     The gradient goes down block by block, each run again from its traced input, so that no more than one block's
-    activations are held; `ablation.passes` counts the run and the gradient as one pass each. The ablation must have been
-    made outside of `torch.inference_mode`, whose tensors take no gradient.
+    activations are held; `ablation.passes` counts the run and the gradient as one pass each. The ablation must have
+    been made outside of `torch.inference_mode`, whose tensors take no gradient.
     """
     blocks, trace = ablation.blocks, ablation.trace
     found = np.zeros((blocks.n_layers, blocks.n_heads, ablation.rows), np.float32)

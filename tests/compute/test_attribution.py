@@ -27,8 +27,8 @@ def windows() -> Windows:
 
 
 def moved(c, blocks: Blocks, ablation: Ablation, layer: int, head: int, share: float) -> np.ndarray:
-    """Log-odds of each row's continuation, [rows, slots], from a full forward with a hook that moves the head at that one
-    slot by a share of the way to what stands in for it."""
+    """Log-odds of each row's continuation, [rows, slots], from a full forward with a hook that moves the head, at that
+    slot alone, by a share of the way to what stands in for it."""
     b, (rows, slots) = ablation.batch, ablation.batch.ids.shape
     own = ablation.trace.heads[layer]
     way = torch.zeros(rows, slots, *own.shape[1:], dtype=own.dtype)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from compute.ablation import ablate
 from compute.run import execute, plan
 from tests.ingest.here import rows, run_here
 from warehouse.errors import BadInput, Conflict
@@ -188,35 +185,27 @@ def test_what_was_measured_is_not_measured_again(measured):
         assert plan(lake, "head_ablation", replace(request, options=options))[1] == set()
 
 
-class OneHead:
-    """In the place of `compute.screening.Screening`: the first head on all sequences, the last on the first."""
-
-    def __init__(self, checkpoint, blocks, windows, method, reference, batch_size):
-        self.given = checkpoint, blocks, windows, method, reference, batch_size
-        self.estimate = np.arange(8) / 8
-
-    def measured(self):
-        checkpoint, blocks, windows, *rest = self.given
-        for at, heads in ((np.arange(len(windows.ids)), [(0, 0)]), (np.array([0]), [(1, 3)])):
-            yield at, heads, *ablate(checkpoint, blocks, windows.take(at), heads, *rest[:2])
-
-    @property
-    def summary(self):
-        counts = {"heads": 8, "sequences": len(self.given[2].ids), "confirmed": 1, "audited": 0}
-        return {**counts, "cost": 0.5, "recall": 0.5, "recall_low": 0.1, "rank_correlation": None}
-
-
-def test_screened_cells(fresh, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "compute.screening", SimpleNamespace(Screening=OneHead))
-    lake, request = fresh(tmp_path)
+def test_screening_measures_some_heads_and_they_equal_the_exact_ones(fresh, tmp_path):
+    lake, request = fresh(tmp_path / "screened")
+    exact, _ = fresh(tmp_path / "exact")
     measure(lake, request, screen=True)
-    n = len(rows(lake, "from stored.matches where memorized"))
-    effects = "select layer, head, n, n_lost is null, estimate from stored.head_effects order by layer, head"
-    expected = {(0, 0): n, (1, 3): 1}
-    assert rows(lake, effects) == [
-        (*head, expected.get(head, 0), head not in expected, i / 8) for i, head in enumerate(ALL)
-    ]
-    assert rows(lake, "select sequences, recall, rank_correlation from stored.head_screens") == [(n, 0.5, None)]
+    measure(exact, request)
+    got, every = table(lake), {row[:4]: row for row in table(exact)}
+    assert 0 < len(got) < len(every)
+    for row in got:
+        assert row[:-1] == every[row[:4]][:-1]
+        assert row[-1] == pytest.approx(every[row[:4]][-1], abs=1e-4)
+    effects = rows(
+        lake, "select layer, head, n, n_lost is null, estimate is null from stored.head_effects order by all"
+    )
+    assert [tuple(row[:2]) for row in effects] == ALL
+    assert [n for _, _, n, *_ in effects] == [sum(row[2:4] == head for row in got) for head in ALL]
+    assert {(n == 0, lost, estimate) for _, _, n, lost, estimate in effects} == {
+        (True, True, False),
+        (False, False, False),
+    }
+    ((heads, sequences),) = rows(lake, "select heads, sequences from stored.head_screens")
+    assert (heads, sequences) == (len(ALL), len({row[0] for row in every.values()}))
     assert measure(lake, request, screen=True).skipped == 1
     with pytest.raises(Conflict, match="with --screen True already"):
         plan(lake, "head_ablation", request)

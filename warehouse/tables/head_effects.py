@@ -20,7 +20,7 @@ TABLE = Table(
         Column("mean_delta_logprob", DOUBLE, "mean of delta_logprob; NULL: n is 0, or no peers", nullable=True),
         Column("var_delta_logprob", DOUBLE, "its variance over sequences; NULL below 2", nullable=True),
         Column("n_lost", INT, "sequences memorized before and not after; NULL: n is 0, or no peers", nullable=True),
-        Column("estimate", DOUBLE, "first-order estimate of mean_delta_logprob; NULL: not screened", nullable=True),
+        Column("estimate", DOUBLE, "screening's estimate of mean_delta_logprob; NULL: not screened", nullable=True),
     ),
     key=("cell", "layer", "head"),
     partition=("model",),

@@ -1,0 +1,211 @@
+"""Screening: which heads matter, without taking every head away on every sequence.
+
+A score from one backward pass (`attribution`) on a part of the sequences ranks all heads; the leaders are taken away on
+more and more sequences while the field narrows (successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943). Of
+the heads that were dropped a random sample is taken away on the same sequences as the leaders: this audit bounds what
+was missed, as Kramar et al. 2024 (arXiv 2403.00745) do for attribution patching. Everything measured is exact; what is
+given up is sequences, and the heads that were dropped have an estimate only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, comb
+
+import numpy as np
+import torch
+
+from warehouse.identity import hash63
+
+from .ablation import Ablation, Effects, Reference, Windows, ablate
+from .attribution import scores
+from .batches import each_batch
+from .blocks import Blocks
+from .checkpoint import Checkpoint
+from .forward import Batch
+
+IMPORTANT = 0.2  # of a model's heads, at least one: the set that screening looks for (arXiv 2603.21658, section 4.7)
+ERROR = 0.025  # of the bound on what was missed: one end of a 95 % interval
+PAIRS = 1 << 18  # of head and sequence, measured and handed over at once
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How much is measured. Sequences are taken in their order, which is by hash: the first are a random sample.
+
+    The defaults take a tenth of the block passes of every head on every sequence (benchmarks/README.md).
+    """
+
+    scored: float = 0.25  # share of the sequences that the heads' scores come from; 0: every head starts equal
+    rounds: tuple[tuple[float, float], ...] = ((0.3, 0.2),)  # share of the heads, and of the sequences; ever narrower
+    audited: float = 0.1  # share of the dropped heads
+    least: int = 32  # sequences, of any share of them, if there are as many
+
+    def sequences(self, share: float, n: int) -> int:
+        return min(n, max(self.least, ceil(share * n))) if share else 0
+
+
+class Screening:
+    """Screening of one cell: its windows in the order of their ranks, at least one.
+
+    After `measured` has ended: estimate float64 [heads] (layer after layer; None without scores), the mean change of
+    log-probability that a head's score stands for, in the scale that makes the audited heads right on the whole; and
+    summary, the columns of `head_screens` that do not name the cell.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        blocks: Blocks,
+        windows: Windows,
+        method: str,
+        reference: Reference | None = None,
+        batch_size: int | None = None,
+        screen: Screen = Screen(),
+    ):
+        self.study = checkpoint, blocks, method, reference, batch_size
+        self.windows, self.screen = windows, screen
+        self.heads = [(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)]
+        self.field = Field(len(self.heads), len(windows.ids), screen)
+        self.passes = 0.0
+        self.estimate: np.ndarray | None = None
+        self.summary: dict[str, object] = {}
+
+    def measured(self) -> Iterator[tuple[np.ndarray, list[tuple[int, int]], Effects, Effects]]:
+        """Take away what is to be taken away, piece by piece: places of some windows, int64 [rows]; heads; read-outs of
+        the model as it is, [rows], and without each of these heads, [heads, rows]. No head comes twice on a window."""
+        checkpoint, blocks, method, reference, batch_size = self.study
+        score = self._scores()
+        for heads, first, last in self.field.rounds(score):
+            chosen = [self.heads[i] for i in heads]
+            self.passes += (last - first) * (blocks.n_layers + sum(_passes(blocks, layer) for layer, _ in chosen))
+            size = max(1, PAIRS // len(heads))
+            for start in range(first, last, size):
+                at = np.arange(start, min(start + size, last))
+                windows = self.windows.take(at)
+                clean, after = ablate(checkpoint, blocks, windows, chosen, method, reference, batch_size)
+                self.field.add(heads, after.logprob - clean.logprob)
+                yield at, chosen, clean, after
+        every = len(self.windows.ids) * (blocks.n_layers + sum(_passes(blocks, layer) for layer, _ in self.heads))
+        self.summary = self.field.summary(score) | {"cost": self.passes / every}
+        self.estimate = self.field.estimate(score)
+
+    def _scores(self) -> np.ndarray | None:
+        """The mean score of each head, float64 [heads], None where no sequence is to be scored."""
+        checkpoint, blocks, method, reference, batch_size = self.study
+        n = self.screen.sequences(self.screen.scored, len(self.windows.ids))
+        if not n:
+            return None
+        windows = self.windows.take(np.arange(n))
+        found = np.zeros((len(self.heads), n), np.float32)
+
+        def run(rows: np.ndarray, b: Batch) -> None:
+            ablation = Ablation(checkpoint, blocks, b, method, reference, [windows.ids[row] for row in rows])
+            found[:, rows] = scores(ablation).reshape(len(self.heads), -1)
+            self.passes += ablation.passes
+
+        with torch.inference_mode(False), torch.no_grad():
+            each_batch(checkpoint, windows.tokens, windows.prefix, run, batch_size)
+        return found.mean(1, dtype=np.float64)
+
+
+def _passes(blocks: Blocks, layer: int) -> int:
+    """Block passes that a head of the layer takes on one sequence."""
+    return blocks.n_layers - layer
+
+
+class Field:
+    """The heads of a screening, numbered: what is known of each, and which of them are still in.
+
+    n int64 [heads]: sequences, the first n, on which it was taken away; mean float64 [heads]: of its changes of
+    log-probability there. leaders, audited: int64, heads that were taken away on as many sequences as any was.
+    """
+
+    def __init__(self, heads: int, sequences: int, screen: Screen):
+        self.sequences, self.screen = sequences, screen
+        self.important = max(1, round(IMPORTANT * heads))
+        self.n, self.mean = np.zeros(heads, np.int64), np.zeros(heads)
+        self.leaders = self.audited = np.arange(0)
+
+    def rounds(self, score: np.ndarray | None) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Heads, and the sequences [first, last) on which to take them away next. What was measured is to be added
+        before the next is asked for."""
+        self.leaders = np.arange(len(self.n))
+        by = -score if score is not None else self.mean  # the lower, the more important
+        for heads, sequences in self.screen.rounds:
+            keep = max(self.important, ceil(heads * len(self.n)))
+            self.leaders = np.sort(self.leaders[np.argsort(by[self.leaders], kind="stable")[:keep]])
+            last = self.screen.sequences(sequences, self.sequences)
+            yield from self._missing(self.leaders, last)
+            by = self.mean
+        dropped = np.setdiff1d(np.arange(len(self.n)), self.leaders)
+        drawn = sorted(dropped, key=lambda head: hash63("audit", int(head)))
+        self.audited = np.sort(np.array(drawn[: ceil(self.screen.audited * len(drawn))], np.int64))
+        yield from self._missing(self.audited, last)
+
+    def _missing(self, heads: np.ndarray, last: int) -> Iterator[tuple[np.ndarray, int, int]]:
+        for first in np.unique(self.n[heads]).tolist():
+            if first < last:
+                yield heads[self.n[heads] == first], first, last
+
+    def add(self, heads: np.ndarray, deltas: np.ndarray) -> None:
+        """Changes of log-probability, [heads, rows], on the sequences that come next for these heads."""
+        n = self.n[heads] + deltas.shape[1]
+        self.mean[heads] += (deltas.sum(1, dtype=np.float64) - deltas.shape[1] * self.mean[heads]) / n
+        self.n[heads] = n
+
+    def summary(self, score: np.ndarray | None) -> dict[str, object]:
+        """What was found, and what the audit says of it.
+
+        The important heads are the leaders with the largest mean drops. Where m of a audited heads drop more than the
+        least of them, m / a of all dropped heads are taken for missed: recall = found / (found + missed). `recall_low`
+        takes the largest number of missed heads with which m or fewer would be drawn in 2.5 % of audits.
+        """
+        dropped = len(self.n) - len(self.leaders)
+        least = np.sort(self.mean[self.leaders])[self.important - 1]
+        missed = int((self.mean[self.audited] < least).sum())
+        most = at_most(missed, len(self.audited), dropped)
+        expected = missed * dropped / max(1, len(self.audited))
+        known = np.concatenate([self.leaders, self.audited])
+        return {
+            "heads": len(self.n),
+            "sequences": self.sequences,
+            "measured": int(self.n.max()),
+            "confirmed": len(self.leaders),
+            "audited": len(self.audited),
+            "recall": self.important / (self.important + expected),
+            "recall_low": self.important / (self.important + most),
+            "rank_correlation": None if score is None else spearman(score[known], -self.mean[known]),
+        }
+
+    def estimate(self, score: np.ndarray | None) -> np.ndarray | None:
+        """The mean change of log-probability that the scores stand for, float64 [heads]: in proportion, so that the
+        audited heads (or the leaders, where none was dropped) are right on the whole."""
+        if score is None:
+            return None
+        known = self.audited if len(self.audited) else self.leaders
+        total = score[known].sum()
+        return score * (self.mean[known].sum() / total if total else 0.0)
+
+
+def at_most(found: int, drawn: int, among: int) -> int:
+    """The most hits that `among` things may hold, where `drawn` of them, at random, showed `found`: with any more, as
+    few would be found in less than a share `ERROR` of draws (hypergeometric)."""
+
+    def chance(hits: int) -> float:
+        ways = sum(comb(hits, k) * comb(among - hits, drawn - k) for k in range(min(found, drawn) + 1))
+        return ways / comb(among, drawn)
+
+    return max(hits for hits in range(found, among - drawn + found + 1) if hits == found or chance(hits) >= ERROR)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation; None below 3 values, or where either has only one."""
+    ranks = []
+    for values in (a, b):
+        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(count) - (count - 1) / 2)[place])  # the mean place of equals
+    if len(a) < 3 or min(np.ptp(r) for r in ranks) == 0:
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
