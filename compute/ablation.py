@@ -184,7 +184,7 @@ class Ablation:
     @torch.inference_mode()
     def effects(self, heads: Sequence[tuple[int, int]]) -> Effects:
         """Take away each of these heads (layer, head), one at a time, on every row: what a full forward with the head
-        replaced gives. Raises `BadInput` for logits that are not finite, and for a GPU too small for one row."""
+        replaced gives. Raises `BadInput` for logits that are not finite."""
         out = _empty(len(heads), self.rows)
         layers, numbers = np.array(heads, dtype=np.int64).reshape(-1, 2).T
         for layer in np.unique(layers):
@@ -200,7 +200,7 @@ class Ablation:
             at = place[pairs], row[pairs]
             _put(out, at, self._pairs(layer, numbers[at[0]], at[1], stand_in))
 
-        self.size = in_parts(self.checkpoint, np.arange(len(row)), self.size, run)
+        self.size = in_parts(np.arange(len(row)), self.size, run)
 
     def _pairs(self, layer: int, head: np.ndarray, row: np.ndarray, stand_in: torch.Tensor) -> Effects:
         """Read-outs [pairs] with head[i] of the layer taken away on row[i]."""

@@ -65,21 +65,23 @@ def each_batch(
     def part(rows: np.ndarray) -> None:
         run(rows, batch([tokens[r] for r in rows], prefix[rows]))
 
-    in_parts(checkpoint, order, batch_size or fitting(checkpoint, int(lengths.max())), part)
+    try:
+        in_parts(order, batch_size or fitting(checkpoint, int(lengths.max())), part)
+    except torch.cuda.OutOfMemoryError as error:
+        raise BadInput(f"{checkpoint.name} does not fit this GPU: use --dtype bfloat16, or --device cpu") from error
 
 
-def in_parts(checkpoint: Checkpoint, items: np.ndarray, size: int, run: Callable[[np.ndarray], None]) -> int:
+def in_parts(items: np.ndarray, size: int, run: Callable[[np.ndarray], None]) -> int:
     """Call run(part) on consecutive parts of `items`, `size` at a time; where the GPU's memory does not suffice, half
-    as many from there on. Returns the size that fitted in the end. Raises `BadInput` where not even one fits."""
+    as many from there on. Returns the size that fitted in the end. Where not even one fits, the error is left to whoever
+    may make smaller batches of something else."""
     start = 0
     while start < len(items):
         try:
             run(items[start : start + size])
-        except torch.cuda.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError:
             if size == 1:
-                raise BadInput(
-                    f"{checkpoint.name} does not fit this GPU: use --dtype bfloat16, or --device cpu"
-                ) from error
+                raise
             size = min(size, len(items) - start) // 2 or 1
         else:
             start += size

@@ -166,7 +166,7 @@ def _apply(norm: nn.Module | None, states: torch.Tensor) -> torch.Tensor:
 
 
 def _spectral(weight: torch.Tensor) -> torch.Tensor:
-    """The largest singular value of each matrix [..., m, n], from above: by less than 7 % up to 8,192 rows. With
+    """The largest singular value of each matrix [..., m, n], from above: by less than 7 % up to 5,000 rows. With
     G = W W^T it is at most |G^32|^(1/64), | | being the Frobenius norm; a few products cost less than eigenvalues do,
     and unlike power iteration they never give too little."""
     w = weight.float()

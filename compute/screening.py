@@ -9,7 +9,7 @@ given up is sequences, and the heads that were dropped have an estimate only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, comb
 
@@ -37,8 +37,8 @@ class Screen:
     The defaults take a tenth of the block passes of every head on every sequence (benchmarks/README.md).
     """
 
-    scored: float = 0.25  # share of the sequences that the heads' scores come from; 0: every head starts equal
-    rounds: tuple[tuple[float, float], ...] = ((0.3, 0.2),)  # share of the heads, and of the sequences; ever narrower
+    scored: float = 0.5  # share of the sequences that the heads' scores come from; 0: every head starts equal
+    rounds: tuple[tuple[float, float], ...] = ((0.25, 0.15),)  # share of the heads, and of the sequences; ever narrower
     audited: float = 0.1  # share of the dropped heads
     least: int = 32  # sequences, of any share of them, if there are as many
 
@@ -76,10 +76,10 @@ class Screening:
         """Take away what is to be taken away, piece by piece: places of some windows, int64 [rows]; heads; read-outs of
         the model as it is, [rows], and without each of these heads, [heads, rows]. No head comes twice on a window."""
         checkpoint, blocks, method, reference, batch_size = self.study
-        score = self._scores()
+        score = self.score()
         for heads, first, last in self.field.rounds(score):
             chosen = [self.heads[i] for i in heads]
-            self.passes += (last - first) * (blocks.n_layers + sum(_passes(blocks, layer) for layer, _ in chosen))
+            self.passes += (last - first) * passes(blocks.n_layers, chosen)
             size = max(1, PAIRS // len(heads))
             for start in range(first, last, size):
                 at = np.arange(start, min(start + size, last))
@@ -87,11 +87,11 @@ class Screening:
                 clean, after = ablate(checkpoint, blocks, windows, chosen, method, reference, batch_size)
                 self.field.add(heads, after.logprob - clean.logprob)
                 yield at, chosen, clean, after
-        every = len(self.windows.ids) * (blocks.n_layers + sum(_passes(blocks, layer) for layer, _ in self.heads))
+        every = len(self.windows.ids) * passes(blocks.n_layers, self.heads)
         self.summary = self.field.summary(score) | {"cost": self.passes / every}
         self.estimate = self.field.estimate(score)
 
-    def _scores(self) -> np.ndarray | None:
+    def score(self) -> np.ndarray | None:
         """The mean score of each head, float64 [heads], None where no sequence is to be scored."""
         checkpoint, blocks, method, reference, batch_size = self.study
         n = self.screen.sequences(self.screen.scored, len(self.windows.ids))
@@ -110,9 +110,10 @@ class Screening:
         return found.mean(1, dtype=np.float64)
 
 
-def _passes(blocks: Blocks, layer: int) -> int:
-    """Block passes that a head of the layer takes on one sequence."""
-    return blocks.n_layers - layer
+def passes(n_layers: int, heads: Sequence[tuple[int, int]]) -> int:
+    """Block passes that taking away these heads (layer, head) takes on one sequence: the trace, and for each head the
+    blocks from its own on."""
+    return n_layers + sum(n_layers - layer for layer, _ in heads)
 
 
 class Field:
@@ -133,16 +134,20 @@ class Field:
         before the next is asked for."""
         self.leaders = np.arange(len(self.n))
         by = -score if score is not None else self.mean  # the lower, the more important
-        for heads, sequences in self.screen.rounds:
-            keep = max(self.important, ceil(heads * len(self.n)))
+        for i, (share, sequences) in enumerate(self.screen.rounds, 1):
+            keep = max(self.important, ceil(share * len(self.n)))
             self.leaders = np.sort(self.leaders[np.argsort(by[self.leaders], kind="stable")[:keep]])
-            last = self.screen.sequences(sequences, self.sequences)
-            yield from self._missing(self.leaders, last)
+            if i == len(self.screen.rounds):
+                self._draw()
+            heads = np.concatenate([self.leaders, self.audited])
+            yield from self._missing(heads, self.screen.sequences(sequences, self.sequences))
             by = self.mean
-        dropped = np.setdiff1d(np.arange(len(self.n)), self.leaders)
-        drawn = sorted(dropped, key=lambda head: hash63("audit", int(head)))
-        self.audited = np.sort(np.array(drawn[: ceil(self.screen.audited * len(drawn))], np.int64))
-        yield from self._missing(self.audited, last)
+
+    def _draw(self) -> None:
+        """Draw the heads to audit from those that are out."""
+        out = np.setdiff1d(np.arange(len(self.n)), self.leaders).tolist()
+        drawn = sorted(out, key=lambda head: hash63("audit", head))[: ceil(self.screen.audited * len(out))]
+        self.audited = np.sort(np.array(drawn, np.int64))
 
     def _missing(self, heads: np.ndarray, last: int) -> Iterator[tuple[np.ndarray, int, int]]:
         for first in np.unique(self.n[heads]).tolist():

@@ -3,13 +3,14 @@
 The head's output, before the output projection, is replaced at every position by the mean of the other heads of its
 layer (arXiv 2603.21658, section 4.6), by zero, by its own mean over reference sequences, or by its output on another
 sequence; read-outs are forced. One head at a time: what heads do for one another when several are gone is left out.
-`--screen` estimates all heads by a gradient and takes away the leaders and an audit sample only.
+`--screen` ranks all heads by a gradient and takes away only the leaders and an audit sample, on a part of the
+sequences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.cells import Cell
@@ -53,6 +54,7 @@ class Options:
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     from ..checkpoint import known_model
+    from ..screening import Screen
 
     # What was measured head by head holds what screening would have
     levels = {"among": (options.among, AMONG), "screen": (options.screen, (True, False))}
@@ -67,6 +69,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         rows = {"head_effects": heads, "head_screens": int(settings["screen"] and n > 0)}
         if not settings["screen"]:
             rows["head_deltas"] = n * heads
+        if settings["screen"] and "screening" not in settings:
+            settings["screening"] = asdict(Screen())
         if options.method in WITH_REFERENCE and "reference" not in settings:
             settings["reference"] = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
         task = subject.task(request, n)
@@ -91,9 +95,9 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
         windows = _windows(checkpoint, sequences, bos_id)
         study = checkpoint, blocks, windows, s["method"], reference, cell.task["batch_size"]
         if s["screen"]:
-            from ..screening import Screening
+            from ..screening import Screen, Screening
 
-            screening = Screening(*study)
+            screening = Screening(*study, screen=Screen(**s["screening"]))
         for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
             here, deltas = sequences.take(at), _deltas(clean, after)
             effects.add(heads, deltas, here["memorized"].to_numpy())

@@ -2,12 +2,13 @@
 -- residual stream there lies from the whole model's, beside what theory allows.
 --
 -- Why this number: the paper bounds the difference at the block (its first theorem) and, propagated, after every later
--- block (its second). The measured difference tells whether later blocks make it grow or damp it, and how loose the
--- bounds are. The slack is a geometric mean, since propagated bounds grow by orders of magnitude.
+-- block (its second); the bound here is ours, in their spirit (docs/method.md, short_circuit). The measured difference
+-- tells whether later blocks make it grow or damp it, and how loose the bound is. The slack is a geometric mean, since
+-- propagated bounds grow by orders of magnitude.
 -- Interval: 95 %, document-cluster, Student's t (cluster_margin in macros.sql).
--- Leaves out: ranges of blocks, for which there is no bound; differences between domains and between positions, over
--- which each sequence's difference is a root mean square. Memorized sequences alone are measured on studied text, all
--- on control text: compare corpora of one role.
+-- Leaves out: ranges of blocks; differences between domains and between positions, over which each sequence's
+-- difference is a root mean square. Memorized sequences alone are measured on studied text, all on control text:
+-- compare corpora of one role.
 -- Units: difference and bound in the units of the residual stream; growth and slack are factors.
 -- Source: arXiv 2501.05078, section 4.
 -- Columns:

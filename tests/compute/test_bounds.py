@@ -90,3 +90,30 @@ def test_the_spectral_norm_is_never_too_small():
         assert got.shape == exact.shape
         assert (got >= exact * (1 - 1e-6)).all()
         assert (got <= exact * 1.04 + 1e-12).all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("ids", "size", "cut"),
+    [
+        (torch.arange(6, 18)[None], 1e-2, False),  # a small shift turns sharp attention from one value to another
+        (torch.full((1, 12), 7), 1.0, True),  # where all values are alike, only their own shift moves what is given
+    ],
+)
+def test_attention_moves_what_it_gives_no_further_than_its_step(ids, size, cut):
+    c = checkpoint("open_llama")
+    blocks = Blocks(c)
+    block = blocks.blocks[0]
+    for p in (block.self_attn.q_proj.weight, block.self_attn.k_proj.weight):
+        p.mul_(30)
+    block.mlp.down_proj.weight.zero_()
+    trace = blocks.trace(ids, heads=True)
+    step = Bounds(c, blocks, trace)._block(0)
+    generator = torch.Generator().manual_seed(0)
+    shift = torch.randn(200, *trace.hidden[0].shape[1:], generator=generator) * size
+    hidden = blocks.run(trace, 0, trace.hidden[0] + shift, blocks.identity(0) if cut else None)
+    moved = (hidden - trace.hidden[1] - shift).norm(dim=-1)  # what the residual stream adds is known
+    off = shift.norm(dim=-1)
+    allowed = step(off[:, None], torch.full((200, 1, 1), cut))[:, 0] - off
+    assert (moved <= allowed * (1 + 1e-4) + 1e-5).all()
+    assert (moved * 10 > allowed).any()

@@ -201,6 +201,5 @@ def test_the_cost_counts_every_block_pass(study):
     assert screening.summary["confirmed"] == 4 and screening.summary["audited"] == 1
     # 2 blocks of 4 heads, 20 windows: a head of block 0 takes 2 passes, one of block 1 takes 1
     pairs = sum(2 - layer for (layer, _), _ in found)
-    traces = 5 + 5  # the leaders' and, apart, the audited head's
-    assert screening.passes == 10 * 3 * 2 + traces * 2 + pairs
+    assert screening.passes == 10 * 3 * 2 + 5 * 2 + pairs  # scores, traces, heads
     assert screening.summary["cost"] == pytest.approx(screening.passes / (20 * (2 + 4 * 2 + 4 * 1)))
