@@ -73,8 +73,8 @@ def each_batch(
 
 def in_parts(items: np.ndarray, size: int, run: Callable[[np.ndarray], None]) -> int:
     """Call run(part) on consecutive parts of `items`, `size` at a time; where the GPU's memory does not suffice, half
-    as many from there on. Returns the size that fitted in the end. Where not even one fits, the error is left to whoever
-    may make smaller batches of something else."""
+    as many from there on. Returns the size that fitted in the end. Where not even one fits, the error is left to
+    whoever may make smaller batches of something else."""
     start = 0
     while start < len(items):
         try:

@@ -2,8 +2,8 @@
 
 Each line begins at a short-circuited block and follows the distance between its model's residual stream and the
 whole model's through the later blocks (mean over sequences, logarithmic), for the largest model of each family; the
-darkest line is the latest block. Dashed: what our bound allows at most, where it stays on the picture. Where a model has
-many blocks, some of them stand for all.
+darkest line is the latest block. Dashed: what our bound allows at most, where it stays on the picture. Where a model
+has many blocks, some of them stand for all.
 """
 
 from __future__ import annotations
