@@ -20,7 +20,7 @@ from warehouse.run import Summary
 from warehouse.terminal import finish, say, show
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
-INSIDE = {  # experiment: corpora it is run on, as it is by default
+INSIDE = {  # experiment, as it is by default: the corpora it is run on
     "prompt_compression": (TRAINED,),
     "noise": (TRAINED,),
     "layer_tokens": (TRAINED,),
@@ -68,9 +68,10 @@ def run(path: Path, *, quick: bool = False) -> None:
             models = _miniatures(lake, extent)
         with step("scoring: which continuations does each model reproduce"):
             _measure(lake, "scoring", models, (TRAINED, CONTROL))
-        with step("inside the models: prompts, noise, layers, heads, blocks"):
+        with step("inside the largest model of each family (heads: of all): prompts, noise, layers, heads, blocks"):
             for experiment, corpora in INSIDE.items():
-                _measure(lake, experiment, models, corpora)
+                chosen = models if experiment == "head_ablation" else largest(models)
+                _measure(lake, experiment, chosen, corpora, extent.anchors)
     with step("the report"):
         _answers(lake)
     say(f"all of it took {monotonic() - began:.0f} s")
@@ -124,10 +125,18 @@ def _miniatures(lake: Lake, extent: Extent) -> list[str]:
     return models
 
 
-def _measure(lake: Lake, experiment: str, models: list[str], corpora: tuple[str, ...]) -> None:
+def largest(models: list[str]) -> list[str]:
+    """The first of each family's miniatures, which come the largest first."""
+    return list({m.rpartition("-")[0]: m for m in reversed(models)}.values())
+
+
+def _measure(
+    lake: Lake, experiment: str, models: list[str], corpora: tuple[str, ...], limit: int | None = None
+) -> None:
     from compute.run import Request, execute
 
-    finish(execute(lake, experiment, Request(models=tuple(models), corpora=corpora)), f"   {experiment}")
+    request = Request(models=tuple(models), corpora=corpora, limit=limit)
+    finish(execute(lake, experiment, request), f"   {experiment}")
 
 
 def _answers(lake: Lake) -> None:
