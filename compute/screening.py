@@ -1,10 +1,10 @@
 """Screening: which heads matter, without taking every head away on every sequence.
 
-A score from one backward pass (`attribution`) on a part of the sequences ranks all heads; the leaders are taken away on
-more and more sequences while the field narrows (successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943). Of
-the heads that were dropped a random sample is taken away on the same sequences as the leaders: this audit bounds what
-was missed, as Kramar et al. 2024 (arXiv 2403.00745) do for attribution patching. Everything measured is exact; what is
-given up is sequences, and the heads that were dropped have an estimate only.
+Estimates from gradients (`attribution`) on a part of the sequences rank all heads; the leaders are taken away on more
+and more sequences while the field narrows (successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943). Of the
+heads that were dropped a random sample is taken away on the same sequences as the leaders: this audit bounds what was
+missed, as Kramar et al. 2024 (arXiv 2403.00745) do for attribution patching. Everything measured is exact; what is
+given up is sequences, and most heads that were dropped have an estimate only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from warehouse.identity import hash63
 
 from .ablation import Ablation, Effects, Reference, Windows, ablate
-from .attribution import scores
+from .attribution import estimates
 from .batches import each_batch
 from .blocks import Blocks
 from .checkpoint import Checkpoint
@@ -34,11 +34,11 @@ PAIRS = 1 << 18  # of head and sequence, measured and handed over at once
 class Screen:
     """How much is measured. Sequences are taken in their order, which is by hash: the first are a random sample.
 
-    The defaults take a tenth of the block passes of every head on every sequence (benchmarks/README.md).
+    The defaults take a twelfth of the block passes of every head on every sequence (benchmarks/README.md).
     """
 
-    scored: float = 0.5  # share of the sequences that the heads' scores come from; 0: every head starts equal
-    rounds: tuple[tuple[float, float], ...] = ((0.25, 0.15),)  # share of the heads, and of the sequences; ever narrower
+    estimated: float = 0.5  # share of the sequences that the estimates come from; 0: every head starts equal
+    rounds: tuple[tuple[float, float], ...] = ((0.25, 0.12),)  # share of the heads, and of the sequences; ever narrower
     audited: float = 0.1  # share of the dropped heads
     least: int = 32  # sequences, of any share of them, if there are as many
 
@@ -49,9 +49,9 @@ class Screen:
 class Screening:
     """Screening of one cell: its windows in the order of their ranks, at least one.
 
-    After `measured` has ended: estimate float64 [heads] (layer after layer; None without scores), the mean change of
-    log-probability that a head's score stands for, in the scale that makes the audited heads right on the whole; and
-    summary, the columns of `head_screens` that do not name the cell.
+    After `measured` has ended: estimate float64 [heads], layer after layer: the estimated mean change of
+    log-probability, None where no sequence was to be estimated on; summary: the columns of `head_screens` that do not
+    name the cell.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Screening:
         """Take away what is to be taken away, piece by piece: places of some windows, int64 [rows]; heads; read-outs of
         the model as it is, [rows], and without each of these heads, [heads, rows]. No head comes twice on a window."""
         checkpoint, blocks, method, reference, batch_size = self.study
-        score = self.score()
-        for heads, first, last in self.field.rounds(score):
+        self.estimate = self.estimates()
+        for heads, first, last in self.field.rounds(self.estimate):
             chosen = [self.heads[i] for i in heads]
             self.passes += (last - first) * passes(blocks.n_layers, chosen)
             size = max(1, PAIRS // len(heads))
@@ -88,26 +88,25 @@ class Screening:
                 self.field.add(heads, after.logprob - clean.logprob)
                 yield at, chosen, clean, after
         every = len(self.windows.ids) * passes(blocks.n_layers, self.heads)
-        self.summary = self.field.summary(score) | {"cost": self.passes / every}
-        self.estimate = self.field.estimate(score)
+        self.summary = self.field.summary(self.estimate) | {"cost": self.passes / every}
 
-    def score(self) -> np.ndarray | None:
-        """The mean score of each head, float64 [heads], None where no sequence is to be scored."""
+    def estimates(self) -> np.ndarray | None:
+        """The mean estimate of each head, float64 [heads]; None where no sequence is to be estimated on."""
         checkpoint, blocks, method, reference, batch_size = self.study
-        n = self.screen.sequences(self.screen.scored, len(self.windows.ids))
+        n = self.screen.sequences(self.screen.estimated, len(self.windows.ids))
         if not n:
             return None
         windows = self.windows.take(np.arange(n))
-        found = np.zeros((len(self.heads), n), np.float32)
+        total = np.zeros((blocks.n_layers, blocks.n_heads))
 
         def run(rows: np.ndarray, b: Batch) -> None:
             ablation = Ablation(checkpoint, blocks, b, method, reference, [windows.ids[row] for row in rows])
-            found[:, rows] = scores(ablation).reshape(len(self.heads), -1)
+            total[:] += estimates(ablation).sum(-1, dtype=np.float64)
             self.passes += ablation.passes
 
         with torch.inference_mode(False), torch.no_grad():
             each_batch(checkpoint, windows.tokens, windows.prefix, run, batch_size)
-        return found.mean(1, dtype=np.float64)
+        return total.ravel() / n
 
 
 def passes(n_layers: int, heads: Sequence[tuple[int, int]]) -> int:
@@ -129,11 +128,11 @@ class Field:
         self.n, self.mean = np.zeros(heads, np.int64), np.zeros(heads)
         self.leaders = self.audited = np.arange(0)
 
-    def rounds(self, score: np.ndarray | None) -> Iterator[tuple[np.ndarray, int, int]]:
+    def rounds(self, estimate: np.ndarray | None) -> Iterator[tuple[np.ndarray, int, int]]:
         """Heads, and the sequences [first, last) on which to take them away next. What was measured is to be added
         before the next is asked for."""
         self.leaders = np.arange(len(self.n))
-        by = -score if score is not None else self.mean  # the lower, the more important
+        by = self.mean if estimate is None else estimate  # the lower, the more important
         for i, (share, sequences) in enumerate(self.screen.rounds, 1):
             keep = max(self.important, ceil(share * len(self.n)))
             self.leaders = np.sort(self.leaders[np.argsort(by[self.leaders], kind="stable")[:keep]])
@@ -160,7 +159,7 @@ class Field:
         self.mean[heads] += (deltas.sum(1, dtype=np.float64) - deltas.shape[1] * self.mean[heads]) / n
         self.n[heads] = n
 
-    def summary(self, score: np.ndarray | None) -> dict[str, object]:
+    def summary(self, estimate: np.ndarray | None) -> dict[str, object]:
         """What was found, and what the audit says of it.
 
         The important heads are the leaders with the largest mean drops. Where m of a audited heads drop more than the
@@ -181,17 +180,8 @@ class Field:
             "audited": len(self.audited),
             "recall": self.important / (self.important + expected),
             "recall_low": self.important / (self.important + most),
-            "rank_correlation": None if score is None else spearman(score[known], -self.mean[known]),
+            "rank_correlation": None if estimate is None else spearman(estimate[known], self.mean[known]),
         }
-
-    def estimate(self, score: np.ndarray | None) -> np.ndarray | None:
-        """The mean change of log-probability that the scores stand for, float64 [heads]: in proportion, so that the
-        audited heads (or the leaders, where none was dropped) are right on the whole."""
-        if score is None:
-            return None
-        known = self.audited if len(self.audited) else self.leaders
-        total = score[known].sum()
-        return score * (self.mean[known].sum() / total if total else 0.0)
 
 
 def at_most(found: int, drawn: int, among: int) -> int:

@@ -1,4 +1,4 @@
-"""The scores against finite differences of the ablation itself, through the unmodified transformers model."""
+"""The estimates against finite differences of the ablation itself, through the unmodified transformers model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from compute.ablation import Ablation, Reference, Windows
-from compute.attribution import scores
+from compute.attribution import estimates
 from compute.blocks import Blocks
 from compute.families import parts
-from compute.forward import batch
+from compute.forward import LOGITS, batch
 
 from .tiny import FAMILIES, VOCAB, checkpoint
 
@@ -26,9 +26,9 @@ def windows() -> Windows:
     return Windows(tokens, np.array([9, 12, 4, 15]), [11, 12, 13, 14])
 
 
-def moved(c, blocks: Blocks, ablation: Ablation, layer: int, head: int, share: float) -> np.ndarray:
-    """Log-odds of each row's continuation, [rows, slots], from a full forward with a hook that moves the head, at that
-    slot alone, by a share of the way to what stands in for it."""
+def moved(c, blocks: Blocks, ablation: Ablation, layer: int, head: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Log p and log-odds of each token of the continuations, [positions, slots], from a full forward with a hook that
+    moves the head, at that slot alone, by a share of the way to what stands in for it."""
     b, (rows, slots) = ablation.batch, ablation.batch.ids.shape
     own = ablation.trace.heads[layer]
     way = torch.zeros(rows, slots, *own.shape[1:], dtype=own.dtype)
@@ -40,13 +40,11 @@ def moved(c, blocks: Blocks, ablation: Ablation, layer: int, head: int, share: f
         p = c.model(b.ids.repeat_interleave(slots, 0), use_cache=False).logits.double().softmax(-1)
     hook.remove()
     p = p.unflatten(0, (rows, slots))[b.row, :, b.slot, b.target].numpy()
-    odds = np.zeros((rows, slots))
-    np.add.at(odds, b.row, np.log(p / (1 - p)))
-    return odds
+    return np.log(p), np.log(p / (1 - p))
 
 
 @pytest.mark.parametrize(("family", "kernel", "method"), CASES)
-def test_the_score_sums_the_squared_derivatives_of_moving_a_head_towards_what_stands_in_for_it(
+def test_the_estimate_is_made_of_derivatives_of_moving_a_head_towards_what_stands_in_for_it(
     family, kernel, method, monkeypatch
 ):
     monkeypatch.setattr(torch, "float32", torch.float64)  # to which norms and softmaxes cast
@@ -54,32 +52,62 @@ def test_the_score_sums_the_squared_derivatives_of_moving_a_head_towards_what_st
     c.model.double()
     blocks, w = Blocks(c), windows()
     ablation = Ablation(c, blocks, batch(w.tokens, w.prefix), method, Reference(c, blocks, w), w.ids)
-    got = scores(ablation)
+    got = estimates(ablation)
     assert got.shape == (blocks.n_layers, blocks.n_heads, len(w.tokens))
+    p = np.exp(moved(c, blocks, ablation, 0, 0, 0.0)[0][:, :1])
+    row = ablation.batch.row
     for layer in range(blocks.n_layers):
         for head in range(blocks.n_heads):
             ahead, behind = (moved(c, blocks, ablation, layer, head, share) for share in (STEP, -STEP))
-            expected = (((ahead - behind) / (2 * STEP)) ** 2).sum(1)
-            assert expected.min() > 1e-2
-            np.testing.assert_allclose(got[layer, head], expected, rtol=1e-4)
+            log_p, odds = ((a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True))
+            first = np.bincount(row, log_p.sum(1))
+            by_slot = [np.bincount(row, column) for column in (np.sqrt(p * (1 - p)) * odds).T]
+            second = (np.array(by_slot) ** 2).sum(0)
+            assert np.abs(first).max() > 1e-2 and second.max() > 1e-3
+            np.testing.assert_allclose(got[layer, head], first - second, rtol=1e-5, atol=1e-5)
 
 
 def test_rows_do_not_depend_on_their_batch_and_the_passes_are_counted():
     c = checkpoint("gpt_neo", see=7)
     blocks, w = Blocks(c), windows()
     together = Ablation(c, blocks, batch(w.tokens, w.prefix), "peer_mean")
-    expected = scores(together)
-    assert together.passes == 3 * blocks.n_layers * len(w.tokens)  # forward, forward again, backward
+    expected = estimates(together)
+    assert together.passes == 4 * blocks.n_layers * len(w.tokens)  # forward, forward again, two gradients
     for i, (tokens, prefix) in enumerate(zip(w.tokens, w.prefix, strict=True)):
-        alone = scores(Ablation(c, blocks, batch([tokens], np.array([prefix])), "peer_mean"))
-        np.testing.assert_allclose(alone[..., 0], expected[..., i], rtol=1e-4)
+        alone = estimates(Ablation(c, blocks, batch([tokens], np.array([prefix])), "peer_mean"))
+        np.testing.assert_allclose(alone[..., 0], expected[..., i], rtol=1e-4, atol=1e-4)
 
 
-def test_in_bfloat16_the_scores_are_those_of_float32_but_for_rounding():
+def test_the_unembedding_in_parts_gives_the_same(monkeypatch):
+    c = checkpoint("olmo")
+    blocks, w = Blocks(c), windows()
+    expected = estimates(Ablation(c, blocks, batch(w.tokens, w.prefix), "zero"))
+    monkeypatch.setitem(LOGITS, "cpu", 7 * VOCAB)
+    got = estimates(Ablation(c, blocks, batch(w.tokens, w.prefix), "zero"))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_in_half_precision_the_estimates_are_those_of_float32_but_for_rounding(half):
     w = windows()
     found = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, half):
         c = checkpoint("open_llama")
         c.model.to(dtype)
-        found.append(np.log(scores(Ablation(c, Blocks(c), batch(w.tokens, w.prefix), "peer_mean")).ravel()))
+        found.append(estimates(Ablation(c, Blocks(c), batch(w.tokens, w.prefix), "peer_mean")).ravel())
     assert np.corrcoef(*found)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_sure_token_has_an_estimate_all_the_same(dtype):
+    """Where p rounds to 1 in float32, 1 - p does not become 0, nor do gradients in half precision."""
+    c = checkpoint("pythia")
+    tokens = np.array([3, 14, 15, 9])
+    best = c.model(torch.from_numpy(tokens)[None]).logits[0, -1].topk(2)
+    c.model.get_output_embeddings().weight.mul_(25 / float(best.values[0] - best.values[1]))
+    c.model.to(dtype)
+    b = batch([np.append(tokens, int(best.indices[0]))], np.array([4]))
+    ablation = Ablation(c, Blocks(c), b, "peer_mean")
+    assert -1e-8 < ablation.clean.logprob[0] <= 0
+    found = estimates(ablation)
+    assert (found != 0).all() and np.abs(found).max() > 1e-12

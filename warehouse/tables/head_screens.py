@@ -20,7 +20,7 @@ TABLE = Table(
         Column(
             "rank_correlation",
             DOUBLE,
-            "Spearman's, of score and measured drop over the confirmed and audited heads; NULL: too few, or no scores",
+            "Spearman's, of estimate and measurement over the confirmed and audited heads; NULL: too few, or none",
             nullable=True,
         ),
     ),
