@@ -11,10 +11,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from . import _heads as heads
 from . import _style as style
 
-RUN = heads.RUN
+RUN = "`memlake compute run head_ablation --screen --model MODEL --corpus CORPUS`"
 
 
 def draw(rows: pd.DataFrame) -> list[alt.Chart]:
