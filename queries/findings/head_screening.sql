@@ -1,9 +1,10 @@
 -- One row is one screened cell of head ablation: what screening cost, and how well it found the important heads.
 --
 -- Why this number: taking away every head on every sequence is what costs months. Screening ranks heads by a cheap
--- estimate, takes away the leaders on a part of the sequences, and draws others at random to see what it missed. Whether
--- the ranking may be trusted is therefore measured with each run: recall is the share of the top fifth (on the measured
--- sequences) that the leaders hold, estimated from the random draw, and recall_low the lower end of its 95 % interval.
+-- estimate, takes away the leaders on a part of the sequences, and draws others at random to see what it missed.
+-- Whether the ranking may be trusted is therefore measured with each run: recall is the share of the top fifth (on the
+-- measured sequences) that the leaders hold, estimated from the random draw, and recall_low the lower end of its 95 %
+-- interval.
 -- Leaves out: heads taken away on every sequence without screening, which have no row here; what else runs beside
 -- the block passes that cost counts.
 -- Units: cost and recall are shares; cost of 0.1 is ten times cheaper than all heads on all sequences.
