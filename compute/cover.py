@@ -86,9 +86,10 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
 def _check_levels(ask: Ask, done: dict) -> None:
     for key, (asked, values) in ask.levels.items():
         if values.index(done[key]) < values.index(asked):
+            given = flag(key) if done[key] is True else f"{flag(key)} {done[key]}"
             raise Conflict(
                 f"{done['corpus']} {done['domain']} has been measured ({ask.experiment}, {done['model']}) with"
-                f" {flag(key)} {done[key]} already: ask for the same again, or take those rows back with"
+                f" {given} already: ask for the same again, or take those rows back with"
                 " `memlake warehouse forget`"
             )
 
