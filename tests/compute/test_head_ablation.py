@@ -207,7 +207,7 @@ def test_screening_measures_some_heads_and_they_equal_the_exact_ones(fresh, tmp_
     ((heads, sequences),) = rows(lake, "select heads, sequences from stored.head_screens")
     assert (heads, sequences) == (len(ALL), len({row[0] for row in every.values()}))
     assert measure(lake, request, screen=True).skipped == 1
-    with pytest.raises(Conflict, match="with --screen True already"):
+    with pytest.raises(Conflict, match="with --screen already"):
         plan(lake, "head_ablation", request)
 
 
