@@ -19,12 +19,13 @@ DOUBLE = pa.float64()
 BOOL = pa.bool_()
 BYTES = pa.binary()
 INTS = pa.list_(pa.int32())
+LONGS = pa.list_(pa.int64())
 FLOATS = pa.list_(pa.float32())
 TIME = pa.timestamp("us", tz="UTC")
 
 
 SQL_TYPES = {TEXT: "VARCHAR", INT: "BIGINT", FLOAT: "FLOAT", DOUBLE: "DOUBLE", BOOL: "BOOLEAN", BYTES: "BLOB"}
-SQL_TYPES |= {INTS: "INTEGER[]", FLOATS: "FLOAT[]", TIME: "TIMESTAMPTZ"}
+SQL_TYPES |= {INTS: "INTEGER[]", LONGS: "BIGINT[]", FLOATS: "FLOAT[]", TIME: "TIMESTAMPTZ"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+from ..table import BOOL, DOUBLE, INT, TEXT, Column, Expect, Table
+
+TABLE = Table(
+    grain="One row is one sequence: does its text give its continuation away, to any model?",
+    columns=(
+        Column("cell", TEXT, "the unit of work that wrote the row"),
+        Column("sequence_id", INT, "the sequence"),
+        Column("corpus", TEXT, "corpus of the sequence"),
+        Column("domain", TEXT, "domain of the sequence"),
+        Column("tokenizer", TEXT, "tokenizer of the sequence"),
+        Column(
+            "templated", BOOL, "the continuation repeats the shape of the prefix, with other words or numbers in it"
+        ),
+        Column("incrementing", BOOL, "numbers in the window count up or down in equal steps"),
+        Column("repeating", BOOL, "the window repeats one piece of text"),
+        Column("huffman_length", DOUBLE, "mean bits a byte of the window's own Huffman code"),
+        Column("rouge_l", DOUBLE, "ROUGE-L (F1) of the continuation's words against the prefix's", nullable=True),
+    ),
+    key=("sequence_id",),
+    partition=("corpus", "domain"),
+    sort=("sequence_id",),
+    expect=(
+        Expect("huffman_length_of_bytes", "huffman_length between 0 and 8"),
+        Expect("rouge_l_is_a_share", "rouge_l is null or rouge_l between 0 and 1"),
+        Expect(
+            "sequence_known",
+            "(sequence_id, corpus, domain, tokenizer) in"
+            " (select (sequence_id, corpus, domain, tokenizer) from stored.sequences)",
+        ),
+    ),
+)
