@@ -82,12 +82,9 @@ def _through(
     and to its heads' outputs, [rows, slots, heads, head width]."""
     blocks, trace = ablation.blocks, ablation.trace
     joined = []
-    hook = blocks.projection(layer).register_forward_pre_hook(lambda _, args: joined.append(args[0]))
-    try:
-        with torch.enable_grad():
-            hidden = trace.hidden[layer].detach().requires_grad_()
-            leaves = blocks.run(trace, layer, hidden)
-            found = [torch.autograd.grad(leaves, (hidden, joined[0]), g, retain_graph=True) for g in gradients]
-    finally:
-        hook.remove()
+    seeing = blocks.projection(layer).register_forward_pre_hook(lambda _, args: joined.append(args[0]))
+    with seeing, torch.enable_grad():
+        hidden = trace.hidden[layer].detach().requires_grad_()
+        leaves = blocks.run(trace, layer, hidden)
+        found = [torch.autograd.grad(leaves, (hidden, joined[0]), g, retain_graph=True) for g in gradients]
     return [below for below, _ in found], [of_heads.unflatten(-1, (blocks.n_heads, -1)) for _, of_heads in found]

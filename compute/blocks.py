@@ -74,10 +74,10 @@ class Blocks:
 
         with ExitStack() as hooks:
             for layer, block in enumerate(self.blocks):
-                hooks.enter_context(_hook(block.register_forward_pre_hook(entering, with_kwargs=True)))
+                hooks.enter_context(block.register_forward_pre_hook(entering, with_kwargs=True))
                 if heads:
-                    hooks.enter_context(_hook(self.projection(layer).register_forward_pre_hook(projected)))
-            hooks.enter_context(_hook(self.blocks[-1].register_forward_hook(leaving)))
+                    hooks.enter_context(self.projection(layer).register_forward_pre_hook(projected))
+            hooks.enter_context(self.blocks[-1].register_forward_hook(leaving))
             self.base(input_ids=ids.to(self.base.device), use_cache=False)
         return trace
 
@@ -138,14 +138,6 @@ class _Given(nn.Module):
 
     def forward(self, *args, **kwargs):
         return self.output(args[0] if args else kwargs["hidden_states"]), None
-
-
-@contextmanager
-def _hook(handle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _hidden(output: torch.Tensor | tuple) -> torch.Tensor:

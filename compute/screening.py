@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil, comb
 
 import numpy as np
+import pandas as pd
 import torch
 
 from warehouse.identity import hash63
@@ -197,10 +198,7 @@ def at_most(found: int, drawn: int, among: int) -> int:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman's rank correlation; None below 3 values, or where either has only one."""
-    ranks = []
-    for values in (a, b):
-        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(count) - (count - 1) / 2)[place])  # the mean place of equals
+    ranks = [pd.Series(values).rank() for values in (a, b)]  # equals get their mean place
     if len(a) < 3 or min(np.ptp(r) for r in ranks) == 0:
         return None
     return float(np.corrcoef(*ranks)[0, 1])

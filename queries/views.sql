@@ -161,7 +161,7 @@ create or replace view layer_groups as
     from groups_of('layers');
 
 -- One row is one attention head of one model in one domain: its cells pooled. n: sequences on which it was taken away;
--- n_all: sequences of the domain that were asked about; complete: taken away on all of them, as heads are that
+-- n_all: the most on which any of its cells' heads was, in a screened cell those of its leaders; complete: taken away on all of them, as heads are that
 -- screening did not drop; mean_drop: nats of the continuation's log-probability that are lost without it (clean -
 -- ablated), as measured; estimated_drop: by screening's first-order estimate; heads: of the model; place: 1 for the
 -- largest drop, among complete heads only.
@@ -223,3 +223,23 @@ create or replace view model_profiles as
         group by all
     )
     group by model, method;
+
+-- One row is one model on one domain under one of two weights, by which domains are put together. rate, low, high: as
+-- in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the corpus that
+-- ingest saw, kept or not; NULL where the domain is not in `domains`).
+create or replace view weighted_rates as
+    select model, corpus, domain, "class", weighted_by, if(weighted_by = 'bytes', n_bytes, n) as weight,
+        n, documents, memorized, memorized / n as rate, low, high
+    from (
+        select model, corpus, domain, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
+            cluster_low(m, n) as low, cluster_high(m, n) as high, unnest(['sample', 'bytes']) as weighted_by
+        from (
+            select model, corpus, domain, coalesce(document_id, sequence_id) as document,
+                count(*) as n, count(*) filter (memorized) as m
+            from matches
+            left join sequences using (sequence_id, corpus, domain)
+            group by all
+        )
+        group by model, corpus, domain
+    )
+    left join domains using (corpus, domain);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from types import ModuleType
 
+import duckdb
 import pyarrow as pa
 
 from queries import ask
@@ -117,14 +118,13 @@ def page(lake: Lake, findings: Sequence[Finding], now: datetime) -> str:
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
     with ask.connect(lake, files) as con:
 
-        def answer(text: str) -> pa.Table:
-            return con.execute(text).to_arrow_table()
-
-        answers = Answers(answer)
+        answers = Answers(con)
         sections = [_finding(f, answers) for f in findings]
         sections += [
             Section(
-                "published", "What papers report, beside ours", html.prose(published.__doc__) + published.beside(con)
+                "published",
+                "What papers report, beside ours",
+                html.prose(published.__doc__) + published.beside(con, answers),
             ),
             Section("models", "Models", about.models(con)),
             Section("checks", "What was checked before it was published", about.checks(con)),
@@ -143,16 +143,15 @@ def page(lake: Lake, findings: Sequence[Finding], now: datetime) -> str:
     )
 
 
-class Answers:
-    """The findings' rows, each asked once."""
+class Answers(dict[str, pa.Table]):
+    """The findings' rows by name, each asked once."""
 
-    def __init__(self, ask: Callable[[str], pa.Table]):
-        self._ask, self._known = ask, {}
+    def __init__(self, con: duckdb.DuckDBPyConnection):
+        self._con = con
 
-    def __getitem__(self, finding: str) -> pa.Table:
-        if finding not in self._known:
-            self._known[finding] = self._ask(find(finding).text)
-        return self._known[finding]
+    def __missing__(self, finding: str) -> pa.Table:
+        self[finding] = self._con.execute(find(finding).text).to_arrow_table()
+        return self[finding]
 
 
 def question(finding: Finding) -> str:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-
-from queries.finding import find
+import pyarrow as pa
 
 from . import html
 
@@ -45,8 +45,8 @@ QUANTITIES = (
 
 # Ours: one row a quantity and a model that trained on what it was measured on. Findings answer by domain; papers state
 # one number, so the domains are pooled here, on the rows and with the intervals of queries/findings/memorization_rate.
-# In braces: the findings of these names.
-INSIDE = ("noise_structural_share", "head_overlap", "universal_heads", "family_similarity", "short_circuit_tradeoff")
+# The findings of these names are there as views.
+FINDINGS = ("noise_structural_share", "head_overlap", "universal_heads", "family_similarity", "short_circuit_tradeoff")
 OURS = """
 with documents as (
     select model, coalesce(document_id, sequence_id) as document, count(*) as n, count(*) filter (memorized) as m,
@@ -66,10 +66,10 @@ with documents as (
     where role = 'trained' and "window" = 'suffix' and ratio is not null
     group by all
 ), heads as (
-    from ({head_overlap})
+    from finding_head_overlap
     where method = 'peer_mean' and role is distinct from 'control'
 ), last_blocks as (
-    from ({short_circuit_tradeoff})
+    from finding_short_circuit_tradeoff
     where first_block = last_block and last_block = n_layers - 1
 ), quantities as (
     select 'memorization_rate' as quantity, model, sum(m) / sum(n) as value, cluster_low(m, n) as low,
@@ -84,7 +84,7 @@ with documents as (
     having sum(classed) > 0
     union all
     select 'structural_share_of_memorized_noise_0.5', model, share, low, high
-    from ({noise_structural_share})
+    from finding_noise_structural_share
     where role = 'trained' and noise = 0.5 and noise_layer = 0 and share is not null
     union all
     select 'prompt_compression_at_most', model, sum(total) / sum(n) as mean,
@@ -97,7 +97,7 @@ with documents as (
     select 'random_head_overlap', model, avg(expected_jaccard), null, null from heads group by all
     union all
     select 'universal_heads', model, avg(universal_share), null, null
-    from ({universal_heads})
+    from finding_universal_heads
     where method = 'peer_mean' and role is distinct from 'control' and universal is not null
     group by all
     union all
@@ -119,7 +119,7 @@ from quantities
 join models using (model)
 union all
 select 'layer_profile_similarity', family, family, miniature, null, within, null, null
-from ({family_similarity})
+from finding_family_similarity
 where method = 'peer_mean' and within is not null
 order by all
 """
@@ -189,16 +189,17 @@ def _params(model: str) -> float | None:
         return None
 
 
-def ours(con: duckdb.DuckDBPyConnection) -> list[dict]:
+def ours(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[dict]:
     """Our rows: quantity, model (or family, where it is one number for all its models), value and its interval, NULL
-    where the finding has none."""
-    text = OURS.format(**{name: f"\n{find(name).text}" for name in INSIDE})
-    return con.execute(text).to_arrow_table().to_pylist()
+    where the finding has none. answers: the rows of the findings, by name."""
+    for name in FINDINGS:
+        con.register(f"finding_{name}", answers[name])
+    return con.execute(OURS).to_arrow_table().to_pylist()
 
 
-def beside(con: duckdb.DuckDBPyConnection) -> str:
+def beside(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> str:
     """The table of published values beside ours, as HTML."""
-    rows = ours(con)
+    rows = ours(con, answers)
     lines = []
     for p in values():
         row, label = _nearest(p, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +11,9 @@ import pyarrow as pa
 from .errors import BadInput
 
 
-def option(default: Any, doc: str) -> Any:
-    """A field that the command line offers as `--NAME`."""
-    return dataclasses.field(default=default, metadata={"doc": doc})
+def option(default: Any, doc: str, values: Sequence[str] = ()) -> Any:
+    """A field that the command line offers as `--NAME`. values: all that may be given, where that is a short list."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "values": values})
 
 
 def make(cls: type, given: Mapping[str, Any], owner: str) -> Any:
@@ -27,6 +27,9 @@ def make(cls: type, given: Mapping[str, Any], owner: str) -> Any:
     for key, f in known.items():
         if f.default is dataclasses.MISSING and not given.get(key):
             raise BadInput(f"{owner} needs {flag(key)}: {f.metadata['doc']}")
+        values = f.metadata["values"]
+        if values and key in given and given[key] not in values:
+            raise BadInput(f"no {flag(key)} {given[key]!r}: it is {' or '.join([', '.join(values[:-1]), values[-1]])}")
     return cls(**given)
 
 

@@ -40,15 +40,9 @@ PIECE = 1 << 18  # rows of head_deltas handed over at once
 
 @dataclass(frozen=True)
 class Options:
-    method: str = option("peer_mean", "what stands in for a head: peer_mean, zero, mean or resample")
-    among: str = option("memorized", "which sequences: memorized, contrast (as many others beside them) or all")
+    method: str = option("peer_mean", "what stands in for a head: peer_mean, zero, mean or resample", METHODS)
+    among: str = option("memorized", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
     screen: bool = option(False, "estimate all heads, take away the leaders and an audit sample only")
-
-    def __post_init__(self):
-        if self.method not in METHODS:
-            raise BadInput(f"no --method {self.method!r}: it is peer_mean, zero, mean or resample")
-        if self.among not in AMONG:
-            raise BadInput(f"no --among {self.among!r}: it is memorized, contrast or all")
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:

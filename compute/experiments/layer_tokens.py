@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.cells import Cell
-from warehouse.errors import BadInput
 from warehouse.lake import Lake
 from warehouse.options import option
 
@@ -31,11 +30,7 @@ PIECE = 512  # sequences read and handed over at once: 32 positions x 65 entries
 
 @dataclass(frozen=True)
 class Options:
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all")
-
-    def __post_init__(self):
-        if self.among not in AMONG:
-            raise BadInput(f"no --among {self.among!r}: it is memorized, contrast or all")
+    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:

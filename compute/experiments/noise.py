@@ -40,17 +40,13 @@ class Options:
     )
     seed: tuple[int, ...] = option((0,), "seed of the noise: each is measured")
     layer: int = option(0, "entry of hidden_states that it is added to: 0 after the embedding, l after block l")
-    scope: str = option("token", "over what the RMS is taken: token (each vector) or row (forced only)")
-    decoding: str | None = option(None, "greedy, or forced: skip decoding; default: greedy, with scope row forced")
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all")
+    scope: str = option("token", "over what the RMS is taken: token (each vector) or row (forced only)", SCOPES)
+    decoding: str | None = option(
+        None, "greedy, or forced: skip decoding; default: greedy, with scope row forced", DECODINGS
+    )
+    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
 
     def __post_init__(self):
-        if self.scope not in SCOPES:
-            raise BadInput(f"no scope {self.scope!r}: it is token or row")
-        if self.decoding not in (None, *DECODINGS):
-            raise BadInput(f"no decoding {self.decoding!r}: it is greedy or forced")
-        if self.among not in AMONG:
-            raise BadInput(f"no --among {self.among!r}: it is memorized, contrast or all")
         if self.scope == "row" and self.decoding == "greedy":
             raise BadInput("scope row is forced only (a row has no RMS until it is generated): use --decoding forced")
         if 0 in self.strength:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.cells import Cell
-from warehouse.errors import BadInput
 from warehouse.lake import Lake
 from warehouse.options import option
 
@@ -34,11 +33,9 @@ PIECE = 256  # sequences read and tried at once: each makes as many rows as its 
 
 @dataclass(frozen=True)
 class Options:
-    window: str = option("suffix", "which tokens of the prompt are kept: suffix (the last) or prefix (the first)")
-
-    def __post_init__(self):
-        if self.window not in WINDOWS:
-            raise BadInput(f"no window {self.window!r}: it is suffix or prefix")
+    window: str = option(
+        "suffix", "tokens of the prompt that are kept: suffix (the last) or prefix (the first)", WINDOWS
+    )
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.cells import Cell
-from warehouse.errors import BadInput
 from warehouse.lake import Lake
 from warehouse.options import option
 
@@ -34,11 +33,7 @@ PIECE = 8192  # sequences read, scored and handed over at once
 
 @dataclass(frozen=True)
 class Options:
-    decoding: str = option("greedy", "greedy, or forced: skip decoding")
-
-    def __post_init__(self):
-        if self.decoding not in DECODINGS:
-            raise BadInput(f"no decoding {self.decoding!r}: it is greedy or forced")
+    decoding: str = option("greedy", "greedy, or forced: skip decoding", DECODINGS)
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:

@@ -38,19 +38,15 @@ PIECE = 1 << 14  # rows handed over at once
 class Options:
     blocks: tuple[str, ...] = option((), "block, or range 3-8, to short-circuit: each alone; default: every block")
     among: str | None = option(
-        None, "which sequences: memorized, contrast or all; default: memorized, on control corpora all"
+        None, "which sequences: memorized, contrast or all; default: memorized, on control corpora all", AMONG
     )
     task: tuple[str, ...] = option((), "task of lm-eval, or a task's YAML file, to run as well")
-
-    def __post_init__(self):
-        if self.among not in (None, *AMONG):
-            raise BadInput(f"no --among {self.among!r}: it is memorized, contrast or all")
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences, blocks and tasks: those published before, and new ones for what is
     missing. Raises `BadInput` for blocks that the model has not."""
-    from ..checkpoint import known_model
+    from ..checkpoint import known_model, role_on
 
     known = known_model(lake, subject.source)
     if known is None or known["n_layers"] is None:
@@ -59,7 +55,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     blocks = ranges(options.blocks, known["n_layers"])
     found = []
     for corpus in request.corpora:
-        among = options.among or ("all" if _role(lake, subject.source.name, corpus) == "control" else "memorized")
+        control = role_on(lake, subject.source, corpus, request.role) == "control"
+        among = options.among or ("all" if control else "memorized")
         ask = Ask("short_circuit", subject_settings(subject), {"among": (among, AMONG)}, ("blocks", blocks))
         for settings, sequences in select(lake, subject, replace(request, corpora=(corpus,)), ask):
             rows = {"block_deltas": sequences.num_rows * len(settings["blocks"])}
@@ -81,15 +78,6 @@ def ranges(texts: Sequence[str], n_layers: int) -> list[list[int]]:
             raise BadInput(f"no blocks {text!r}: they are 0 to {n_layers - 1}, one as 3 or a range as 3-8")
         found.add((first, last))
     return [list(pair) for pair in sorted(found)]
-
-
-def _role(lake: Lake, model: str, corpus: str) -> str | None:
-    """`trained` or `control`; None: not known."""
-    with lake.connect(["model_corpora"]) as con:
-        row = con.execute(
-            "select role from stored.model_corpora where model = ? and corpus = ?", [model, corpus]
-        ).fetchone()
-    return row and row[0]
 
 
 def _benchmarks(lake: Lake, subject: Subject, request: Request, text: str, blocks: list) -> Iterator[Cell]:

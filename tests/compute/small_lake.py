@@ -12,11 +12,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from compute.run import Request, execute
+from tests.ingest.here import run_here
 from warehouse.cells import Cell
 from warehouse.identity import hash63
 from warehouse.lake import Lake
 from warehouse.registry import resolve
-from warehouse.run import run
 from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
 from .tiny import VOCAB, build, windows
@@ -40,14 +40,16 @@ def save(folder: Path, family: str = "pythia", miniature: bool = True, **kwargs)
     return model
 
 
-def make(folder: Path, model, checkpoint: Path) -> tuple[Lake, list[np.ndarray], np.ndarray, list[np.ndarray]]:
+def make(
+    folder: Path, model, checkpoint: Path, corpus: str = "mine"
+) -> tuple[Lake, list[np.ndarray], np.ndarray, list[np.ndarray]]:
     """A lake with ROWS sequences in one domain, as `windows` makes them; also returns the windows."""
     lake = Lake.create(folder)
     tokenizer = register_tokenizer(lake, load_tokenizer(resolve(str(checkpoint))), "words")
     tokens, prefix, expected = windows(model, ROWS, (8, 16), (12, 20))
-    settings = {"corpus": "mine", "tokens": [t.tolist() for t in tokens], "prefix": prefix.tolist()}
+    settings = {"corpus": corpus, "tokens": [t.tolist() for t in tokens], "prefix": prefix.tolist()}
     cell = Cell("small_ingest", 1, settings | {"tokenizer": tokenizer}, ("documents", "domains", "sequences"))
-    summary = run(lake, [cell], ingest, workers=1)
+    summary = run_here(lake, [cell], ingest)
     assert summary.done, summary.failed
     return lake, tokens, prefix, expected
 
@@ -56,7 +58,8 @@ def ingest(cell: Cell, lake: Lake):
     """Every token stands for BYTES bytes of a made-up document."""
     tokens, prefix = cell.settings["tokens"], cell.settings["prefix"]
     n = len(tokens)
-    place = {"corpus": ["mine"] * n, "domain": ["code"] * n}
+    corpus = cell.settings["corpus"]
+    place = {"corpus": [corpus] * n, "domain": ["code"] * n}
     ids = [hash63("document", i) for i in range(n)]
     texts = [f"{i:04}" + "x" * (BYTES * len(t) - 4) for i, t in enumerate(tokens)]
     documents = {
@@ -70,7 +73,7 @@ def ingest(cell: Cell, lake: Lake):
     }
     yield "documents", pa.table(documents)
     total = sum(documents["n_bytes"])
-    domain = {"corpus": "mine", "domain": "code", "class": "structural", "n_documents": n, "n_bytes": total}
+    domain = {"corpus": corpus, "domain": "code", "class": "structural", "n_documents": n, "n_bytes": total}
     yield "domains", pa.Table.from_pylist([domain | {"kept_documents": n}])
     cuts = [BYTES * p for p in prefix]
     sequences = {

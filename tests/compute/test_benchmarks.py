@@ -26,7 +26,6 @@ from .tiny import checkpoint
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compute.run.run", run_here)
-        patch.setattr("tests.compute.small_lake.run", run_here)
         yield scored(tmp_path_factory.mktemp("tasks"), "gpt_neo")
 
 

@@ -123,7 +123,6 @@ def test_logits_that_are_no_numbers():
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compute.run.run", run_here)
-        patch.setattr("tests.compute.small_lake.run", run_here)
         yield scored(tmp_path_factory.mktemp("lens"), "olmo2")
 
 

@@ -17,6 +17,7 @@ from compute.similarity import measure
 from tests.ingest.here import run_here
 from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.options import make
 
 from .small_lake import ROWS, scored
 from .tiny import LAYERS, WIDTH, checkpoint
@@ -53,8 +54,7 @@ def test_noise_has_mean_0_and_the_standard_deviation_asked_for(scope):
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("compute.run.run", "tests.compute.small_lake.run"):
-            patch.setattr(place, run_here)
+        patch.setattr("compute.run.run", run_here)
         return scored(tmp_path_factory.mktemp("road"))
 
 
@@ -189,15 +189,15 @@ def test_a_cell_in_which_nothing_is_memorized(lake):
         ({"strength": (-0.1,)}, "no strength -0.1: it is a positive number"),
         ({"strength": (float("nan"),)}, "no strength nan"),
         ({"strength": (float("inf"),)}, "no strength inf"),
-        ({"scope": "layer"}, "it is token or row"),
+        ({"scope": "layer"}, "no --scope .layer.: it is token or row"),
         ({"scope": "row", "decoding": "greedy"}, "forced only"),
-        ({"decoding": "beam"}, "greedy or forced"),
+        ({"decoding": "beam"}, "it is forced or greedy"),
         ({"among": "some"}, "memorized, contrast or all"),
     ],
 )
 def test_options_that_a_user_can_mend(options, message):
     with pytest.raises(BadInput, match=message) as raised:
-        Options(**options)
+        make(Options, options, "experiment 'noise'")
     assert "\n" not in str(raised.value)
 
 

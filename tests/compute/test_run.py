@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -111,10 +112,12 @@ def test_the_model_is_described(road):
         ({"models": ("tinny",)}, UnknownName, "did you mean 'tiny'"),
         ({"corpora": ("mein",)}, UnknownName, "did you mean 'mine'"),
         ({"domains": ("cod",)}, UnknownName, "did you mean 'code'"),
-        ({"options": {"decoding": "beam"}}, BadInput, "greedy or forced"),
+        ({"options": {"decoding": "beam"}}, BadInput, "no --decoding .beam.: it is forced or greedy"),
         ({"options": {"strength": (0.1,)}}, BadInput, "takes no --strength .it takes: --decoding"),
         ({"device": "tpu"}, BadInput, "auto, cpu or cuda"),
         ({"attention": "flash"}, BadInput, "sdpa, eager"),
+        ({"role": "twin"}, BadInput, "no role 'twin': it is trained or control"),
+        ({"role": "control"}, Conflict, "the lake knows tiny as trained on mine: leave --role control out, or take"),
     ],
 )
 def test_what_a_user_can_mend(road, options, error, message):
@@ -135,7 +138,8 @@ def test_no_sequences_of_its_tokenizer(road, tmp_path):
     shutil.copytree(folder / "tiny", tmp_path / "foreign")
     path = tmp_path / "foreign" / "tokenizer.json"
     path.write_text(path.read_text().replace('"w1"', '"other"'))
-    with pytest.raises(BadInput, match="memlake ingest sample --corpus mine --model"):
+    message = "mine has no sequences under the tokenizer of .*foreign to measure it on: run `memlake ingest sample"
+    with pytest.raises(BadInput, match=f"{message} --corpus mine --model .*foreign` first"):
         plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
 
 
@@ -149,7 +153,7 @@ def test_other_weights_under_the_same_name(road, tmp_path):
 def test_a_domain_that_was_not_sampled(road, monkeypatch):
     folder, lake, *_ = road
     monkeypatch.setattr("compute.run._check_places", lambda *_: None)  # there are documents of it
-    with pytest.raises(BadInput, match=r"mine \(no prose\) .*sample --corpus mine --domain 'no prose' --model .*tiny`"):
+    with pytest.raises(BadInput, match=r"mine \(no prose\) has no .*sample --corpus mine --domain 'no prose' --model .*tiny`"):
         plan(lake, "scoring", request(folder, domains=("no prose",)))
     assert len(plan(lake, "scoring", request(folder, domains=("code", "no prose")))[0]) == 2
 
@@ -194,8 +198,49 @@ def test_a_checkpoint_takes_the_place_of_its_imported_results(imported, tmp_path
 
 
 def test_imported_results_without_tokens(imported, tmp_path):
-    with pytest.raises(BadInput, match=r"mine has no tokens to measure .*sample --corpus mine --model"):
+    with pytest.raises(BadInput, match=r"mine has no sequences .* imported without its tokens, and there are no doc"):
         execute(imported(), "scoring", request(tmp_path))
+
+
+def roles(lake) -> list[tuple]:
+    with lake.connect() as con:
+        return con.execute("from stored.model_corpora order by all").fetchall()
+
+
+def named(folder, monkeypatch, corpus: str, corpora: list[str] | None):
+    """A checkpoint, a lake of its windows in `corpus`, and a request; corpora: what its memlake.json says, if it says
+    anything."""
+    monkeypatch.setattr("compute.run.run", run_here)
+    model = save(folder / "tiny", miniature=corpora is not None)
+    if corpora is not None:
+        (folder / "tiny" / "memlake.json").write_text(json.dumps({"corpora": corpora, "tokenizer": "words"}))
+    lake, *_ = make(folder / "lake", model, folder / "tiny", corpus)
+    return lake, request(folder, corpora=(corpus,), limit=4)
+
+
+def test_a_control_is_known_where_the_registry_knows_the_corpus(tmp_path, monkeypatch, capsys):
+    # It trained on c4, and some family of the registry on the pile: so it is a control of the pile.
+    lake, asked = named(tmp_path, monkeypatch, "pile", ["c4"])
+    with pytest.raises(Conflict, match=r"its memlake\.json knows tiny as control on pile: leave --role trained out$"):
+        plan(lake, "scoring", replace(asked, role="trained"))
+    assert roles(lake) == []
+    assert execute(lake, "scoring", asked).done
+    assert roles(lake) == [("tiny", "c4", "trained"), ("tiny", "pile", "control")]
+    assert capsys.readouterr().err == ""
+    assert execute(lake, "scoring", replace(asked, role="control")).skipped == 1  # what is known may be said
+
+
+@pytest.mark.parametrize(("corpus", "corpora"), [("pile", None), ("c4", ["mine"])])
+def test_a_role_that_nothing_tells_is_the_users_to_say(tmp_path, monkeypatch, capsys, corpus, corpora):
+    lake, asked = named(tmp_path, monkeypatch, corpus, corpora)
+    assert execute(lake, "scoring", asked).done
+    assert f"nothing tells whether it trained on {corpus}: say so with --role" in capsys.readouterr().err
+    own = [("tiny", c, "trained") for c in corpora or ()]
+    assert roles(lake) == own
+    assert execute(lake, "scoring", replace(asked, role="control")).skipped == 1
+    assert roles(lake) == sorted([*own, ("tiny", corpus, "control")])
+    with pytest.raises(Conflict, match=f"the lake knows tiny as control on {corpus}"):
+        execute(lake, "scoring", replace(asked, role="trained"))
 
 
 def test_a_limit_does_not_shrink_a_finished_cell(road):
@@ -211,7 +256,8 @@ def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     execute(lake, "scoring", request(folder, bos=True))
     assert capsys.readouterr().err == (
-        "tiny: 'float32-sdpa-bos' is not its base condition (float32-sdpa), so its rows stand in `matches_all` only\n"
+        "tiny: 'float32-sdpa-bos' is not its base condition (float32-sdpa),"
+        " so findings do not use its rows (scores stand in `matches_all`)\n"
     )
 
 

@@ -142,7 +142,6 @@ def test_ranges():
 def here():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compute.run.run", run_here)
-        patch.setattr("tests.compute.small_lake.run", run_here)
         yield
 
 

@@ -59,15 +59,13 @@ def head_pieces(
         ],
     )  # fmt: skip
     if dropped.any():
-        recall = float(own.uniform(0.7, 1))
-        yield (
-            "head_screens",
-            [
-                about
-                | {
-                    "heads": drops.size, "sequences": len(sequences), "confirmed": int((~dropped).sum()), "audited": 0,
-                    "cost": float(own.uniform(0.07, 0.2)), "recall": recall, "recall_low": recall - 0.15,
-                    "rank_correlation": float(own.uniform(0.6, 1)),
-                }
-            ],
-        )  # fmt: skip
+        yield "head_screens", [about | _screen(own, dropped, len(sequences))]
+
+
+def _screen(own: np.random.Generator, dropped: np.ndarray, sequences: int) -> dict[str, float]:
+    recall = float(own.uniform(0.7, 1))
+    return {
+        "heads": dropped.size, "sequences": sequences, "confirmed": int((~dropped).sum()), "audited": 0,
+        "cost": float(own.uniform(0.07, 0.2)), "recall": recall, "recall_low": recall - 0.15,
+        "rank_correlation": float(own.uniform(0.6, 1)),
+    }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from queries.ask import connect, snapshot
 from reports import published
+from reports.page import Answers
 from tests.queries.findings import database
 
 OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
@@ -71,7 +72,7 @@ def test_the_highest_of_a_family_is_met_by_our_highest():
 
 def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
-    ours = {(r["quantity"], r["model"]): r for r in published.ours(con)}
+    ours = {(r["quantity"], r["model"]): r for r in published.ours(con, Answers(con))}
     assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
                        " where model = 'mini-pythia-1m'").fetchall()  # fmt: skip
@@ -111,7 +112,8 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "benchmark_scores": "model condition first_block last_block task metric value n\n"
         "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
     }
-    ours = {r["quantity"]: r for r in published.ours(database(given))}
+    con = database(given)
+    ours = {r["quantity"]: r for r in published.ours(con, Answers(con))}
     assert {q: r["value"] for q, r in ours.items()} == pytest.approx({
         "memorization_rate": 1,
         "structural_share_of_memorized": 0.5,

@@ -1,9 +1,10 @@
 from ..table import DOUBLE, INT, TEXT, Column, Expect, Table
+from ._measured import CELL, OF_CELL
 
 TABLE = Table(
     grain="One row is one metric of one lm-eval task for one model, whole or with short-circuited blocks.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
+        CELL,
         Column("model", TEXT, "the model"),
         Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
         Column("first_block", INT, "first short-circuited block, from 0; NULL: the whole model", nullable=True),
@@ -17,8 +18,7 @@ TABLE = Table(
     key=("model", "condition", "first_block", "last_block", "task", "metric"),
     partition=("model",),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
+        *OF_CELL,
         Expect(
             "whole_or_range",
             "(first_block is null) = (last_block is null) and coalesce(first_block <= last_block, true)",

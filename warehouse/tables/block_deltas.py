@@ -1,14 +1,10 @@
-from ..table import BOOL, DOUBLE, FLOATS, INT, TEXT, Column, Expect, Table
+from ..table import BOOL, DOUBLE, FLOATS, INT, Column, Expect, Table
+from ._measured import COLUMNS, CONDITION, N_LAYERS, OF_CELL, scored
 
 TABLE = Table(
     grain="One row is one range of short-circuited blocks on one sequence: forced read-outs, and how far states move.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        *COLUMNS,
         Column("first_block", INT, "first block whose attention is short-circuited, from 0"),
         Column("last_block", INT, "last such block"),
         Column("n_tokens", INT, "tokens of the continuation"),
@@ -34,26 +30,19 @@ TABLE = Table(
     partition=("model", "corpus", "domain"),
     sort=("first_block", "last_block", "sequence_id"),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
-        Expect(
-            "scored_sequence",
-            "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
-            " where model = getvariable('model') and corpus = getvariable('corpus')"
-            " and domain = getvariable('domain'))",
-        ),
+        *OF_CELL,
+        CONDITION,
+        scored(),
         Expect(
             "blocks_of_the_model",
-            "0 <= first_block and first_block <= last_block"
-            " and last_block < (select n_layers from stored.models where model = getvariable('model'))",
+            f"0 <= first_block and first_block <= last_block and last_block < {N_LAYERS}",
         ),
         Expect("match_of_tokens", "n_match between 0 and n_tokens"),
         Expect("memorized_is_all_match", "memorized = (n_match = n_tokens)"),
         Expect("entropy_not_negative", "completion_entropy >= 0"),
         Expect(
             "difference_per_block",
-            "len(output_difference) = (select n_layers from stored.models where model = getvariable('model'))",
+            f"len(output_difference) = {N_LAYERS}",
         ),
         Expect("no_difference_before", "first_block = 0 or list_max(output_difference[: first_block]) = 0"),
         Expect("difference_not_negative", "list_min(output_difference) >= 0"),

@@ -1,16 +1,12 @@
 from ..table import BOOL, FLOAT, INT, TEXT, Column, Expect, Table
+from ._measured import COLUMNS, CONDITION, OF_CELL, scored
 
 METHODS = ("peer_mean", "zero", "mean", "resample")
 
 TABLE = Table(
     grain="One row is one attention head taken away on one sequence: what the forced read-outs lose (ablated - clean).",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        *COLUMNS,
         Column("method", TEXT, "what stands in for the head: 'peer_mean', 'zero', 'mean' or 'resample'"),
         Column("layer", INT, "block, from 0"),
         Column("head", INT, "query head, from 0"),
@@ -22,17 +18,11 @@ TABLE = Table(
     partition=("model", "corpus", "domain"),
     sort=("layer", "head", "sequence_id"),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
+        *OF_CELL,
+        CONDITION,
         Expect("method_known", f"method in {METHODS}"),
         Expect("method_of_the_cell", "method = getvariable('method')"),
-        Expect(
-            "scored_sequence",
-            "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
-            " where model = getvariable('model') and corpus = getvariable('corpus')"
-            " and domain = getvariable('domain'))",
-        ),
+        scored(),
         Expect(
             "head_of_the_model",
             "layer between 0 and (select n_layers - 1 from stored.models where model = getvariable('model'))"

@@ -1,4 +1,5 @@
 from ..table import DOUBLE, INT, TEXT, Column, Expect, Table
+from ._measured import CELL, CONDITION, OF_CELL, PLACE
 
 SAME = (
     # The cell's own files are found by their statistics, and the others not read
@@ -8,11 +9,8 @@ SAME = (
 TABLE = Table(
     grain="One row is one attention head over the sequences of one cell: the roll-up of `head_deltas`.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequences"),
-        Column("domain", TEXT, "domain of the sequences"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        CELL,
+        *PLACE,
         Column("method", TEXT, "what stands in for the head: see `head_deltas`"),
         Column("layer", INT, "block, from 0"),
         Column("head", INT, "query head, from 0"),
@@ -26,9 +24,8 @@ TABLE = Table(
     partition=("model",),
     sort=("layer", "head"),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
+        *OF_CELL,
+        CONDITION,
         Expect("method_of_the_cell", "method = getvariable('method')"),
         Expect("n_not_negative", "n >= 0"),
         Expect("variance_not_negative", "var_delta_logprob is null or var_delta_logprob >= 0"),

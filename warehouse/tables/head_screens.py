@@ -1,13 +1,11 @@
 from ..table import DOUBLE, INT, TEXT, Column, Expect, Table
+from ._measured import CELL, OF_CELL, PLACE
 
 TABLE = Table(
     grain="One row is one screened cell of head ablation: what screening cost, and how well it found the leaders.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequences"),
-        Column("domain", TEXT, "domain of the sequences"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        CELL,
+        *PLACE,
         Column("method", TEXT, "what stands in for the head: see `head_deltas`"),
         Column("heads", INT, "attention heads of the model"),
         Column("sequences", INT, "sequences of the cell"),
@@ -27,8 +25,7 @@ TABLE = Table(
     key=("cell",),
     partition=("model",),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
+        *OF_CELL,
         Expect("heads_add_up", "confirmed >= 0 and audited >= 0 and confirmed + audited <= heads"),
         Expect("measured_of_the_sequences", "measured between 1 and sequences"),
         Expect("shares_in_range", "cost > 0 and recall between 0 and 1 and recall_low between 0 and recall"),

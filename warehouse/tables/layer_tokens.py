@@ -1,16 +1,12 @@
-from ..table import FLOATS, INT, INTS, TEXT, Column, Expect, Table
+from ..table import FLOATS, INT, INTS, Column, Expect, Table
+from ._measured import COLUMNS, CONDITION, OF_CELL, per_layer, scored
 
 LISTS = ("top1", "target_probability", "target_rank", "entropy", "kl_to_final")
 
 TABLE = Table(
     grain="One row is one continuation position of one sequence under one model: what each layer would predict there.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        *COLUMNS,
         Column("position", INT, "place in the continuation, from 0"),
         Column("target", INT, "the token that stands there"),
         Column("top1", INTS, "likeliest token; in all lists entry 0 is after the embedding, entry l after block l"),
@@ -24,23 +20,11 @@ TABLE = Table(
     partition=("model", "corpus", "domain"),
     sort=("sequence_id", "position"),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
-        Expect(
-            "scored_sequence",
-            "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
-            " where model = getvariable('model') and corpus = getvariable('corpus')"
-            " and domain = getvariable('domain'))",
-        ),
+        *OF_CELL,
+        CONDITION,
+        scored(),
         Expect("target_of_the_sequence", "target >= 0 and position >= 0"),
-        *(
-            Expect(
-                f"{name}_per_layer",
-                f"len({name}) = 1 + (select n_layers from stored.models where model = getvariable('model'))",
-            )
-            for name in LISTS
-        ),
+        *per_layer(*LISTS),
         Expect("probability_in_range", "list_min(target_probability) >= 0 and list_max(target_probability) <= 1.00001"),
         Expect("rank_from_1", "list_min(target_rank) >= 1"),
         Expect(

@@ -1,14 +1,10 @@
 from ..table import BYTES, DOUBLE, INT, TEXT, Column, Expect, Table
+from ._measured import COLUMNS, CONDITION, OF_CELL, scored
 
 TABLE = Table(
     grain="One row is one memorized sequence under one model and one way to shorten its prompt: which lengths suffice.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("model", TEXT, "the model"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("condition", TEXT, "dtype, attention kernel, ...: see `conditions`"),
+        *COLUMNS,
         Column("window", TEXT, "'suffix': the last k tokens of the prompt are kept; 'prefix': the first k"),
         Column("prefix_tokens", INT, "tokens of the whole prompt"),
         Column("shortest", INT, "fewest tokens k that still give the whole continuation; NULL: none", nullable=True),
@@ -19,16 +15,10 @@ TABLE = Table(
     partition=("model", "corpus", "domain"),
     sort=("sequence_id",),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("condition_of_the_cell", "condition = getvariable('condition')"),
+        *OF_CELL,
+        CONDITION,
         Expect("window_of_the_cell", "\"window\" = getvariable('window')"),
-        Expect(
-            "memorized_sequence",
-            "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
-            " where memorized and model = getvariable('model') and corpus = getvariable('corpus')"
-            " and domain = getvariable('domain'))",
-        ),
+        scored("memorized_sequence", "memorized"),
         Expect("successes_are_packed", "octet_length(successes) = (prefix_tokens + 7) // 8"),
         Expect("no_success_after_the_end", "bit_count(successes::bit << prefix_tokens::int) = 0"),
         Expect("the_whole_prompt_suffices", "get_bit(successes::bit, prefix_tokens::int - 1) = 1"),

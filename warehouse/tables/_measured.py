@@ -1,0 +1,37 @@
+"""What tables of measurements share: the columns that say what was measured, and what every row of them must meet."""
+
+from __future__ import annotations
+
+from ..table import INT, TEXT, Column, Expect
+
+CELL = Column("cell", TEXT, "the unit of work that wrote the row")
+SEQUENCE = Column("sequence_id", INT, "the sequence")
+PLACE = (
+    Column("model", TEXT, "the model"),
+    Column("corpus", TEXT, "corpus of what was measured"),
+    Column("domain", TEXT, "domain of what was measured"),
+    Column("condition", TEXT, "dtype, attention kernel, noise, ...: see `conditions`"),
+)
+COLUMNS = (CELL, SEQUENCE, *PLACE)  # of a table of which a row is about one sequence
+
+OF_CELL = (
+    Expect("cell_of_the_file", "cell = getvariable('cell')"),
+    Expect("model_of_the_cell", "model = getvariable('model')"),
+)
+CONDITION = Expect("condition_of_the_cell", "condition = getvariable('condition')")
+N_LAYERS = "(select n_layers from stored.models where model = getvariable('model'))"
+
+
+def scored(name: str = "scored_sequence", which: str = "true") -> Expect:
+    """The sequence has a row in `matches` under the model and condition, one of `which` this is true."""
+    return Expect(
+        name,
+        "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
+        f" where {which} and model = getvariable('model') and corpus = getvariable('corpus')"
+        " and domain = getvariable('domain'))",
+    )
+
+
+def per_layer(*names: str) -> tuple[Expect, ...]:
+    """The lists have an entry after the embedding and one after each block."""
+    return tuple(Expect(f"{name}_per_layer", f"len({name}) = 1 + {N_LAYERS}") for name in names)
