@@ -20,6 +20,9 @@ from warehouse.run import Summary
 from warehouse.terminal import finish, say, show
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
+SHOWN = "python_environment_shown"  # the sampled windows of TRAINED, each as often as training showed it
+CONTROL_MODEL = "mini-pythia-100k-control"
+NAMED = "mini-open_llama-300k"  # whose tokenizer all are counted under as well, as A did with Llama 2's
 INSIDE = {  # experiment, as it is by default: the corpora it is run on
     "prompt_compression": (TRAINED,),
     "noise": (TRAINED,),
@@ -68,6 +71,9 @@ def run(path: Path, *, quick: bool = False) -> None:
             models = _miniatures(lake, extent)
         with step("scoring: which continuations does each model reproduce"):
             _measure(lake, "scoring", models, (TRAINED, CONTROL))
+            _measure(lake, "scoring", [CONTROL_MODEL], (TRAINED,))
+        with step("counts: how often does each text stand in the corpus, and in what training showed"):
+            _counts(lake)
         with step("inside the largest model of each family (heads: of all): prompts, noise, layers, heads, blocks"):
             for experiment, corpora in INSIDE.items():
                 chosen = models if experiment == "head_ablation" else largest(models)
@@ -118,11 +124,30 @@ def _miniatures(lake: Lake, extent: Extent) -> list[str]:
     from warehouse.run import run as run_cells
 
     cells = miniatures.cells(lake, TRAINED, extent.families, extent.sizes)
-    summary: Summary = run_cells(lake, cells, miniatures.work, title="   miniatures")
+    other = miniatures.cells(lake, CONTROL, ("pythia",), ("100k",), suffix="-control")  # knows nothing of TRAINED
+    summary: Summary = run_cells(lake, cells + other, miniatures.work, title="   miniatures")
     finish(summary, "   miniatures")
+    lake.register("model_corpora", [{"model": CONTROL_MODEL, "corpus": TRAINED, "role": "control"}])
     models = [str(cell.settings["model"]) for cell in cells]
     lake.register("model_corpora", [{"model": m, "corpus": CONTROL, "role": "control"} for m in models])
     return models
+
+
+def _counts(lake: Lake) -> None:
+    from compute.miniature_text import write_shown
+    from ingest.count import count
+    from ingest.run import ingest
+
+    shown = lake.path / "miniatures" / "shown.jsonl"
+    write_shown(lake, TRAINED, shown)
+    options = {"path": (str(shown),), "domain_field": "domain"}
+    summary, lines = ingest(lake, "jsonl", options, corpus=SHOWN)
+    for line in lines:
+        say("   " + line)
+    finish(summary, f"   {SHOWN}")
+    for within in (TRAINED, SHOWN):
+        summary, _ = count(lake, TRAINED, tokenizers=("own", "bytes", NAMED), within=within)
+        finish(summary, f"   counts in {within}")
 
 
 def largest(models: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ Which document gets how many is the same for all miniatures: `LEVELS` repeats al
 hash, so that every domain has every level. Exact copies of a text get the level of the first of them. What is not
 counted: that parts of a text stand in other documents too, as licences do.
 
-A miniature is called `mini-FAMILY-SIZE` and lies in the lake's folder `miniatures`; the tokenizer that the family's
+A miniature is called `mini-FAMILY-SIZE` (and a suffix where one is asked for) and lies in the lake's folder `miniatures`; the tokenizer that the family's
 miniatures share lies beside them as `mini-FAMILY`. Training one is a cell. On one machine it gives the same weights
 each time; on another they may differ.
 """
@@ -71,9 +71,11 @@ def cells(
     families: Sequence[str] = tuple(FAMILIES),
     sizes: Sequence[str] = tuple(SIZES),
     levels: Sequence[int] = LEVELS,
+    suffix: str = "",
 ) -> list[Cell]:
     """The trainings of every named size that the families have, the largest first.
 
+    suffix: ends their names, so that models of one family and size may be trained on several corpora.
     Wants the corpus sampled with the families' tokenizers; raises `BadInput` where it is not, and `UnknownName`.
     """
     for size in sizes:
@@ -84,7 +86,7 @@ def cells(
         sampled, documents = _sampled(lake, corpus, tokenizer)
         for size in (s for s in miniature_models.family(family).sizes if s in sizes):
             settings = {
-                "model": f"mini-{family}-{size}",
+                "model": f"mini-{family}-{size}{suffix}",
                 "family": family,
                 "size": size,
                 "corpus": corpus,

@@ -33,9 +33,17 @@ HERE = Path(__file__).parent
 FIGURES = "reports.figures"
 ORDER = (  # in which findings are told; others come after, by name
     "memorization_rate",
+    "corpus_rate",
+    "control_adjusted_rate",
+    "guessability",
     "scaling_law",
+    "domain_distribution",
+    "structural_share",
     "dose_response",
+    "frequency_by_bucket",
+    "tokenizer_mismatch",
     "score_distribution",
+    "score_transitions",
     "position_curve",
     "extraction_probability",
     "shared_memorization",
@@ -117,7 +125,6 @@ def page(lake: Lake, findings: Sequence[Finding], now: datetime) -> str:
     versions = {name: delta.version() for name, delta in deltas.items()}
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
     with ask.connect(lake, files) as con:
-
         answers = Answers(con)
         sections = [_finding(f, answers) for f in findings]
         sections += [

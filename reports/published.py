@@ -1,17 +1,17 @@
 """Each published value stands beside ours for the same model, or else beside the nearest of ours, with a label that
-says which. Ours is pooled over all domains the model was trained on, with its 95 % document-cluster interval; it weighs
-a domain by what was sampled of it, a published rate by what training held.
+says which. Ours is of what the model was trained on, with its 95 % document-cluster interval.
 
-How ours is computed where a paper leaves it open. Prompt compression: mean ratio of shortest to whole prompt, the last
-tokens being kept; the share at or below 0.5 stands in `prompt_compression`. Head overlap, random and across domains:
-means over pairs of domains of `head_overlap`, heads being replaced by the mean of the others of their layer. Universal
-heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
-Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; tasks
-are those that were run with lm-eval.
+How ours is computed where a paper leaves it open. Memorization rate: `corpus_rate`, weighted by the bytes that the
+corpus holds of each domain where they are known. Structural share: `structural_share`, as sampled. Prompt compression:
+mean ratio of shortest to whole prompt, the last tokens being kept; the share at or below 0.5 stands in
+`prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
+being replaced by the mean of the others of their layer. Universal heads: `universal_heads`. Layer profiles: `within` of
+`family_similarity`, over a family's pairs of models. Short-circuiting the last block: `short_circuit_tradeoff`, where
+the whole model produces everything by selection; tasks are those that were run with lm-eval.
 
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158, over 146,432,000 sequences of training; the
-other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or
-read off a figure.
+other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read
+off a figure.
 """
 
 from __future__ import annotations
@@ -44,21 +44,18 @@ QUANTITIES = (
 )
 
 # Ours: one row a quantity and a model that trained on what it was measured on. Findings answer by domain; papers state
-# one number, so the domains are pooled here, on the rows and with the intervals of queries/findings/memorization_rate.
-# The findings of these names are there as views.
-FINDINGS = ("noise_structural_share", "head_overlap", "universal_heads", "family_similarity", "short_circuit_tradeoff")
+# one number, so the domains are put together here. The findings of these names are there as views.
+FINDINGS = (
+    "corpus_rate",
+    "structural_share",
+    "noise_structural_share",
+    "head_overlap",
+    "universal_heads",
+    "family_similarity",
+    "short_circuit_tradeoff",
+)
 OURS = """
-with documents as (
-    select model, coalesce(document_id, sequence_id) as document, count(*) as n, count(*) filter (memorized) as m,
-        count(*) filter (memorized and "class" = 'structural') as structural,
-        count(*) filter (memorized and "class" is not null) as classed
-    from matches
-    join model_corpora using (model, corpus)
-    left join sequences using (sequence_id, corpus, domain)
-    left join domains using (corpus, domain)
-    where role = 'trained'
-    group by all
-), compression as (
+with compression as (
     select model, coalesce(document_id, sequence_id) as document, count(*) as n, sum(ratio) as total
     from prompt_compression
     join model_corpora using (model, corpus)
@@ -72,16 +69,14 @@ with documents as (
     from finding_short_circuit_tradeoff
     where first_block = last_block and last_block = n_layers - 1
 ), quantities as (
-    select 'memorization_rate' as quantity, model, sum(m) / sum(n) as value, cluster_low(m, n) as low,
-        cluster_high(m, n) as high
-    from documents
-    group by all
+    select 'memorization_rate' as quantity, model, rate as value, low, high
+    from finding_corpus_rate
+    where role = 'trained' and rate is not null
+    qualify row_number() over (partition by model, corpus order by weighted_by) = 1    -- 'bytes' before 'sample'
     union all
-    select 'structural_share_of_memorized', model, sum(structural) / sum(classed),
-        cluster_low(structural, classed), cluster_high(structural, classed)
-    from documents
-    group by all
-    having sum(classed) > 0
+    select 'structural_share_of_memorized', model, share, low, high
+    from finding_structural_share
+    where role = 'trained' and weighted_by = 'sample' and share is not null
     union all
     select 'structural_share_of_memorized_noise_0.5', model, share, low, high
     from finding_noise_structural_share

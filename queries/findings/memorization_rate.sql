@@ -26,19 +26,9 @@
 --   rate          memorized / n
 --   low           lower end of the interval
 --   high          upper end of the interval
-with documents as (
-    select model, corpus, domain, coalesce(document_id, sequence_id) as document,
-        count(*) as n, count(*) filter (memorized) as m
-    from matches
-    left join sequences using (sequence_id, corpus, domain)
-    group by all
-)
-select family, model, miniature, params, corpus, role, domain, "class",
-    sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
-    sum(m) / sum(n) as rate, cluster_low(m, n) as low, cluster_high(m, n) as high
-from documents
+select family, model, miniature, params, corpus, role, domain, "class", n, documents, memorized, rate, low, high
+from weighted_rates
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-left join domains using (corpus, domain)
-group by family, model, miniature, params, corpus, role, domain, "class"
+where weighted_by = 'sample'
 order by family, params, model, corpus, domain

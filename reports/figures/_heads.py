@@ -1,14 +1,9 @@
-"""What the figures about attention heads share: which rows they show, and a chart with one line a model."""
+"""What the figures about attention heads share: which rows they show."""
 
 from __future__ import annotations
 
-import altair as alt
 import pandas as pd
 
-from . import _style as style
-from .memorization_rate import ROW, places_of
-
-WIDTH = 300  # pixels of a chart with one line a model
 RUN = "`memlake compute run head_ablation --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
@@ -18,25 +13,3 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     method = "peer_mean" if "peer_mean" in methods else min(methods, default=None)
     rows = rows[rows["method"] == method]
     return rows[rows["role"] != "control"] if "role" in rows else rows
-
-
-def lines(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[alt.Chart], alt.Y, float]:
-    """The rows with their height `y` and `colour`; a rule and a name for each model, or model and corpus where it has
-    several; the vertical axis; the height in pixels."""
-    several = rows.groupby("model")["corpus"].transform("nunique") > 1
-    rows = rows.assign(model=rows["model"].where(~several, rows["model"] + ", " + rows["corpus"]))
-    at, end = places_of(rows)
-    names = pd.DataFrame({"text": list(at), "y": list(at.values())})
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[end, -0.7], nice=False), axis=None)
-    base = alt.Chart(names)
-    grid = [
-        base.mark_rule(color=style.GRID).encode(y=y),
-        base.mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
-    ]
-    return rows.assign(y=rows["model"].map(at), colour=rows["family"].map(style.colour)), grid, y, ROW * (end + 0.7)
-
-
-def beside(rows: pd.DataFrame, y: alt.Y) -> alt.Chart:
-    """Each row's `text` to the right of the axes."""
-    text = alt.Chart(rows).mark_text(align="left", dx=7, color=style.MUTED)
-    return text.encode(x=alt.value(WIDTH), y=y, text="text:N")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import _heads as heads
 from . import _style as style
+from ._lines import WIDTH, beside, lines
 
 RUN = heads.RUN
 
@@ -21,7 +22,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = heads.lines(rows)
+    rows, grid, y, height = lines(rows)
     scale = alt.Scale(domain=[0, style.top(rows[["jaccard", "expected_jaccard"]].max())], nice=False)
     x = alt.X("x:Q", title="important heads shared (Jaccard)", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
     means = rows.groupby(["y", "colour"], as_index=False).agg(
@@ -39,10 +40,6 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
         pairs.mark_tick(thickness=1.2, size=10, opacity=0.45).encode(x=x, y=y, color=ink),
         null.mark_tick(thickness=2, size=13, color=style.INK).encode(x=x, y=y),
         alt.Chart(means).mark_point(size=42, filled=True, opacity=1).encode(x=x, y=y, color=ink),
-        heads.beside(means, y),
+        beside(means, y),
     )
-    return [
-        chart.properties(
-            width=heads.WIDTH, height=height, title=style.title("", "right: pairs above chance (p < 0.05)")
-        )
-    ]
+    return [chart.properties(width=WIDTH, height=height, title=style.title("", "right: pairs above chance (p < 0.05)"))]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from . import _heads as heads
 from . import _style as style
+from ._lines import lines
 
 RUN = heads.RUN
 MEAN = ["model", "family", "y", "colour"]
@@ -23,7 +24,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = heads.lines(rows)
+    rows, grid, y, height = lines(rows)
     found = rows.loc[rows["detectable_drop"] > 0, "detectable_drop"]
     ends = [found.min() / 1.3, found.max() * 1.3] if len(found) else [0.1, 1]
     steps = [10.0**i * m for i in range(-5, 4) for m in (1, 2, 5)]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import _heads as heads
 from . import _style as style
+from ._lines import WIDTH, beside, lines
 
 RUN = heads.RUN
 
@@ -21,7 +22,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = heads.lines(rows)
+    rows, grid, y, height = lines(rows)
     scale = alt.Scale(domain=[0, style.top(rows[["universal_share", "expected_share"]].max())], nice=False)
     x = alt.X("x:Q", title="heads important in all domains", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
     data = rows[["y", "colour"]].assign(x=rows["universal_share"], text=_text(rows))
@@ -33,11 +34,9 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
         alt.Chart(data[known])
         .mark_point(size=42, filled=True, opacity=1)
         .encode(x=x, y=y, color=style.plain("colour")),
-        heads.beside(data, y),
+        beside(data, y),
     )
-    return [
-        chart.properties(width=heads.WIDTH, height=height, title=style.title("", "right: universal heads of all heads"))
-    ]
+    return [chart.properties(width=WIDTH, height=height, title=style.title("", "right: universal heads of all heads"))]
 
 
 def _text(rows: pd.DataFrame) -> list[str]:

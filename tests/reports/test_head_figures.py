@@ -19,6 +19,7 @@ from reports.figures import (
     profile_similarity,
     universal_heads,
 )
+from reports.figures._lines import lines
 from reports.svg import render
 from tests.queries.findings import database
 from tests.reports.made_up_heads import head_pieces
@@ -98,7 +99,7 @@ def test_correlation_stands_below_the_diagonal_and_p_above(rows):
 
 def test_a_model_of_two_corpora_has_two_lines(rows):
     overlaps = rows["head_overlap"]
-    data, *_ = heads.lines(overlaps)
+    data, *_ = lines(overlaps)
     assert data["y"].nunique() == 2 * len(MODELS) and "olmo-a, held" in set(data["model"])
-    data, *_ = heads.lines(heads.shown(overlaps))
+    data, *_ = lines(heads.shown(overlaps))
     assert set(data["model"]) == set(MODELS)

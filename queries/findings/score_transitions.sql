@@ -1,0 +1,93 @@
+-- One row is one way from one bin of scores to another, from a model to one of the next size: how many of the same
+-- sequences go it.
+--
+-- Why this number: a rate that grows with size may hide that a larger model loses what a smaller one knew. Each
+-- sequence is followed instead. The 25 ways between 5 bins of the score are the matrix; its rows add up to 1. The 26th
+-- row, from 'memorized' to 'memorized', is the share of what the smaller model produces verbatim that the larger does
+-- as well, by the flag and not by a bin: it stands beside the matrix and is not a part of it.
+-- Pairs: a line is the models of one family at one revision with one role to the corpus, miniatures apart. Each model
+-- that was measured on the corpus is paired with each of the next larger size in its line: where two models have one
+-- size, as Pythia and its -deduped twin do, both are paired with both of the next.
+-- Interval: 95 %, document-cluster (see effective_n in macros.sql).
+-- Leaves out: models whose size is not known; sequences that only one of the two was measured on, so that models of
+-- different tokenizers have no row; sequences whose decoding was skipped for either (not_decoded; their score is not
+-- known, while 'memorized' is); differences between domains, which are pooled as sampled.
+-- Units: scores and shares in [0, 1]. A bin holds its lower end and not its upper one, but the last holds 1. Bins are
+-- cut in whole numbers, 5 x n_match against n_tokens, so that 3 of 5 lies in the fourth.
+-- Source: arXiv 2603.21658, section 4.1; "more than 90 % stay memorized in the next size" is reported there.
+-- Columns:
+--   family        architecture and training line
+--   model         the smaller model
+--   miniature     trained here, tiny, on a small corpus: not comparable with published models
+--   params        its number of parameters (see model_sizes)
+--   next_model    the larger model
+--   next_params   its number of parameters
+--   corpus        corpus of the sequences
+--   role          of both, 'trained' or 'control'; NULL: not known
+--   sequences     sequences both were measured on
+--   not_decoded   of these, those whose decoding was skipped for either
+--   from_score    bin of the smaller model's score, or 'memorized'
+--   to_score      bin of the larger model's score, or 'memorized'
+--   n             sequences in from_score
+--   documents     documents they lie in
+--   moved         of n, those in to_score
+--   share         moved / n; NULL where n is 0
+--   low           lower end of the interval
+--   high          upper end of the interval
+with measured as materialized (
+    select row_number() over () as id, model, corpus, role, family, miniature, revision, params,
+        dense_rank() over (partition by corpus, role, family, miniature, revision order by params) as place
+    from (select distinct model, corpus from matches)
+    join model_sizes using (model)
+    left join model_corpora using (model, corpus)
+    where params is not null
+), pairs as materialized (
+    select row_number() over () as pair, a.*, b.id as next_id, b.model as next_model, b.params as next_params
+    from measured a
+    join measured b
+        on b.corpus = a.corpus and b.role is not distinct from a.role and b.family = a.family
+        and b.miniature = a.miniature and b.revision is not distinct from a.revision and b.place = a.place + 1
+), scored as (      -- bin: 0 to 4; NULL: not decoded. Joining by a number instead of names is four times as fast
+    select id, sequence_id, memorized, if(n_match = n_tokens, 4, 5 * n_match // n_tokens) as bin
+    from matches
+    join measured using (model, corpus)
+), met as materialized (
+    select pair, coalesce(document_id, sequence_id) as document, a.bin, b.bin as next_bin,
+        a.memorized, b.memorized as next_memorized
+    from pairs
+    join scored a using (id)
+    join scored b using (sequence_id)
+    left join sequences using (sequence_id)
+    where b.id = next_id
+), documents as (       -- moved: how many of a document's n sequences go to each bin; bin 5: memorized
+    select pair, document, bin, count(*) as n, [
+            count(*) filter (next_bin = 0), count(*) filter (next_bin = 1), count(*) filter (next_bin = 2),
+            count(*) filter (next_bin = 3), count(*) filter (next_bin = 4)
+        ] as moved
+    from met
+    where bin is not null and next_bin is not null
+    group by all
+    union all
+    select pair, document, 5, count(*), [0, 0, 0, 0, 0, count(*) filter (next_memorized)]
+    from met
+    where memorized
+    group by all
+), ways as (
+    select pair, bin, next_bin, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as moved,
+        cluster_low(m, n) as low, cluster_high(m, n) as high
+    from (select *, unnest(range(len(moved))) as next_bin, moved[next_bin + 1] as m from documents)
+    group by all
+), matrix as (
+    select pair, count(*) as sequences, count(*) filter (bin is null or next_bin is null) as not_decoded,
+        unnest(range(26)) as way, least(way // 5, 5) as bin, if(way = 25, 5, way % 5) as next_bin,
+        ['[0.0,0.2)', '[0.2,0.4)', '[0.4,0.6)', '[0.6,0.8)', '[0.8,1.0]', 'memorized'] as names
+    from met
+    group by pair
+)
+select family, model, miniature, params, next_model, next_params, corpus, role, sequences, not_decoded,
+    names[bin + 1] as from_score, names[next_bin + 1] as to_score,
+    coalesce(n, 0) as n, coalesce(documents, 0) as documents, coalesce(moved, 0) as moved, moved / n as share, low, high
+from matrix
+join pairs using (pair)
+left join ways using (pair, bin, next_bin)
+order by family, params, model, next_params, next_model, corpus, way

@@ -1,0 +1,25 @@
+"""How much of its whole corpus does each model produce verbatim?
+
+One dot is one model, with its 95 % interval. Left: each domain counts with its bytes in the corpus, so that the rate
+is one for the corpus. Right: with its sample, as large for a small domain as for a large one. Hollow and grey: control
+text that the model never saw. Models of a family stand from small to large.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from . import _style as style
+from .memorization_rate import by_domain
+
+WEIGHTS = {"bytes": ("the corpus", "weighted by bytes"), "sample": ("the sample", "as sampled")}
+
+
+def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+    """One panel a weight."""
+    rows = rows[rows["rate"].notna()]
+    scale = alt.Scale(domain=[0, style.top(rows["high"])], nice=False)
+    x = alt.X("x:Q", title="sequences memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
+    names = pd.DataFrame([WEIGHTS[w] for w in rows["weighted_by"]], columns=["domain", "class"], index=rows.index)
+    return by_domain(rows.assign(x=rows["rate"], **names), x)

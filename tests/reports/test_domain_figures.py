@@ -1,0 +1,73 @@
+"""What the figures of domains and of transitions draw, from the rows of the findings' own cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.figures import _style as style
+from reports.figures import corpus_rate, domain_distribution, score_transitions, structural_share
+from reports.svg import render
+from tests.reports.test_layer_figures import answer, drawn
+
+FIGURES = (corpus_rate, domain_distribution, score_transitions, structural_share)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_figure_of_the_case_is_an_svg_in_the_familys_colour(figure):
+    rows = answer(figure.__name__.rpartition(".")[2])
+    pictures = [render(panel, f"p{i}") for i, panel in enumerate(figure.draw(rows))]
+    assert pictures and all(p.startswith("<svg") for p in pictures)
+    assert any(style.colour("pythia") in p.upper() for p in pictures)
+
+
+def test_where_nothing_is_memorized_or_decoded_little_is_drawn():
+    for figure in (domain_distribution, structural_share):
+        assert figure.draw(answer(figure.__name__.rpartition(".")[2]).assign(share=np.nan)) == []
+    (panel,) = score_transitions.draw(answer("score_transitions").assign(n=0, share=np.nan))
+    assert panel.title.subtitle[-1] == "none memorized by the smaller" and render(panel, "p").startswith("<svg")
+
+
+def test_domains_of_the_largest_model_are_weighted_by_bytes_where_these_are_known():
+    rows = answer("domain_distribution")
+    smaller = rows.assign(model="smaller", params=1, share=0.123)
+    (panel,) = domain_distribution.draw(pd.concat([rows, smaller]))  # nothing is memorized of the control corpus
+    assert panel.title.subtitle == ["trained on mine", "1k, by bytes"]
+    dots = {(r["domain"], r["x"], round(r["low"], 3), r["y"]) for r in drawn(panel, "domain")}
+    assert dots == {("code", 1, 0.588, 0), ("legal", 0, 0, 1)}  # structural first; import has no size
+    assert {r["x"] for data in panel.to_dict()["datasets"].values() for r in data if set(r) == {"x", "y"}} == {
+        0.75,
+        0.25,
+    }
+    (panel,) = domain_distribution.draw(rows[rows["weighted_by"] == "sample"])
+    assert panel.title.subtitle == ["trained on mine", "1k, as sampled"] and len(drawn(panel, "domain")) > 3
+
+
+def test_the_ratio_stands_beside_the_structural_share():
+    sample, corpus = structural_share.draw(answer("structural_share"))
+    assert {(r["text"], round(r["x"], 3)) for r in drawn(sample, "low", "text")} == {
+        ("1.7 (0.42 to 12)", 0.75),
+        ("", 1),  # of structural text alone there is no ratio
+    }
+    assert drawn(corpus, "low", "text")[0]["text"] == "1.7 (0.41 to 12)"
+    only = answer("structural_share").query("corpus == 'mine'").assign(ratio=np.nan, ratio_high=np.nan)
+    assert drawn(structural_share.draw(only)[0], "low", "text")[0]["text"] == "> 0.42"
+
+
+def test_a_corpus_and_its_sample_stand_side_by_side():
+    panels = corpus_rate.draw(answer("corpus_rate"))
+    assert [p.title.text for p in panels] == ["the corpus", "the sample"]
+    assert [{round(r["x"], 3) for r in drawn(p, "low", "x")} for p in panels] == [{0.39}, {0.308, 0}]
+
+
+def test_a_matrix_goes_from_the_smaller_to_the_larger():
+    rows = answer("score_transitions")
+    (panel,) = score_transitions.draw(pd.concat([rows, rows.assign(corpus="held", role="control")]))
+    assert panel.title.subtitle == ["trained on mine", "1k to 3k", "50 % of 4 stay memorized (15 to 85)"]
+    cells = {(round(r["x"], 1), round(r["y"], 1)): r["text"] for r in drawn(panel, "ink")}
+    assert len(cells) == 20  # nothing is in the second bin
+    assert (cells[0.5, 0.9], cells[0.9, 0.9], cells[0.7, 0.5]) == ("25", "75", "100")
+    twin = rows.assign(next_model="twin")
+    panels = score_transitions.draw(pd.concat([rows, twin]))  # two of one size go by their names
+    assert [p.title.subtitle[1] for p in panels] == ["small to large", "small to twin"]
