@@ -73,7 +73,7 @@ def run(path: Path, *, quick: bool = False) -> None:
             _measure(lake, "scoring", models, (TRAINED, CONTROL))
             _measure(lake, "scoring", [CONTROL_MODEL], (TRAINED,))
         with step("counts: how often does each text stand in the corpus, and in what training showed"):
-            _counts(lake)
+            _counts(lake, models)
         with step("inside the largest model of each family (heads: of all): prompts, noise, layers, heads, blocks"):
             for experiment, corpora in INSIDE.items():
                 chosen = models if experiment == "head_ablation" else largest(models)
@@ -133,7 +133,7 @@ def _miniatures(lake: Lake, extent: Extent) -> list[str]:
     return models
 
 
-def _counts(lake: Lake) -> None:
+def _counts(lake: Lake, models: list[str]) -> None:
     from compute.miniature_text import write_shown
     from ingest.count import count
     from ingest.run import ingest
@@ -145,6 +145,7 @@ def _counts(lake: Lake) -> None:
     for line in lines:
         say("   " + line)
     finish(summary, f"   {SHOWN}")
+    lake.register("model_corpora", [{"model": m, "corpus": SHOWN, "role": "trained"} for m in models])
     for within in (TRAINED, SHOWN):
         summary, _ = count(lake, TRAINED, tokenizers=("own", "bytes", NAMED), within=within)
         finish(summary, f"   counts in {within}")
@@ -169,6 +170,7 @@ def _answers(lake: Lake) -> None:
     from reports.page import write
 
     rates = OpenLake(lake.path).query("dose_response")
+    recorded = rates.filter(rates.dose == "exposures").rename(exposures="at_least")
     columns = ["model", "params", "role", "exposures", "n", "memorized", "rate", "low", "high"]
-    show(rates.select(columns).to_pyarrow())
+    show(recorded.select(columns).to_pyarrow())
     print(f"report: {write(lake)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from warehouse.errors import BadInput, Conflict, one_line
 from warehouse.lake import Lake, quoted
 from warehouse.register import transaction
-from warehouse.registry import Source, json_object
+from warehouse.registry import Source, json_object, role
 from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
 from . import weights
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 DTYPES = ("float32", "float16", "bfloat16")
+ROLES = ("trained", "control")
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,26 @@ def known_model(lake: Lake, source: Source) -> dict | None:
             " give the new ones another name, or take the old back with `memlake warehouse forget`"
         )
     return known
+
+
+def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) -> str | None:
+    """'trained' where a checkpoint trained on a corpus, 'control' where it did not: what the lake holds, else what the
+    registry knows, else what the user said; None: nothing is known.
+
+    Raises `BadInput` for no such role, `Conflict` where the user contradicts what is known.
+    """
+    if said not in (None, *ROLES):
+        raise BadInput(f"no role {said!r}: it is {' or '.join(ROLES)}")
+    with lake.connect(["model_corpora"]) as con:
+        row = con.execute(
+            "select role from stored.model_corpora where model = ? and corpus = ?", [source.name, corpus]
+        ).fetchone()
+    known = row[0] if row else role(source, corpus)
+    if known and said not in (None, known):
+        where = "the lake" if row else "its memlake.json" if source.is_folder else "the registry"
+        mend = f", or take the model back with `memlake warehouse forget --model {source.name}`" if row else ""
+        raise Conflict(f"{where} knows {source.name} as {known} on {corpus}: leave --role {said} out{mend}")
+    return known or said
 
 
 def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:

@@ -26,6 +26,12 @@ Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eage
 Bos = Annotated[bool, typer.Option("--bos", help="Put the beginning-of-sequence token first.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
+Role = Annotated[
+    str | None,
+    typer.Option(
+        help="trained, or control: never trained on. Of these models on these corpora, where the registry cannot tell."
+    ),
+]
 # Options of single experiments: `memlake compute show EXPERIMENT` tells which it takes
 Among = Annotated[str | None, typer.Option(help="Which sequences: memorized, contrast or all.")]
 Blocks = Annotated[
@@ -79,6 +85,7 @@ def _request(
     bos: Bos = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
+    role: Role = None,
     *,
     among: Among = None,
     blocks: Blocks = None,
@@ -100,9 +107,8 @@ def _request(
         **{"screen": screen, "seed": seed, "strength": strength, "task": task, "window": window},
     }
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if v not in (None, [])}
-    return Request(
-        tuple(model), tuple(corpus), tuple(domain or ()), limit, dtype, attention, bos, device, batch_size, options
-    )
+    places = tuple(model), tuple(corpus), tuple(domain or ())
+    return Request(*places, limit, dtype, attention, bos, device, batch_size, role, options)
 
 
 def _asks(command: Callable[..., None]) -> Callable[..., None]:

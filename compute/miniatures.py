@@ -8,9 +8,9 @@ Which document gets how many is the same for all miniatures: `LEVELS` repeats al
 hash, so that every domain has every level. Exact copies of a text get the level of the first of them. What is not
 counted: that parts of a text stand in other documents too, as licences do.
 
-A miniature is called `mini-FAMILY-SIZE` (and a suffix where one is asked for) and lies in the lake's folder `miniatures`; the tokenizer that the family's
-miniatures share lies beside them as `mini-FAMILY`. Training one is a cell. On one machine it gives the same weights
-each time; on another they may differ.
+A miniature is called `mini-FAMILY-SIZE` (and a suffix where one is asked for) and lies in the lake's folder
+`miniatures`; the tokenizer that the family's miniatures share lies beside them as `mini-FAMILY`. Training one is a
+cell. On one machine it gives the same weights each time; on another they may differ.
 """
 
 from __future__ import annotations

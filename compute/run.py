@@ -41,6 +41,7 @@ class Request:
     bos: bool = False  # put the beginning-of-sequence token first
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
+    role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
 
@@ -70,7 +71,7 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
     """The cells that answer a request, and the ids of those still to do. Changes nothing.
 
     Raises `UnknownName` (experiment, model, corpus, domain), `BadInput` (an option, a checkpoint that cannot be run,
-    nothing to measure a model on) and `Conflict` (other weights under a name that the lake knows).
+    nothing to measure a model on) and `Conflict` (other weights under a name that the lake knows, another role).
     """
     module = _experiment(experiment)
     chosen = _options(experiment, request)
@@ -96,6 +97,7 @@ def execute(
     for text in request.models:
         source = find(lake, text)
         model = register_model(lake, source)
+        _register_roles(lake, source, request)
         condition = _condition(source, request)
         extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
         also = extra(condition, _options(experiment, request)) if extra else []
@@ -103,7 +105,7 @@ def execute(
         if condition.name != model["base_condition"]:
             say(
                 f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
-                " so its rows stand in `matches_all` only"
+                " so findings do not use its rows (scores stand in `matches_all`)"
             )
     if workers is None and request.device == "cuda":
         import torch
@@ -185,7 +187,8 @@ def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
     source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
     condition = Condition(**cell.task["condition"])
     device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
-    key = (cell.settings["weights_digest"], condition, device)
+    # The digest of the weights does not see the config, which says how many heads they are.
+    key = (source.location, cell.settings["weights_digest"], condition, device)
     if key not in _held:
         _held.clear()  # before the next one is loaded, so that both are never in memory
         _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
@@ -208,7 +211,7 @@ def _condition(source: Source, request: Request) -> Condition:
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
     from . import weights
-    from .checkpoint import known_model
+    from .checkpoint import known_model, role_on
 
     source = find(lake, text)
     known_model(lake, source)
@@ -218,9 +221,21 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     hint = source.tokenizer or source.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
     for corpus in request.corpora:
+        role_on(lake, source, corpus, request.role)
         _check_sequences(lake, corpus, name, text, request)
     digest = weights.digest(weights.fetch(source).weights)
     return Subject(source, _condition(source, request), digest, tokenizer.digest, name)
+
+
+def _register_roles(lake: Lake, source: Source, request: Request) -> None:
+    """Write whether the model trained on each corpus, where that is known."""
+    from .checkpoint import role_on
+
+    for corpus in request.corpora:
+        if role := role_on(lake, source, corpus, request.role):
+            lake.register("model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
+        else:
+            say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
 
 
 def _check_places(lake: Lake, request: Request) -> None:
@@ -239,15 +254,21 @@ def _check_places(lake: Lake, request: Request) -> None:
 
 
 def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str, request: Request) -> None:
-    """Raise `BadInput` where there is nothing to measure a model on: not sampled, or imported without tokens."""
-    with lake.connect(["sequences"]) as con:
+    """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, or imported
+    without its tokens."""
+    with lake.connect(["documents", "sequences"]) as con:
         found = con.execute(
             "from stored.sequences where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
             " and (len($domains) = 0 or list_contains($domains, domain)) and ($limit is null or rank < $limit) limit 1",
             {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains), "limit": request.limit},
         ).fetchone()
-    if not found:
-        asked = [part for domain in request.domains for part in ("--domain", domain)]
-        command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *asked, "--model", text])
-        where = f"{corpus} ({', '.join(request.domains)})" if asked else corpus
-        raise BadInput(f"{where} has no tokens to measure {text} on: run `{command}` first")
+        documents = con.execute("from stored.documents where corpus = ? limit 1", [corpus]).fetchone()
+    if found:
+        return
+    where = f"{corpus} ({', '.join(request.domains)})" if request.domains else corpus
+    nothing = f"{where} has no sequences under the tokenizer of {text} to measure it on"
+    if not documents:
+        raise BadInput(f"{nothing}: they were imported without its tokens, and there are no documents to sample")
+    asked = [part for domain in request.domains for part in ("--domain", domain)]
+    command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *asked, "--model", text])
+    raise BadInput(f"{nothing}: run `{command}` first")

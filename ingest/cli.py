@@ -37,7 +37,7 @@ def show_source(name: Name, form: Format = FormatName.table) -> None:
 @app.command("run")
 def run_source(
     name: Name,
-    path: Annotated[list[str] | None, typer.Option(help="File or folder to read; may be repeated.")] = None,
+    path: Annotated[list[str] | None, typer.Option(help="File, folder or URL to read; may be repeated.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Name of the text collection.")] = None,
     text_field: Annotated[str | None, typer.Option(help="Field that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field with the record's own id.")] = None,
@@ -46,8 +46,19 @@ def run_source(
     class_: Annotated[list[str] | None, typer.Option("--class", help="CLASS for all domains, or DOMAIN=CLASS.")] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Longest record that is taken.")] = None,
     limit: Annotated[int | None, typer.Option(help="Documents of each domain at most.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model whose results they are, where the files do not tell.")
+    ] = None,
     family: Annotated[str | None, typer.Option(help="Family of a model that is not in the registry.")] = None,
     params: Annotated[int | None, typer.Option(help="Parameters of such a model.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset; train by default.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Documents of each domain to keep: a uniform sample. By default all.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Publish nothing if any record is rejected.")] = False,
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
@@ -66,12 +77,17 @@ def run_source(
         "class_": tuple(class_) if class_ else None,
         "max_bytes": max_bytes,
         "limit": limit,
+        "model": model,
         "family": family,
         "params": params,
+        "dataset": dataset,
+        "config": config,
+        "split": split,
+        "revision": revision,
     }
     given = {key: value for key, value in options.items() if value is not None}
     make(name, given)  # refuse a mistyped option before a lake is made
-    summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, workers=workers)
+    summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(line)
     finish(summary, f"ingest {name}")
@@ -112,3 +128,72 @@ def sample(
     )
     show(counts, form)
     finish(summary, "sample")
+
+
+@app.command()
+def count(
+    corpus: Annotated[str, typer.Option(help="Corpus of the sequences.")],
+    domain: Annotated[list[str] | None, typer.Option(help="Only this domain's; may be repeated.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only sequences under this model's tokenizer; may be repeated.")
+    ] = None,
+    tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(help="own (default), bytes, or a model whose tokenizer it is; may be repeated."),
+    ] = None,
+    within: Annotated[
+        str | None, typer.Option("--in", help="Corpus in which is counted; by default that of the sequences.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Stream the corpus from this source again, and not from the lake.")
+    ] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
+    ] = None,
+    path: Annotated[list[str] | None, typer.Option(help="File or folder of the source; may be repeated.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field that holds the text.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field with the record's own id.")] = None,
+    domain_field: Annotated[str | None, typer.Option(help="Field with the record's domain.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Longest record that is taken.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Documents of each domain at most.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
+    workers: Workers = None,
+    lake: LakePath = DEFAULT_LAKE,
+    form: Format = FormatName.table,
+) -> None:
+    """Count how often the n-grams of the sequences occur in a corpus. Options of the source are by default those with
+    which the lake read the corpus."""
+    from warehouse.lake import Lake
+
+    from .count import OWN
+    from .count import count as counted
+
+    options = {
+        "path": tuple(path) if path else None,
+        "text_field": text_field,
+        "id_field": id_field,
+        "domain_field": domain_field,
+        "max_bytes": max_bytes,
+        "limit": limit,
+        "dataset": dataset,
+        "config": config,
+        "split": split,
+        "revision": revision,
+    }
+    summary, found = counted(
+        Lake.open(lake),
+        corpus,
+        domains=domain or (),
+        models=model or (),
+        tokenizers=tokenizer or (OWN,),
+        within=within,
+        source=source,
+        options={key: value for key, value in options.items() if value is not None},
+        index=index,
+        workers=workers,
+    )
+    show(found, form)
+    finish(summary, "count")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,14 +12,14 @@ import pyarrow as pa
 
 from warehouse.cells import Cell, published
 from warehouse.errors import BadInput, Conflict
-from warehouse.identity import hash63
 from warehouse.lake import Lake
 
-from .source import HEAD, Document, Reject, source_name
+from .keep import KEEP, keep_stages, refuse_another_sample, sampled, spooled
+from .pieces import Pieces, domain_rows
+from .source import Document, Reject, source_name
+from .strict import CHECK, check, check_stages, forget_checks
 
 EXPERIMENT, VERSION, TABLES = "ingest", 1, ("documents", "rejects", "domains")
-PIECE, ROWS = 8 << 20, 20_000  # bytes of text, and records, in a piece of rows
-MAX_DOMAINS = 1000  # in one file: more are a mistaken field, and each is a folder of the lake
 MAX_NAME = 80  # bytes of a name that becomes a folder's: of a corpus, a domain, ...
 
 
@@ -56,17 +55,28 @@ class DocumentSource(ABC):
         found = {k: v for k, v in dataclasses.asdict(self).items() if k != "path"}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
 
-    def stages(self, lake: Lake, corpus: str | None) -> Iterator[list[Cell]]:
+    def stages(
+        self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
+    ) -> Iterator[list[Cell]]:
+        """keep: documents of each domain that are kept, all for None. strict: raise `BadInput` before anything is
+        published where any record would be rejected."""
         corpus = self.CORPUS if corpus is None else corpus
         if corpus is None:
             raise BadInput(f"source {source_name(self)!r} needs --corpus: the name of the text collection")
         if problem := name_problem(corpus, "--corpus"):
             raise BadInput(problem)
-        cells = [self._cell(given, corpus) for given in self.inputs()]
-        refuse_changes(lake, cells)
-        yield cells
+        cells = [self._cell(given, corpus, keep) for given in self.inputs()]
+        refuse_changes(lake, cells, corpus, keep)
+        if strict:
+            yield from check_stages(lake, cells)
+        if keep is None:
+            yield cells
+        else:
+            yield from keep_stages(lake, cells)
+        if strict:
+            forget_checks(lake, corpus)
 
-    def _cell(self, given: Input, corpus: str) -> Cell:
+    def _cell(self, given: Input, corpus: str, keep: int | None) -> Cell:
         settings = {
             "source": source_name(self),
             "options": self.options(),
@@ -74,85 +84,76 @@ class DocumentSource(ABC):
             "file": given.name,
             "digest": given.digest,
         }
-        return Cell(EXPERIMENT, VERSION, settings, TABLES, task={"path": given.path})
+        if keep is not None:
+            settings["keep"] = keep
+        tables = TABLES if keep is None else ("rejects", "domains")  # its documents wait in the spool
+        return Cell(EXPERIMENT, VERSION, settings, tables, task={"path": given.path})
 
     def rows(self, cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-        corpus = cell.settings["corpus"]
+        if cell.experiment == KEEP:
+            yield from sampled(cell, lake, self.domain_class)
+            return
         given = Input(cell.settings["file"], cell.settings["digest"], cell.task["path"])
-        seen: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-        documents, rejects, held = [], [], 0
-        for record in self.read(given):
-            if isinstance(record, Reject):
-                rejects.append(dataclasses.asdict(record) | {"corpus": corpus, "head": record.head[:HEAD]})
-            else:
-                documents.append(document_row(record, corpus))
-                count = seen[record.domain]
-                count[0] += 1
-                count[1] += documents[-1]["n_bytes"]
-                held += documents[-1]["n_bytes"]
-            if len(seen) > MAX_DOMAINS:
-                raise BadInput(f"{given.name} holds more than {MAX_DOMAINS} domains: is that the right --domain-field?")
-            if held > PIECE or len(documents) + len(rejects) > ROWS:
-                yield from _tables(documents, rejects)
-                documents, rejects, held = [], [], 0
-        yield from _tables(documents, rejects)
-        if seen:
-            yield "domains", pa.Table.from_pylist([self._domain_row(corpus, d, *n) for d, n in sorted(seen.items())])
-
-    def _domain_row(self, corpus: str, domain: str, n_documents: int, n_bytes: int) -> dict[str, Any]:
-        return {
-            "corpus": corpus,
-            "domain": domain,
-            "class": self.domain_class(domain),
-            "n_documents": n_documents,
-            "n_bytes": n_bytes,
-            "kept_documents": n_documents,
-        }
+        records = self.read(given)
+        if cell.experiment == CHECK:
+            check(cell, lake, records)
+            return
+        pieces = Pieces(cell.settings["corpus"], given.name)
+        kept = "keep" in cell.settings
+        yield from spooled(cell, lake, records, pieces) if kept else pieces.of(records)
+        if pieces.seen:
+            counts = {d: (n, size, 0 if kept else n) for d, (n, size) in pieces.seen.items()}
+            yield "domains", domain_rows(pieces.corpus, self.domain_class, counts)
 
     def report(self, lake: Lake, cells: list[Cell]) -> list[str]:
         ids, corpus = [c.id for c in cells], cells[0].settings["corpus"]
         with lake.connect(["domains", "rejects"]) as con:
             domains = con.execute(
-                "select domain, sum(kept_documents)::bigint from stored.domains where list_contains(?, cell)"
-                " group by all order by all",
+                "select domain, sum(kept_documents)::bigint, sum(n_documents)::bigint from stored.domains"
+                " where list_contains(?, cell) group by all order by all",
                 [ids],
             ).fetchall()
             rejects = con.execute(
                 "select reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all",
                 [ids],
             ).fetchall()
-        kept, left = sum(n for _, n in domains), sum(n for _, n in rejects)
-        lines = [f"corpus {corpus}: {kept} documents" + (f" ({listed(domains)})" if domains else "")]
+        kept, seen, left = sum(n for _, n, _ in domains), sum(n for *_, n in domains), sum(n for _, n in rejects)
+        if kept == seen:
+            line, parts = f"corpus {corpus}: {kept} documents", listed([(domain, n) for domain, n, _ in domains])
+        else:
+            line = f"corpus {corpus}: {kept} of {seen} documents kept"
+            parts = listed([(domain, f"{n} of {of}") for domain, n, of in domains])
+        lines = [f"{line} ({parts})" if parts else line]
         if left:
             lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
         return lines
 
 
-def document_row(record: Document, corpus: str) -> dict[str, Any]:
-    """The row of `documents` for one record."""
-    return dataclasses.asdict(record) | {
-        "document_id": hash63(corpus, record.source, record.position),
-        "corpus": corpus,
-        "text_hash": hash63(record.text),
-        "n_bytes": len(record.text.encode()),
-    }
-
-
-def refuse_changes(lake: Lake, cells: list[Cell]) -> None:
+def refuse_changes(lake: Lake, cells: list[Cell], corpus: str, keep: int | None) -> None:
     """Raise `Conflict` where the lake holds a file of this name in this corpus, read from another content or with other
-    options: its documents would get the ids of those."""
-    planned = {(c.settings["corpus"], c.settings["file"]): c for c in cells}
+    options: its documents would get the ids of those. Of a sample (`keep`) the lake may hold no other file either, and
+    no other size: what is kept of each file depends on all of them."""
+    planned = {c.settings["file"]: c for c in cells}
+    forget = "name another --corpus, or take it back with `memlake warehouse forget"
     for cell, settings in published(lake, EXPERIMENT):
-        corpus, file = key = settings["corpus"], settings["file"]
-        if key not in planned or planned[key].id == cell:
+        if settings["corpus"] != corpus:
             continue
-        now = planned[key].settings
-        changed = [what for what in ("source", "options", "digest") if settings[what] != now[what]]
-        what = {"source": "from another source", "options": "with other options"}.get(changed[0], "with other content")
-        raise Conflict(
-            f"corpus {corpus} holds {file} already, {what}: name another --corpus,"
-            f" or take it back with `memlake warehouse forget --cell {cell}`"
-        )
+        file, now = settings["file"], planned.get(settings["file"])
+        if settings.get("keep") != keep:
+            how = f"with --keep {settings['keep']}" if "keep" in settings else "without --keep"
+            raise Conflict(f"corpus {corpus} was read {how}: {forget} --corpus {corpus}`")
+        if now is not None and now.id != cell:
+            changed = [what for what in ("source", "options", "digest") if settings[what] != now.settings[what]]
+            what = {"source": "from another source", "options": "with other options"}.get(changed[0])
+            raise Conflict(
+                f"corpus {corpus} holds {file} already, {what or 'with other content'}: {forget} --cell {cell}`"
+            )
+        if now is None and keep is not None:
+            raise Conflict(
+                f"corpus {corpus} is a sample of {file} too, which is missing now: {forget} --corpus {corpus}`"
+            )
+    if keep is not None:
+        refuse_another_sample(lake, cells)
 
 
 def name_problem(name: object, what: str = "domain") -> str | None:
@@ -161,6 +162,8 @@ def name_problem(name: object, what: str = "domain") -> str | None:
         return f"{what} is not text"
     if not name.strip():
         return f"{what} is empty"
+    if "\0" in name:
+        return f"{what} holds a NUL byte"
     try:
         if len(name.encode()) > MAX_NAME:
             return f"{what} has more than {MAX_NAME} bytes"
@@ -169,13 +172,6 @@ def name_problem(name: object, what: str = "domain") -> str | None:
     return None
 
 
-def listed(counts: list[tuple[str, int]]) -> str:
+def listed(counts: Sequence[tuple[str, object]]) -> str:
     """`github 12, arxiv 3`."""
     return ", ".join(f"{name} {n}" for name, n in counts)
-
-
-def _tables(documents: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> Iterator[tuple[str, pa.Table]]:
-    if documents:
-        yield "documents", pa.Table.from_pylist(documents)
-    if rejects:
-        yield "rejects", pa.Table.from_pylist(rejects)

@@ -16,16 +16,24 @@ from .source import make
 
 
 def ingest(
-    lake: Lake, name: str, options: Mapping[str, Any], *, corpus: str | None = None, workers: int | None = None
+    lake: Lake,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    corpus: str | None = None,
+    keep: int | None = None,
+    strict: bool = False,
+    workers: int | None = None,
 ) -> tuple[Summary, list[str]]:
     """Read the source `name` into the lake; how the run went, and lines that tell what came of it.
 
-    options: fields of the source's class. Raises `UnknownName`, `BadInput`, and `Conflict` where a file of the corpus
-    changed since it was read.
+    options: fields of the source's class. keep and strict: see `DocumentSource.stages`.
+    Raises `UnknownName`, `BadInput`, and `Conflict` where a file of the corpus changed since it was read.
     """
     source = make(name, options)
+    asked = {flag: value for flag, value in (("keep", keep), ("strict", strict)) if value}
     total, cells = Summary(), []
-    for stage in source.stages(lake, corpus):
+    for stage in source.stages(lake, corpus, **asked):
         # The worker makes the source again, from the same options.
         now = [replace(c, task={**c.task, "options": dict(options)}) for c in stage]
         cells += now

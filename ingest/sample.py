@@ -23,6 +23,7 @@ from warehouse.registry import Source
 from warehouse.run import Summary, recover, run
 from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
+from . import guessability
 from .anchors import APART, NOWHERE, Drawn, draw, draw_starts, sample_name
 from .source import HEAD
 from .tokens import Cut, Encoder, Tokens, Window, cut_at, cut_start
@@ -44,6 +45,7 @@ class Part:
     sample: str
     anchors: int
     cells: tuple[Cell, ...]
+    source: Source  # of the tokenizer
 
 
 def sample(
@@ -58,7 +60,8 @@ def sample(
     seed: int = 0,
     workers: int | None = None,
 ) -> tuple[Summary, pa.Table]:
-    """Draw anchors and write the sequences of these checkpoints' tokenizers; how the run went, and `counts`.
+    """Draw anchors and write the sequences of these checkpoints' tokenizers, and how guessable each is (imported ones
+    of these tokenizers, too); how the run went, and `counts`.
 
     per_domain: anchors of each domain, or all there are. at: 'space', or 'start' for each document's first tokens (the
     setting of the Pythia evaluation, Biderman et al. 2023). Raises `UnknownName`, `BadInput`.
@@ -67,6 +70,8 @@ def sample(
     parts = plan_parts(lake, corpora, sources, domains, per_domain, Window.parse(window), at, seed)
     summary = run(lake, [c for p in parts for c in p.cells], work, workers=workers, title="sample")
     failed = {cell.id for cell, _ in summary.failed}
+    unguessed = guessability.cells(lake, {p.tokenizer: p.source for p in parts})
+    summary.failed += run(lake, unguessed, guessability.work, workers=workers, title="guessability").failed
     return summary, counts(lake, [p for p in parts if not failed & {c.id for c in p.cells}])
 
 
@@ -119,7 +124,7 @@ def plan_parts(
                 )
                 for first, last in missing(done.get((name, digest), []), anchors, SHARD)
             ]
-            parts.append(Part(corpus, domain, names[digest], name, anchors, tuple(cells)))
+            parts.append(Part(corpus, domain, names[digest], name, anchors, tuple(cells), tokenizer.source))
     return parts
 
 

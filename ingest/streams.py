@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from warehouse.errors import BadInput
 
+from . import remote
 from .source import HEAD
 
-COMPRESSED = ("", ".gz", ".zst")
+COMPRESSED = ("", ".gz", ".zst", ".zstd")
 PIECE = 1 << 18  # bytes
 # zstd has no limit on what one call gives back: 4 bytes can stand for 128 KiB, so 4 KiB for 128 MiB.
 ZSTD_PIECE = 1 << 12
+EMPTY = "empty file"
 
 
 class CutStream(Exception):
@@ -30,31 +33,45 @@ class Line:
     problem: str | None = None
 
 
-def find(paths: Iterable[str], suffixes: Iterable[str]) -> list[tuple[str, Path]]:
-    """The files at `paths`, as (name, path) in the order of their names. A folder is searched through, for files that
-    end in one of `suffixes`; their names are relative to it. A file that is named itself may be called anything.
+def find(
+    paths: Iterable[str], suffixes: Iterable[str], name: Callable[[str, str], str] = lambda given, location: given
+) -> list[tuple[str, str]]:
+    """The files at `paths`, local or URLs, as (name, location) in the order of their names. A folder is searched
+    through, for files that end in one of `suffixes`; their names are relative to it. A file that is named itself may
+    be called anything. `name(given, location)` may call a file otherwise.
 
     Raises `BadInput` where there is nothing, or two files would bear one name.
     """
-    found: dict[str, Path] = {}
-    for path in (Path(p).expanduser() for p in paths):
-        if path.is_dir():
-            inside = [f for f in path.rglob("*") if f.name.endswith(tuple(suffixes)) and f.is_file()]
-            if not inside:
-                raise BadInput(f"the folder {path} holds no file that ends in {', '.join(suffixes)}")
-        elif path.is_file():
-            inside = [path]
-        else:
-            raise BadInput(f"there is no file or folder {path}")
-        for file in inside:
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            if found.setdefault(name, file.absolute()) != file.absolute():
-                raise BadInput(f"two files are called {name} ({found[name]} and {file}): ingest them one by one")
+    found: dict[str, str] = {}
+    for path in paths:
+        look = remote.find if remote.is_remote(path) else _find
+        for given, location in look(path, tuple(suffixes)):
+            called = name(given, location)
+            if found.setdefault(called, location) != location:
+                raise BadInput(
+                    f"two files are called {called} ({found[called]} and {location}): ingest them one by one"
+                )
     return sorted(found.items())
 
 
-def digest(path: Path, ends: int = 1 << 20) -> str:
-    """Tells a changed file: its size, and the sha256 of its first and last MiB."""
+def _find(given: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    path = Path(given.removeprefix(remote.LOCAL)).expanduser()
+    if path.is_file():
+        return [(path.name, str(path.absolute()))]
+    if not path.is_dir():
+        raise BadInput(f"there is no file or folder {path}")
+    inside = [f for f in path.rglob("*") if f.name.endswith(suffixes) and f.is_file()]
+    if not inside:
+        raise BadInput(f"the folder {path} holds no file that ends in {', '.join(suffixes)}")
+    return [(f.relative_to(path).as_posix(), str(f.absolute())) for f in inside]
+
+
+def digest(location: str | Path, ends: int = 1 << 20) -> str:
+    """Tells a changed file: its size, and the sha256 of its first and last MiB; of a remote one, what its store says
+    of its content."""
+    if remote.is_remote(location):
+        return remote.digest(str(location))
+    path = Path(location)
     size = path.stat().st_size
     h = hashlib.sha256()
     with path.open("rb") as f:
@@ -64,19 +81,24 @@ def digest(path: Path, ends: int = 1 << 20) -> str:
     return f"{size}:sha256:{h.hexdigest()}"
 
 
-def pieces(path: Path) -> Iterator[bytes]:
+def open_file(location: str | Path) -> BinaryIO | remote.RemoteFile:
+    """A file as it lies there, still compressed."""
+    return remote.open_file(str(location)) if remote.is_remote(location) else Path(location).open("rb")
+
+
+def pieces(location: str | Path) -> Iterator[bytes]:
     """The decompressed bytes of a file; .gz and .zst are told by the name. `CutStream` follows the last good one."""
-    read = {".gz": _gzip, ".zst": _zstd}.get(path.suffix, _plain)
-    with path.open("rb") as f:
+    read = {".gz": _gzip, ".zst": _zstd, ".zstd": _zstd}.get(Path(location).suffix, _plain)
+    with open_file(location) as f:
         yield from read(f)
 
 
-def _plain(f) -> Iterator[bytes]:
+def _plain(f: Any) -> Iterator[bytes]:
     while data := f.read(PIECE):
         yield data
 
 
-def _gzip(f) -> Iterator[bytes]:
+def _gzip(f: Any) -> Iterator[bytes]:
     member, members = None, 0
     while data := f.read(PIECE):
         while data:
@@ -92,11 +114,13 @@ def _gzip(f) -> Iterator[bytes]:
             if piece:
                 yield piece
             data, member = (member.unused_data, None) if member.eof else (member.unconsumed_tail, member)
-    if member is not None or not members:
+    if not members:
+        raise CutStream(EMPTY)
+    if member is not None:
         raise CutStream("the gzip stream is cut off")
 
 
-def _zstd(f) -> Iterator[bytes]:
+def _zstd(f: Any) -> Iterator[bytes]:
     import zstandard
 
     frame, frames = None, 0
@@ -111,17 +135,19 @@ def _zstd(f) -> Iterator[bytes]:
             if piece:
                 yield piece
             data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
-    if frame is not None or not frames:
+    if not frames:
+        raise CutStream(EMPTY)
+    if frame is not None:
         raise CutStream("the zstd stream is cut off")
 
 
-def lines(path: Path, max_bytes: int) -> Iterator[Line]:
-    """The lines of a file. One of more than `max_bytes` is never held in memory; it comes as a `problem`, and so does
-    the end of a stream that is cut off, after all whole lines before it."""
-    part, dropped = bytearray(), False
+def lines(location: str | Path, max_bytes: int) -> Iterator[Line]:
+    """The lines of a file. One of more than `max_bytes` is never held in memory; it comes as a `problem`, and so do
+    a file without any byte, and the end of a stream that is cut off, after all whole lines before it."""
+    part, dropped, empty = bytearray(), False, True
     try:
-        for piece in pieces(path):
-            start = 0
+        for piece in pieces(location):
+            start, empty = 0, False
             while (end := piece.find(b"\n", start)) >= 0:
                 part += piece[start : min(end, start + max_bytes + 1)]
                 yield _line(part, dropped, max_bytes)
@@ -132,7 +158,9 @@ def lines(path: Path, max_bytes: int) -> Iterator[Line]:
     except CutStream as e:
         yield Line(bytes(part[:HEAD]), str(e))
         return
-    if part:
+    if empty:
+        yield Line(b"", EMPTY)
+    elif part:
         yield _line(part, dropped, max_bytes)
 
 

@@ -38,7 +38,7 @@ def read(path: Path) -> Iterator[pa.Table]:
     """
     at = 0
     for columns in _parquet(path) if path.suffix == ".parquet" else _jsonl(path):
-        piece = _typed(path, columns, at)
+        piece = typed(path, columns, at)
         at += piece.num_rows
         yield piece
 
@@ -96,8 +96,9 @@ def _jsonl(path: Path) -> Iterator[dict[str, list]]:
         yield {name: [r.get(name) for r in rows] for name in TYPES}
 
 
-def _typed(path: Path, columns: dict[str, list], at: int) -> pa.Table:
-    """The columns with their declared types; `at` is the row of the file at which they begin."""
+def typed(path: Path, columns: dict[str, list], at: int) -> pa.Table:
+    """The columns with their declared types, NULL where they are not given; `at` is the row of the file at which they
+    begin. Raises `BadInput`."""
     height = len(next(iter(columns.values()), []))
     columns = {name: columns.get(name, [None] * height) for name in TYPES}
     for name in REQUIRED:

@@ -118,3 +118,42 @@ create or replace macro lengthened(reliability, times) as
 create or replace macro sum_lists(lists, weights) as
     list_transform(range(len(lists[1])), lambda i: list_dot_product(
         weights::double[], list_transform(lists, lambda x: x[i + 1]::double)));
+
+-- What is put together from independent parts, such as domains, each with a rate and its interval.
+
+-- total_low(w, rate, low), total_high(w, rate, high), aggregates over parts: the interval of sum(w rate), by the
+-- distances of each rate from its own limits, added up as independent errors are:
+--     total - sqrt(sum((w (rate - low))^2)),  total + sqrt(sum((w (high - rate))^2))
+-- Zou, Huang and Zhang 2009, Computational Statistics and Data Analysis 53:1080. Unlike the delta method, which knows
+-- nothing of a part with rate 0, it is as wide there as the part's own interval.
+create or replace macro total_low(w, rate, low) as sum(w * rate) - sqrt(sum((w * (rate - low)) ** 2));
+create or replace macro total_high(w, rate, high) as sum(w * rate) + sqrt(sum((w * (high - rate)) ** 2));
+
+-- portion_low(x, x_low, y, y_high), portion_high(x, x_high, y, y_low): the interval of x / (x + y), x and y independent
+-- and not negative, from theirs; NULL where both are 0. By that of the ratio x / y (Donner and Zou 2012, Statistical
+-- Methods in Medical Research 21:347), written so that neither needs to be above 0.
+create or replace macro portion_low(x, x_low, y, y_high) as
+    case when x > 0 then x_low * (2 * x - x_low) / (x_low * (2 * x - x_low) + x * y
+            + sqrt(greatest(0.0, (x * y) ** 2 - x_low * (2 * x - x_low) * y_high * (2 * y - y_high))))
+        when x = 0 and y > 0 then 0.0
+    end;
+create or replace macro portion_high(x, x_high, y, y_low) as 1 - portion_low(y, y_low, x, x_high);
+
+-- difference_margin(x, n, y, m), an aggregate over documents: half the width of the document-cluster interval of
+-- sum(x) / sum(n) - sum(y) / sum(m), the difference of the means of two groups; a document may hold units of both.
+-- Variance by linearization: the squares of what each document adds to the difference of the two ratios (Wolter 2007,
+-- Introduction to Variance Estimation, 6.5). Student's t and the factor C / (C - 1) take for C the documents of the
+-- group that has fewer. NULL where those are less than two.
+create or replace macro cluster_product(x, n, y, m) as
+    (sum(x * y) - sum(y) / sum(m) * sum(x * m) - sum(x) / sum(n) * sum(n * y)
+     + sum(x) / sum(n) * (sum(y) / sum(m)) * sum(n * m)) / sum(n) / sum(m);
+create or replace macro fewer_documents(n, m) as
+    nullif(least(count(*) filter (n > 0), count(*) filter (m > 0)), 0);
+create or replace macro difference_margin(x, n, y, m) as
+    student_t(fewer_documents(n, m) - 1) * sqrt(
+        greatest(0.0, cluster_product(x, n, x, n) + cluster_product(y, m, y, m) - 2 * cluster_product(x, n, y, m))
+        * fewer_documents(n, m) / nullif(fewer_documents(n, m) - 1, 0));
+
+-- doubling(count): the lower end of the bucket of a count, whose buckets are 0, [1, 2), [2, 4), [4, 8), ...
+create or replace macro doubling(count) as
+    case when count < 1 then 0 when count >= 1 then (2 ** floor(log2(count)))::bigint end;

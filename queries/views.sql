@@ -225,10 +225,10 @@ create or replace view model_profiles as
     group by model, method;
 
 -- One row is one model on one domain under one of two weights, by which domains are put together. rate, low, high: as
--- in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the corpus that
--- ingest saw, kept or not; NULL where the domain is not in `domains`).
+-- in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the corpus
+-- that ingest saw, kept or not; NULL where the domain is not in `domains`).
 create or replace view weighted_rates as
-    select model, corpus, domain, "class", weighted_by, if(weighted_by = 'bytes', n_bytes, n) as weight,
+    select model, corpus, domain, "class", n_bytes, weighted_by, if(weighted_by = 'bytes', n_bytes, n) as weight,
         n, documents, memorized, memorized / n as rate, low, high
     from (
         select model, corpus, domain, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,

@@ -50,7 +50,9 @@ def value(v: object) -> str:
     if isinstance(v, int):
         return f"{v:,}"
     if isinstance(v, float):
-        v = float(f"{v:.12g}")  # sums over threads differ in their last digits, which must not decide how 0.39375 rounds
+        v = float(
+            f"{v:.12g}"
+        )  # sums over threads differ in their last digits, which must not decide how 0.39375 rounds
         return f"{v:.4g}".replace("-", "\N{MINUS SIGN}")
     if isinstance(v, datetime):
         return v.isoformat(sep=" ", timespec="seconds")

@@ -7,7 +7,8 @@ mean ratio of shortest to whole prompt, the last tokens being kept; the share at
 `prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
 being replaced by the mean of the others of their layer. Universal heads: `universal_heads`. Layer profiles: `within` of
 `family_similarity`, over a family's pairs of models. Short-circuiting the last block: `short_circuit_tradeoff`, where
-the whole model produces everything by selection; tasks are those that were run with lm-eval.
+the whole model produces everything by selection; of the whole model, `corpus_rate` of the released lists
+(`memorized_evals`), scored again; tasks are those that were run with lm-eval.
 
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158, over 146,432,000 sequences of training; the
 other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read
@@ -37,6 +38,7 @@ QUANTITIES = (
     "random_head_overlap",
     "universal_heads",
     "layer_profile_similarity",
+    "exact_match_base",
     "exact_match_last_block_short_circuited",
     "token_accuracy_last_block_short_circuited",
     "task_accuracy_base",
@@ -71,7 +73,7 @@ with compression as (
 ), quantities as (
     select 'memorization_rate' as quantity, model, rate as value, low, high
     from finding_corpus_rate
-    where role = 'trained' and rate is not null
+    where role = 'trained' and rate is not null and corpus <> 'memorized_evals'    -- there it is 1 by selection
     qualify row_number() over (partition by model, corpus order by weighted_by) = 1    -- 'bytes' before 'sample'
     union all
     select 'structural_share_of_memorized', model, share, low, high
@@ -95,6 +97,11 @@ with compression as (
     from finding_universal_heads
     where method = 'peer_mean' and role is distinct from 'control' and universal is not null
     group by all
+    union all
+    select 'exact_match_base', model, rate, low, high
+    from finding_corpus_rate
+    join models using (model)
+    where corpus = 'memorized_evals' and weighted_by = 'sample' and base_condition <> 'imported'
     union all
     select 'exact_match_last_block_short_circuited', model, exact_match, exact_match_low, exact_match_high
     from last_blocks

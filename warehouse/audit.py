@@ -78,24 +78,37 @@ class Rows:
         return set(re.findall(r"\bstored\.(\w+)", sql))
 
 
-def judged(spec: Table) -> str:
+def judged(expectations: Sequence[Expect | Measure]) -> str:
     """SELECT of `rows` with one more column `ok:NAME` for each expectation on rows. NULL is not ok."""
-    tests = [f'coalesce(({e.predicate}), false) as "ok:{e.name}"' for e in spec.expectations if isinstance(e, Expect)]
-    return f"select *, {', '.join(tests)} from rows"
+    tests = [f'coalesce(({e.predicate}), false) as "ok:{e.name}"' for e in expectations if isinstance(e, Expect)]
+    return f"select {', '.join(['*', *tests])} from rows"
 
 
 def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, object]]:
     """One row a partition: its columns, and for each expectation the number of offending rows or the aggregate."""
     keys = [f'"{k}"' for k in spec.partition]
-    columns = [
-        f'count(*) filter (not "ok:{e.name}") as "{e.name}"'
-        if isinstance(e, Expect)
-        else f'({e.sql})::double as "{e.name}"'
-        for e in spec.expectations
-    ]
     group = f" group by {', '.join(keys)} order by all" if keys else ""
-    result = con.execute(f"select {', '.join([*keys, *columns])} from ({judged(spec)}){group}")
-    return result.to_arrow_table().to_pylist()
+    found: dict[tuple, dict[str, object]] = {}
+    for expectations in _asked_together(spec):
+        columns = [
+            f'count(*) filter (not "ok:{e.name}") as "{e.name}"'
+            if isinstance(e, Expect)
+            else f'({e.sql})::double as "{e.name}"'
+            for e in expectations
+        ]
+        result = con.execute(f"select {', '.join([*keys, *columns])} from ({judged(expectations)}){group}")
+        for row in result.to_arrow_table().to_pylist():
+            found.setdefault(tuple(row[k] for k in spec.partition), {}).update(row)
+    return list(found.values())
+
+
+def _asked_together(spec: Table) -> list[list[Expect | Measure]]:
+    """The expectations on a row, the aggregates, and one by one those that compare rows. To answer all at once DuckDB
+    would hold whole rows, and with them all texts of a file, while it compares a few numbers of each."""
+    alone = [[e] for e in spec.expectations if isinstance(e, Expect) and " over (" in e.predicate]
+    rows = [e for e in spec.expectations if isinstance(e, Expect) and [e] not in alone]
+    measures = [e for e in spec.expectations if isinstance(e, Measure)]
+    return [group for group in (rows, measures, *alone) if group]
 
 
 def judge(*tables: Rows) -> list[Verdict]:
@@ -141,7 +154,7 @@ def offenders(rows: Rows) -> pa.Table:
     with rows.connect() as con:
         return con.execute(
             f"select * from (select {columns}, list_filter([{broken}], lambda x: x is not null) as broken"
-            f" from ({judged(rows.spec)})) where len(broken) > 0"
+            f" from ({judged(rows.spec.expectations)})) where len(broken) > 0"
         ).to_arrow_table()
 
 

@@ -54,11 +54,13 @@ def _corpora(settings: dict[str, object]) -> list[str]:
 
 def _refuse_dependants(lake: Lake, cell: str) -> None:
     """Raise Conflict where rows of other cells name documents or sequences of this one."""
-    with lake.connect(["documents", "sequences", "matches", "exposures"]) as con:
+    with lake.connect(["documents", "sequences", "matches", "exposures", "guessability", "ngram_counts"]) as con:
         for name, key, below in (
             ("sequences", "document_id", "documents"),
             ("exposures", "document_id", "documents"),
             ("matches", "sequence_id", "sequences"),
+            ("guessability", "sequence_id", "sequences"),
+            ("ngram_counts", "sequence_id", "sequences"),
         ):
             (count,) = con.execute(
                 f"select count(*) from stored.{name} where cell <> $cell"

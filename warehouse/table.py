@@ -102,7 +102,9 @@ class Table:
     def _unique(self):
         key = ", ".join(f'"{k}"' for k in self.key)
         yield Expect("key_unique", f"count(*) over (partition by {key}) = 1")
-        yield Expect("key_not_published", f"({key}) not in (select ({key}) from published)")
+        # By way of the few that are in both: DuckDB holds what follows `in`, and `published` grows with the lake.
+        both = f"select ({key}) from published where ({key}) in (select ({key}) from rows)"
+        yield Expect("key_not_published", f"({key}) not in ({both})")
 
 
 def names() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from warehouse.cells import Cell
 from warehouse.errors import BadInput
@@ -29,9 +30,9 @@ class Source(DocumentSource):
         if self.limit < 1:
             raise BadInput(f"--limit must be positive, not {self.limit}")
 
-    def stages(self, lake: Lake, corpus: str | None) -> Iterator[list[Cell]]:
+    def stages(self, lake: Lake, corpus: str | None, **asked: Any) -> Iterator[list[Cell]]:
         environment.refuse_another(lake, self.limit)
-        yield from super().stages(lake, corpus)
+        yield from super().stages(lake, corpus, **asked)
 
     def inputs(self) -> list[Input]:
         return [Input("environment", environment.digest())]

@@ -55,7 +55,7 @@ class Panel:
     def label(self, model: str) -> str:
         """The model's size, or its name where that does not tell it from the others."""
         rows = pd.concat([self.studied, self.control])
-        sizes = rows.drop_duplicates("model").set_index("model")["params"].map(size)
+        sizes = rows[rows["model"].isin(self.models)].drop_duplicates("model").set_index("model")["params"].map(size)
         return model if sizes[model] == "" or (sizes == sizes[model]).sum() > 1 else sizes[model]
 
 

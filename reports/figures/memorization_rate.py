@@ -26,7 +26,7 @@ def by_domain(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
     """One panel a domain, structural ones first: a dot a model at column `x`, its line from `low` to `high`."""
     at, height = places_of(rows)
     rows = rows.assign(
-        y=rows["model"].map(at) + (rows["role"] == "control") * 0.3,
+        y=heights(rows, at),
         colour=[
             style.CONTROL if r == "control" else style.colour(f) for r, f in zip(rows.role, rows.family, strict=True)
         ],
@@ -51,6 +51,11 @@ def places_of(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
             at += 1
         at += 0.6
     return places, at - 0.6
+
+
+def heights(rows: pd.DataFrame, places: dict[str, float]) -> pd.Series:
+    """Where each row stands: at its model, control text a little below."""
+    return rows["model"].map(places) + (rows["role"] == "control") * 0.3
 
 
 def _panel(rows: pd.DataFrame, places: dict[str, float], x: alt.X, y: alt.Y, height: float) -> alt.LayerChart:

@@ -20,11 +20,13 @@ OPTIONS = {
     "bos": True,
     "device": "cpu",
     "batch_size": 4,
+    "role": "control",
     "options": {"decoding": "forced", "strength": (0.1, 0.3), "screen": True},
 }
 TYPED = [
     *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3"),
     *("--dtype", "bfloat16", "--attention", "eager", "--bos", "--device", "cpu", "--batch-size", "4"),
+    *("--role", "control"),
     *("--decoding", "forced", "--strength", "0.1", "--strength", "0.3", "--screen"),
 ]
 

@@ -153,7 +153,8 @@ def test_other_weights_under_the_same_name(road, tmp_path):
 def test_a_domain_that_was_not_sampled(road, monkeypatch):
     folder, lake, *_ = road
     monkeypatch.setattr("compute.run._check_places", lambda *_: None)  # there are documents of it
-    with pytest.raises(BadInput, match=r"mine \(no prose\) has no .*sample --corpus mine --domain 'no prose' --model .*tiny`"):
+    message = r"mine \(no prose\) has no .*sample --corpus mine --domain 'no prose' --model .*tiny`"
+    with pytest.raises(BadInput, match=message):
         plan(lake, "scoring", request(folder, domains=("no prose",)))
     assert len(plan(lake, "scoring", request(folder, domains=("code", "no prose")))[0]) == 2
 

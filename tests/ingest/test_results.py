@@ -231,7 +231,7 @@ def test_a_bad_file_is_one_clear_line(lake, tmp_path):
     with pytest.raises(BadInput, match="row 1: no corpus"):
         list(vectors.read(broken))
     empty = write(tmp_path / "e.jsonl", [])
-    for options, message in (({"path": (empty,)}, "holds no rows"), ({}, "needs --path")):
+    for options, message in (({"path": (empty,)}, "empty file"), ({}, "needs --path")):
         with pytest.raises(BadInput, match=message):
             ingest(lake, "results", options)
     with pytest.raises(BadInput, match="takes no --corpus"):

@@ -18,6 +18,8 @@ from warehouse.errors import DamagedLake, NotALake, UnknownName
 from warehouse.lake import Lake
 
 MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
+    "corpus_rate",
+    "domain_distribution",
     "memorization_rate",
     "scaling_law",
     "score_distribution",
@@ -25,6 +27,7 @@ MEASURED = {  # findings that have an answer in the lake of conftest: one model,
     "extraction_probability",
     "noise_rate",
     "noise_structural_share",
+    "structural_share",
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.queries.conftest import put
+from tests.reports.made_up_counts import as_shown, count_pieces
 from tests.reports.made_up_heads import head_pieces
 from tests.reports.made_up_layers import layer_pieces
 from tests.reports.made_up_noise import CONDITIONS, noise_pieces
@@ -43,15 +44,19 @@ def make(
     base = [CONDITION | {"top_k": 40, "temperature": 1.0}]
     put(lake, "conditions", [("conditions", base), ("conditions", CONDITIONS)])
     put(lake, "models", [("models", [model(name, *about) for name, about in named.items()])])
-    for corpus, role in roles.items():
+    counted = next(corpus for corpus, role in roles.items() if role == "trained")
+    for corpus, role in {**roles, as_shown(counted): "trained"}.items():
         put(
             lake,
             f"roles {hash63(corpus)}",
             [("model_corpora", [{"model": m, "corpus": corpus, "role": role} for m in named])],
         )
+    for corpus, role in roles.items():
         for domain, kind in domains.items():
             rows = ingested(corpus, domain, kind, families, n)
             put(lake, f"ingest {hash63(corpus, domain)}", rows)
+            counts = count_pieces(families, corpus, domain, showings(role, n), counted, TOKENS)
+            put(lake, f"count {hash63(corpus, domain)}", counts)
             for name, (family, params) in named.items():
                 pieces = measured(name, family, params, corpus, domain, role, n)
                 put(lake, f"scoring {hash63(name, corpus, domain)}", pieces)
@@ -88,19 +93,35 @@ def ingested(corpus: str, domain: str, kind: str, families: Sequence[str], n: in
                 for i in range(n)
             ],
         )  # fmt: skip
+        yield "guessability", [judged(family, corpus, domain, i) for i in range(n)]
+
+
+def judged(family: str, corpus: str, domain: str, i: int) -> dict[str, object]:
+    """One sequence in six is templated, more in code; half of those repeat."""
+    templated = i % 6 == 1 or (domain == "code" and i % 6 == 3)
+    return {
+        "sequence_id": hash63(family, corpus, domain, i), "corpus": corpus, "domain": domain, "tokenizer": family,
+        "templated": templated, "incrementing": False, "repeating": templated and i % 4 == 3,
+        "huffman_length": 4.5 - 1.5 * templated + i % 5 / 10, "rouge_l": 0.8 if templated else i % 7 / 20,
+    }  # fmt: skip
+
+
+def showings(role: str, n: int) -> list[int]:
+    """How often training showed each document of a domain."""
+    return [EXPOSURES[i % len(EXPOSURES)] if role == "trained" else 0 for i in range(n)]
 
 
 def measured(name, family, params, corpus, domain, role, n) -> Iterator[tuple[str, list]]:
     """Rows of `matches` and `exposures` in which repetition and size make memory."""
     rng = np.random.default_rng(hash63(name, corpus, domain) % 2**32)
-    shown = [EXPOSURES[i % len(EXPOSURES)] if role == "trained" else 0 for i in range(n)]
+    shown = showings(role, n)
     level = hash63(family) % 5 * 0.35 + 1.4 * np.log10(params / 1e5) + 0.1 * (domain == "code")
     rows = []
     for i, exposures in enumerate(shown):
         memory = 1 / (1 + np.exp(5.5 - 1.3 * np.log2(exposures + 1) - level)) if exposures else 0.0
         each = -np.log(rng.beta(1 + 60 * memory, 2.2, TOKENS).clip(1e-9, 1))
         first = TOKENS if rng.random() < memory**2 else int(min(rng.geometric(0.5 - 0.45 * memory) - 1, TOKENS - 1))
-        greedy, forced = rng.random((2, TOKENS)) < np.array([[0.08], [0.3]]) + 0.4 * memory
+        greedy, forced = rng.random((2, TOKENS)) < np.array([[0.02], [0.3]]) + 0.4 * memory
         greedy[:first] = forced[:first] = True
         greedy[first : first + 1] = forced[first : first + 1] = False
         if first == TOKENS:

@@ -59,7 +59,7 @@ def test_zero_exposures_stand_apart_on_the_logarithmic_axis(rows):
     panel = dose_response.draw(rows["dose_response"])[0].to_dict()
     x = sorted({row["x"] for data in panel["datasets"].values() for row in data if "low" in row})
     assert x[:3] == [0.85 * dose_response.ZERO, dose_response.ZERO, 1]  # control text, never shown, shown once
-    assert dose_response.draw(rows["dose_response"].assign(exposures=np.nan)) == []
+    assert dose_response.draw(rows["dose_response"].assign(mean_dose=np.nan)) == []
 
 
 def test_observed_stands_below_the_diagonal_and_independence_above(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_very_model_else_the_nearest_with_its_label(ours, row, label):
 
 
 def test_what_we_do_not_measure_says_so():
-    p = value("pythia-12b", "exact_match_base")
+    p = replace(value("pythia-12b"), quantity="half_life")
     assert published._nearest(p, [LARGE]) == (None, "no row of ours: not measured yet")
 
 
@@ -89,13 +90,14 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
     drops = {"code": (4, 3, 2, 1, 0), "legal": (4, 0, 2, 1, 3)}  # in layer 0; a tenth of it in layer 1
     given = {
         "models": "model family n_params n_layers n_heads base_condition miniature\n a pythia 1000 2 5 base false",
-        "model_corpora": "model corpus role\n a mine trained\n a held control",
+        "model_corpora": "model corpus role\n a mine trained\n a held control\n a memorized_evals trained",
         "conditions": "condition dtype attention noise noise_seed noise_layer noise_scope bos\n"
         "base f32 sdpa 0 NULL NULL NULL false\n half f32 sdpa 0.5 0 0 token false",
         "domains": "corpus domain class\n mine code structural\n mine legal free_text",
         "matches": "model sequence_id corpus domain condition memorized n_match forced_n_match n_tokens\n"
         "a 1 mine code base true 4 4 4\n a 2 mine legal base true 4 4 4\n"
-        "a 1 mine code half true 4 4 4\n a 2 mine legal half false 0 0 4",
+        "a 1 mine code half true 4 4 4\n a 2 mine legal half false 0 0 4\n"
+        + "\n".join(f"a {i} memorized_evals duped base {str(i > 3).lower()} 4 4 4" for i in (3, 4, 5, 6)),
         "prompt_compression": "model sequence_id corpus domain condition window prefix_tokens shortest ratio successes"
         "\n a 1 mine code base suffix 4 1 0.25 \\xF0\n a 2 mine legal base suffix 4 3 0.75 \\x30\n"
         "a 2 mine legal base prefix 4 4 1 \\x10",
@@ -122,6 +124,7 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "cross_domain_head_overlap": 1 / 3,  # of 10 heads 2 are important: {0, 1} and {0, 4} of layer 0
         "random_head_overlap": (16 / 45) / 3 + 1 / 45,  # one in common with chance 16/45, both with 1/45
         "universal_heads": 0.1,
+        "exact_match_base": 0.75,  # of the released list, on the checkpoint itself
         "exact_match_last_block_short_circuited": 0.5,
         "token_accuracy_last_block_short_circuited": 5 / 8,
         "task_accuracy_base": 0.75,

@@ -16,7 +16,7 @@ from tests.small import CONDITION, MODEL
 from warehouse import hub
 from warehouse.errors import BadInput, UnknownName
 from warehouse.lake import Lake
-from warehouse.registry import families, find, models, resolve
+from warehouse.registry import families, find, models, resolve, role
 from warehouse.tokenizer import load_tokenizer
 
 
@@ -29,10 +29,10 @@ def folder(tmp_path):
 
 
 def test_the_registry_holds_the_study():
-    # 7 + 7 deduped pythias, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
-    assert len(models()) == 31
+    # 8 + 8 deduped pythias, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
+    assert len(models()) == 33
     assert families() == ["gpt_neo", "olmo", "olmo2", "olmo3", "open_llama", "pythia", "starcoder"]
-    assert len({m.location for m in models().values()}) == 31
+    assert len({m.location for m in models().values()}) == 33
     assert all(m.corpora and m.nominal_params and "/" in m.location for m in models().values())
 
 
@@ -41,6 +41,13 @@ def test_a_model_by_name_or_hub_id(text):
     source = resolve(text)
     assert (source.name, source.family, source.nominal_params) == ("pythia-160m", "pythia", 160_000_000)
     assert source.corpora == ("pile",)
+
+
+def test_roles():
+    pythia, stranger = resolve("pythia-160m@step1000"), resolve("someone/Some-Model")
+    corpora = ("pile", "starcoderdata", "mine")
+    assert [role(pythia, corpus) for corpus in corpora] == ["trained", "control", None]
+    assert [role(stranger, corpus) for corpus in corpora] == [None, None, None]
 
 
 def test_revisions_are_part_of_the_name():

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.small import CONDITION, CONTINUATION, DOMAINS, PREFIX, make_lake, match_cell, match_rows, put_cell
+from warehouse import table as tables
 from warehouse.cells import Cell
 
 DOMAIN = DOMAINS[0]
@@ -71,6 +72,17 @@ def block(i: int) -> dict:
 def effect(i: int) -> dict:
     mean = {"mean_delta_logprob": -1.5, "var_delta_logprob": 0.0, "n_lost": 2, "estimate": None}
     return {"method": "zero", "layer": i % LAYERS, "head": i // LAYERS, "n": 2, **mean}
+
+
+def guess(i: int) -> dict:
+    flags = {"templated": i % 3 == 0, "incrementing": False, "repeating": i % 6 == 0}
+    return {"tokenizer": "t", **flags, "huffman_length": 4.5, "rouge_l": None if i % 5 == 0 else 0.25}
+
+
+def counted(i: int) -> dict:
+    span, counts = (("window", [2]), ("unigrams", [5, 9, 7]), ("continuation", [3]))[i % 3]
+    scanned = {"counted_corpus": "mine", "counted_tokenizer": "t", "tokens_scanned": 100, "complete": True}
+    return scanned | {"sequence_id": MEMORIZED[i // 3], "tokenizer": "t", "span": span, "counts": counts}
 
 
 def change(**values):
@@ -144,6 +156,31 @@ SUITES = {
             (lambda row: row["output_difference"].pop(), "difference_per_block"),
         ],
     ),
+    "guessability": (
+        guess,
+        [
+            (change(templated=False, repeating=True), "repeating_or_incrementing_is_templated"),
+            (change(templated=False, incrementing=True), "repeating_or_incrementing_is_templated"),
+            (change(templated=None), "templated_present"),
+            (change(huffman_length=8.5), "huffman_length_of_bytes"),
+            (change(rouge_l=1.5), "rouge_l_is_a_share"),
+            (change(tokenizer="u"), "sequence_known"),
+            (change(sequence_id=5), "sequence_known"),
+        ],
+    ),
+    "ngram_counts": (
+        counted,
+        [
+            (change(span="trigrams"), "span_known"),
+            (change(counts=[]), "counted"),
+            (change(counts=[1, 1]), "one_count_of_a_whole"),
+            (change(span="document", counts=[101]), "not_more_than_scanned"),
+            (change(counts=[0]), "counts_itself"),
+            (change(counts=[4]), "window_not_more_than_continuation"),
+            (change(span="bigrams", counts=[3, 8]), "pair_not_more_than_its_tokens"),
+            (change(sequence_id=5, counts=[1]), "sequence_known"),
+        ],
+    ),
 }
 
 
@@ -159,7 +196,8 @@ def lake(tmp_path_factory):
 
 def rows(table: str) -> list[dict]:
     make, _ = SUITES[table]
-    return [copy.deepcopy(SETTINGS | {"sequence_id": s} | make(i)) for i, s in enumerate(MEMORIZED)]
+    place = {k: v for k, v in SETTINGS.items() if k in tables.table(table).schema.names}
+    return [copy.deepcopy(place | {"sequence_id": s} | make(i)) for i, s in enumerate(MEMORIZED)]
 
 
 def cell(table: str, **more) -> Cell:
@@ -179,6 +217,19 @@ def test_a_defect_is_quarantined_with_exactly_its_row_and_good_rows_are_publishe
     assert put_cell(lake, cell(table), {table: rows(table)}) is None
     reason = put_cell(lake, cell(table, again=True), {table: rows(table)})
     assert f"{table}.key_not_published ({len(MEMORIZED)})" in reason
+
+
+def test_a_string_that_is_counted_more_often_than_its_parts_is_quarantined(lake):
+    def put(**counts):
+        some = [
+            {"corpus": "mine", "domain": DOMAIN} | counted(0) | {"span": span, "counts": c}
+            for span, c in counts.items()
+        ]
+        return put_cell(lake, cell("ngram_counts", counts=counts), {"ngram_counts": some})
+
+    assert "ngram_counts.window_not_more_than_pairs (1)" in put(window=[4], bigrams=[5, 3])
+    assert "ngram_counts.continuation_not_more_than_last_token (1)" in put(continuation=[8], unigrams=[9, 7])
+    assert "ngram_counts.pair_not_more_than_its_tokens (1)" in put(bigrams=[5, 8], unigrams=[9, 8, 7])
 
 
 def test_a_roll_up_that_is_not_of_its_rows_is_quarantined(lake):

@@ -59,6 +59,18 @@ def models() -> dict[str, Source]:
     return found
 
 
+def role(source: Source, corpus: str) -> str | None:
+    """'trained' or 'control', as far as it is known: a model whose corpora are known is a control of every other corpus
+    that a family of the registry trained on. None for any other pair.
+
+    Known is the name, not the text: corpora of two names may share documents.
+    """
+    if corpus in source.corpora:
+        return "trained"
+    known = {c for model in models().values() for c in model.corpora}
+    return "control" if source.corpora and corpus in known else None
+
+
 def families() -> list[str]:
     """The families of the registry."""
     return shelf.names(__name__, ".toml")

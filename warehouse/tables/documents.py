@@ -22,7 +22,8 @@ TABLE = Table(
         Expect("text_not_empty", "n_bytes > 0"),
         Expect("position_from_0", "position >= 0"),
         Expect("corpus_of_the_cell", "corpus = getvariable('corpus')"),
-        Expect("equal_text_equal_hash", "count(distinct text_hash) over (partition by text) = 1"),
-        Measure("hashes_spread", "count(distinct text_hash) - count(distinct text)", 0, 0),
+        # By DuckDB's own 64-bit hash of the text: the texts of a file may be more than memory holds.
+        Expect("equal_text_equal_hash", "count(distinct text_hash) over (partition by hash(text)) = 1"),
+        Measure("hashes_spread", "count(distinct text_hash) - count(distinct hash(text))", 0, 0),
     ),
 )

@@ -7,14 +7,20 @@ TABLE = Table(
         Column("corpus", TEXT, "the text collection"),
         Column("domain", TEXT, "its named part"),
         Column("class", TEXT, "'structural' (code, maths, LaTeX, markup, logs) or 'free_text'"),
-        Column("n_documents", INT, "documents seen"),
+        Column("n_documents", INT, "documents seen; 0 where the cell keeps what others have seen"),
         Column("n_bytes", INT, "bytes of text seen"),
-        Column("kept_documents", INT, "documents kept in the lake"),
+        Column("kept_documents", INT, "documents that the cell keeps in the lake"),
     ),
     key=("cell", "corpus", "domain"),
     expect=(
         Expect("class_known", "\"class\" in ('structural', 'free_text')"),
-        Expect("kept_of_seen", "kept_documents between 0 and n_documents"),
+        Expect("counts_not_negative", "n_documents >= 0 and kept_documents >= 0"),
+        Expect(  # over all cells: of a sample, one cell sees the documents and another keeps them
+            "kept_of_seen",
+            "kept_documents <= n_documents + (select coalesce(sum(d.n_documents - d.kept_documents), 0)"
+            " from stored.domains d"
+            " where d.corpus = rows.corpus and d.domain = rows.domain and d.cell <> rows.cell)",
+        ),
         Expect("bytes_not_negative", "n_bytes >= 0"),
         Expect("corpus_of_the_cell", "corpus = getvariable('corpus')"),
         Expect(

@@ -1,0 +1,72 @@
+"""The cells that read a corpus and count in it: each some of its files, what it counts goes to the spool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from warehouse.cells import Cell
+from warehouse.errors import Conflict
+from warehouse.identity import tagged
+from warehouse.lake import Lake
+from warehouse.registry import Source
+from warehouse.tokenizer import load_tokenizer
+
+from .count_corpus import Corpus, batches
+from .ngrams import Wanted
+from .ngrams_scan import BYTE_VALUES, Scan
+from .spool import Spool
+
+SCAN, VERSION = "count_scan", 1
+
+
+def scans(counted: Corpus, settings: Mapping[str, Any], task: Mapping[str, Any]) -> list[Cell]:
+    """The cells that read a corpus. They publish no rows."""
+    return [
+        Cell(
+            SCAN,
+            VERSION,
+            {**settings, "files": tagged("files", [p.digest for p in group])},
+            (),
+            task={**task, "parts": [dict(p.task) for p in group]},
+        )
+        for group in counted.groups()
+    ]
+
+
+def scan(cell: Cell, lake: Lake, spool: Spool, asked: Wanted) -> None:
+    """Count in the files of a cell, and leave the counts in the spool. Runs on a worker."""
+    source = cell.task["tokenizer"]
+    backend, vocabulary = None, BYTE_VALUES
+    if source:
+        backend, vocabulary = _backend(Source(**source), cell.settings["tokenizer_digest"])
+    found = Scan(asked.spans, vocabulary)
+    for texts, hashes in batches(lake, cell.task["parts"]):
+        found.add(*(tokenized(backend, texts) if backend else as_bytes(texts)), hashes)
+    with spool.writing(cell.id) as path, path.open("wb") as file:
+        np.savez_compressed(file, tokens=found.tokens, **found.counts())
+
+
+def tokenized(backend: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The token ids of documents, one after the other, and how many each has; nothing added. A tokenizer that changes a
+    text counts for what it makes of it, as it did in training."""
+    ids = [np.array(e.ids, np.int32) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return np.concatenate(ids), np.array([len(i) for i in ids], np.int64)
+
+
+def as_bytes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The same in bytes."""
+    data = [text.encode() for text in texts]
+    return np.frombuffer(b"".join(data), np.uint8), np.array([len(d) for d in data], np.int64)
+
+
+@lru_cache(maxsize=1)
+def _backend(source: Source, digest: str) -> tuple[Any, int]:
+    """The tokenizer, and the number below which its ids lie."""
+    tokenizer = load_tokenizer(source)
+    if tokenizer.digest != digest:
+        raise Conflict(f"the tokenizer of {source.location} was changed meanwhile: count again")
+    return tokenizer.backend, max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1

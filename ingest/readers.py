@@ -1,0 +1,116 @@
+"""Files of records, local or remote, read a piece at a time: JSON lines and Parquet."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from . import streams
+from .records import Record, Refused
+from .source import HEAD
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in streams.COMPRESSED)
+PARQUET = (".parquet",)
+BATCH = 8 << 20  # bytes of a Parquet file that are made records at a time
+MAX_ROWS = 1000  # and rows: a dictionary can make a file much smaller than its texts
+
+
+def records(location: str, columns: Collection[str], max_bytes: int) -> Iterator[Record]:
+    """The records of a file, in order; which kind it is its name tells, JSON lines where it tells nothing.
+
+    columns: what is needed of a Parquet file. max_bytes: a longer line of JSON is a problem and is never held.
+    """
+    if location.endswith(PARQUET):
+        return parquet_rows(location, columns)
+    return json_lines(location, max_bytes)
+
+
+def json_lines(location: str, max_bytes: int) -> Iterator[Record]:
+    """The objects of a file of JSON lines, plain, .gz or .zst."""
+    for position, line in enumerate(streams.lines(location, max_bytes)):
+        try:
+            if line.problem:
+                raise Refused(line.problem)
+            fields = parse(line.data.removeprefix(codecs.BOM_UTF8))
+        except Refused as e:
+            yield Record(position, {}, line.data, str(e))
+        else:
+            yield Record(position, fields, line.data)
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """The object of one line; raises `Refused`."""
+    if not line.strip():
+        raise Refused("empty line")
+    try:
+        record = json.loads(line.decode())
+    except UnicodeDecodeError as e:
+        raise Refused("not UTF-8") from e
+    except (ValueError, RecursionError) as e:  # RecursionError: nested a thousand deep
+        raise Refused("malformed JSON") from e
+    if not isinstance(record, dict):
+        raise Refused("not a JSON object")
+    return record
+
+
+def parquet_rows(location: str, columns: Collection[str]) -> Iterator[Record]:
+    """The rows of a Parquet file, of each those of `columns` that it has.
+
+    A file or a row group that cannot be read is one record with its problem; the other row groups are read.
+    """
+    import pyarrow.parquet as pq
+
+    with streams.open_file(location) as f:
+        head = f.read(HEAD)
+        f.seek(0)
+        if not head:
+            yield Record(0, {}, head, streams.EMPTY)
+            return
+        try:
+            file = pq.ParquetFile(f, pre_buffer=False, buffer_size=1 << 20)  # pages, not whole columns of a row group
+        except (ValueError, OSError) as e:
+            yield Record(0, {}, head, _damage("the Parquet file", e))
+            return
+        position = 0
+        for group in range(file.num_row_groups):
+            yield from _row_group(file, group, columns, position)
+            position += file.metadata.row_group(group).num_rows
+
+
+def _row_group(file: pq.ParquetFile, group: int, columns: Collection[str], position: int) -> Iterator[Record]:
+    known = file.metadata.row_group(group)
+    size = max(known.total_byte_size, 1)
+    rows = min(max(BATCH * known.num_rows // size, 1), MAX_ROWS)
+    try:
+        for batch in file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False):
+            yield from _batch(batch, position)
+            position += batch.num_rows
+    except (ValueError, OSError) as e:
+        yield Record(position, {}, b"", _damage(f"row group {group}", e))
+
+
+def _batch(batch: pa.RecordBatch, position: int) -> Iterator[Record]:
+    try:
+        found = batch.to_pylist()
+    except UnicodeDecodeError:  # Arrow does not check what a column of text holds
+        if batch.num_rows == 1:
+            yield Record(position, {}, b"", "not UTF-8")
+        else:
+            for i in range(batch.num_rows):
+                yield from _batch(batch.slice(i, 1), position + i)
+        return
+    for i, fields in enumerate(found):
+        yield Record(position + i, fields)
+
+
+def _damage(what: str, error: Exception) -> str:
+    """Why damaged bytes cannot be read, in few words; raises the error where the bytes are not at fault."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
+    return f"{what} cannot be read ({' '.join(str(error).split())[:80]})"

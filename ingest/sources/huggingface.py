@@ -1,0 +1,94 @@
+"""A dataset of the Hugging Face hub, streamed by `datasets`: nothing is downloaded but what is read. Or a local folder
+of files that `datasets` knows; a README.md in it may say which configuration and split they belong to.
+
+One unit of work is one data file, read with a schema of its own. A record without usable text becomes a row of
+`rejects` with its reason. A file that cannot be read (no network, a malformed line) fails as a whole, and the next run
+tries it again; the good records of a damaged one are had by the source `jsonl` or `parquet`, with its
+`--path hf://datasets/OWNER/NAME/...`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.errors import BadInput, UnknownName, one_line
+from warehouse.options import option
+
+from .. import streams
+from ..documents import Input
+from ..records import ChosenFields, Record
+from ..source import Document, Reject
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+LONGEST = 300  # characters of another library's message that are shown
+
+
+@dataclass(frozen=True)
+class Source(ChosenFields):
+    dataset: str = option("", "name on the hub (OWNER/NAME), or a local folder")
+    config: str | None = option(None, "configuration; needed where the dataset has several")
+    split: str = option("train", "split")
+    revision: str | None = option(None, "branch, tag or commit of the hub; by default the newest")
+
+    def options(self) -> dict[str, Any]:
+        """Without where the files lie: a folder, or a revision. A file's digest tells whether it changed."""
+        found = super().options()
+        del found["revision"]
+        return found | {"dataset": None if self._folder() else self.dataset}
+
+    def inputs(self) -> list[Input]:
+        if not self.dataset:
+            raise BadInput("source 'huggingface' needs --dataset: a name on the hub, or a folder")
+        files = self._builder().config.data_files
+        if self.split not in files:
+            raise UnknownName("split", self.split, files)
+        return [Input(self._name(file), streams.digest(file), file) for file in files[self.split]]
+
+    def read(self, given: Input) -> Iterator[Document | Reject]:
+        if given.digest.startswith("0:"):  # of which `datasets` makes a StopIteration
+            yield Reject(given.name, 0, streams.EMPTY, b"")
+            return
+        builder = self._builder(data_files={self.split: [given.path]})
+        with self._asking(given.name):
+            examples = iter(builder.as_streaming_dataset(split=self.split))
+        for position in itertools.count():
+            with self._asking(given.name):
+                example = next(examples, None)
+            if example is None:
+                return
+            yield self.document(given.name, Record(position, example))
+
+    def _builder(self, **more: Any) -> DatasetBuilder:
+        import datasets
+
+        datasets.disable_progress_bars()
+        with self._asking():
+            place = str(self._folder() or self.dataset)
+            return datasets.load_dataset_builder(place, self.config, revision=self.revision, **more)
+
+    def _folder(self) -> Path | None:
+        """The dataset's folder, where it is a local one."""
+        folder = Path(self.dataset).expanduser().absolute()
+        return folder if folder.is_dir() else None
+
+    def _name(self, file: str) -> str:
+        """A file's name relative to the dataset, the same for each revision."""
+        folder = self._folder()
+        return file.removeprefix(f"{folder}/") if folder else re.sub("^hf://datasets/[^@]*@[^/]*/", "", file)
+
+    @contextmanager
+    def _asking(self, file: str = "") -> Iterator[None]:
+        """What goes wrong within is the dataset's or the network's fault."""
+        try:
+            yield
+        except Exception as e:  # of `datasets`, and of all that it reads with: Arrow, pandas, fsspec, the hub's client
+            what = f"{file} of dataset {self.dataset}" if file else f"dataset {self.dataset}"
+            raise BadInput(f"{what} cannot be read ({type(e).__name__}): {one_line(e)[:LONGEST]}") from e

@@ -1,0 +1,131 @@
+"""EleutherAI's lists of what the Pythia models memorized (dataset pythia-memorized-evals; Biderman et al. 2023, arXiv
+2304.11158), Parquet files as published: columns `index` (of the training sequence) and `tokens` (its first 64).
+
+A sequence is listed because greedy decoding gave its second 32 tokens for the first 32, so every row matches: rates on
+this corpus are 1 by selection, and it must not be mixed with a sample. It is there to be measured again, on the exact
+checkpoint: `memlake compute run scoring --corpus memorized_evals --model M`.
+
+A file is named by its list: duped.1.4b is of pythia-1.4b, deduped.1.4b of pythia-1.4b-deduped, duped.12b.23000 of
+pythia-12b@step23000. The first part is the domain: equal indexes of the two are other sequences. A list called
+otherwise needs --model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from warehouse.errors import BadInput
+from warehouse.identity import hash63
+from warehouse.lake import Lake
+from warehouse.options import option
+from warehouse.registry import find
+from warehouse.tokenizer import load_tokenizer, register_tokenizer
+
+from .. import readers, vectors
+from ..documents import name_problem
+from ..imported import File, ResultSource
+from ..source import Reject
+
+CORPUS = "memorized_evals"
+PREFIX, CONTINUATION = 32, 32  # tokens
+BATCH = 10_000  # rows
+LONGEST = 1 << 16  # bytes of a line of JSON
+VOCABULARY = 50_277  # tokens of GPT-NeoX-20B's tokenizer, which all Pythia models share
+DOMAIN = re.compile(r"(?<![\w.])(duped|deduped)\.")
+# data/duped.1.4b-00000-of-00002-547b2b00c0f47827.parquet, default/duped.1.4b/0000.parquet
+LIST = re.compile(DOMAIN.pattern + r"(\d+(?:\.\d+)?[mb])(?:\.(\d+))?(?=/|-\d{5}-of-\d{5}|\.parquet$)")
+
+
+@dataclass(frozen=True)
+class Source(ResultSource):
+    SUFFIXES = readers.PARQUET
+
+    path: tuple[str, ...] = option(
+        (), "Parquet file, folder of them, or URL: hf://datasets/EleutherAI/pythia-memorized-evals/data"
+    )
+    model: str | None = option(None, "model whose list it is, where the file's name does not tell")
+    domain: str = option("listed", "domain of a list, where the file's name does not tell")
+    family: str | None = option(None, "family of a model that is neither in the lake nor in the registry")
+    params: int | None = option(None, "parameters of such a model")
+
+    def files(self, lake: Lake, corpus: str | None) -> list[File]:
+        corpus = corpus or CORPUS
+        for name, what in ((corpus, "--corpus"), (self.domain, "--domain")):
+            if problem := name_problem(name, what):
+                raise BadInput(problem)
+        found = self.find()
+        shared = {"corpus": corpus, "vocabulary": VOCABULARY} | (_checkpoint(lake, self.model) if self.model else {})
+        return [replace(file, about=self._list(file.path) | shared) for file in found]
+
+    def _list(self, path: str) -> dict[str, Any]:
+        """Domain and model by a file's name, or its folder's."""
+        place = "/".join(path.split("/")[-2:])
+        domains, lists = DOMAIN.findall(place), LIST.findall(place)
+        if not lists and not self.model:
+            raise BadInput(
+                f"{path} is not called as a list is (duped.1.4b, deduped.1.4b): say whose it is with --model"
+            )
+        domain, size, step = lists[-1] if lists else (domains[-1] if domains else self.domain, "", "")
+        model = f"pythia-{size}{'-deduped' if domain == 'deduped' else ''}{'@step' if step else ''}{step}"
+        return {"domain": domain, "model": model}
+
+    def read(self, file: File) -> Iterator[pa.Table | Reject]:
+        seen, good = set(), []
+        for record in readers.records(file.path, ("index", "tokens"), LONGEST):
+            index, tokens = record.fields.get("index"), record.fields.get("tokens")
+            problem = record.problem or _problem(index, tokens, file.about["vocabulary"])
+            if problem or index in seen:
+                yield Reject(file.name, record.position, problem or "index is there twice", record.head)
+                continue
+            seen.add(index)
+            good.append((index, tokens))
+            if len(good) == BATCH:
+                yield _piece(file, good)
+                good = []
+        if good:
+            yield _piece(file, good)
+
+    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: dict[int, int | None]) -> list[int]:
+        """An id of all that says which sequence it is. With its tokens: lists that disagree on an index stay apart."""
+        names = ("corpus", "domain", "sequence_id", "tokens")
+        rows = zip(tokenizers, *(piece[name].to_pylist() for name in names), strict=True)
+        return [
+            hash63("import", corpus, tokenizer, domain, index, " ".join(map(str, tokens)))
+            for tokenizer, corpus, domain, index, tokens in rows
+        ]
+
+
+def _checkpoint(lake: Lake, text: str) -> dict[str, Any]:
+    """What --model says of a list: the model's name, its tokenizer's in the lake, and the size of its vocabulary."""
+    source = find(lake, text)
+    if source.family == "pythia" and not source.is_folder:
+        return {"model": source.name}
+    tokenizer = load_tokenizer(source)
+    name = register_tokenizer(lake, tokenizer, source.tokenizer or source.name)
+    return {"model": source.name, "tokenizer": name, "vocabulary": tokenizer.vocab_size}
+
+
+def _problem(index: object, tokens: object, vocabulary: int) -> str | None:
+    """Why a record is not taken."""
+    if type(index) is not int or index < 0:
+        return "index is not a number from 0 on"
+    if not isinstance(tokens, list) or any(type(token) is not int for token in tokens):
+        return "tokens are not integers"
+    if len(tokens) != PREFIX + CONTINUATION:
+        return f"not {PREFIX + CONTINUATION} tokens"
+    if min(tokens) < 0:
+        return "a token id is negative"
+    return f"a token id is beyond the vocabulary ({vocabulary})" if max(tokens) >= vocabulary else None
+
+
+def _piece(file: File, rows: list[tuple[int, list[int]]]) -> pa.Table:
+    n = len(rows)
+    columns = {name: [file.about.get(name)] * n for name in ("model", "corpus", "domain", "tokenizer")}
+    columns |= {"sequence_id": [str(index) for index, _ in rows], "tokens": [tokens for _, tokens in rows]}
+    columns |= {"prefix_tokens": [PREFIX] * n, "n_tokens": [CONTINUATION] * n}
+    return vectors.typed(file.path, columns | {"match": [b"\xff" * (CONTINUATION // 8)] * n}, 0)

@@ -1,0 +1,20 @@
+"""Parquet files, one row a document.
+
+Only the columns that are asked for are read, a few rows at a time. A row that cannot be taken (no text, wrong type, not
+UTF-8, too long) becomes a row of `rejects` with its reason; so does a file, or a row group of one, that is damaged. A
+column that another file lacks, or has with another type, costs that file's rows only. Fields of structs may be dotted:
+`--domain-field meta.pile_set_name`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import readers
+from ..files import FileSource
+from ..records import ChosenFields
+
+
+@dataclass(frozen=True)
+class Source(ChosenFields, FileSource):
+    SUFFIXES = readers.PARQUET

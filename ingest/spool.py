@@ -1,0 +1,66 @@
+"""What the cells of a first stage leave in files for a second stage: `spool/NAME/CELL` in the lake.
+
+Such a file is not published, no query sees it, and it is gone once the second stage is published. It is whole or
+missing. A worker writes it before its cell is published, so a published cell has one, unless somebody removed it: then
+the cell is taken back and run again (`replan`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from warehouse.cells import Cell, plan
+from warehouse.errors import BadInput
+from warehouse.forget import forget
+from warehouse.lake import Lake
+
+
+class Spool:
+    """The files of one pair of stages. `name` says which: something else must have another name, so give it a hash of
+    all that decides what stands in the files (`warehouse.identity.tagged`)."""
+
+    def __init__(self, lake: Lake, name: str):
+        self.lake, self.folder = lake, lake.path / "spool" / name
+
+    @contextmanager
+    def writing(self, cell: str) -> Iterator[Path]:
+        """A path to write the file of the cell `cell` to; it bears its name when the block ends well."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"{cell}-{uuid.uuid4().hex[:12]}.part"
+        try:
+            yield part
+            os.replace(part, self.folder / cell)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def files(self) -> dict[str, Path]:
+        """Cell and path of every file that is whole, in the order of the cells."""
+        return {p.name: p for p in sorted(self.folder.glob("*")) if p.suffix != ".part"}
+
+    def take(self, cells: Sequence[str]) -> list[Path]:
+        """The files of these cells, in their order; raises `BadInput` where one is missing."""
+        files = self.files()
+        if missing := [c for c in cells if c not in files]:
+            raise BadInput(f"{len(missing)} files of {self.lake.relative(self.folder)} are gone: run the command again")
+        return [files[c] for c in cells]
+
+    def replan(self, first: Sequence[Cell], second: Sequence[Cell]) -> None:
+        """Before the stages are run: where the second is published, remove what the first has left; else take back the
+        published cells of the first whose file is gone, so that they are run again."""
+        if not plan(self.lake, second):
+            self.remove()
+            return
+        missing, files = {c.id for c in plan(self.lake, first)}, self.files()
+        for cell in first:
+            if cell.id not in missing and cell.id not in files:
+                forget(self.lake, cell=cell.id)
+
+    def remove(self) -> None:
+        """Remove the files; there may be none."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)

@@ -1,0 +1,80 @@
+"""`--strict`: all files are read before any is published, and a single reject stops the run.
+
+One cell a file reads it and leaves in the spool what it found. It is done then: the file is read again only if it
+changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from warehouse.cells import Cell, plan
+from warehouse.errors import BadInput
+from warehouse.identity import tagged
+from warehouse.lake import Lake
+
+from .source import Document, Reject
+from .spool import Spool
+
+CHECK, VERSION = "ingest_check", 1
+SETTINGS = ("source", "options", "corpus", "file", "digest")
+
+
+def check_stages(lake: Lake, cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """One stage, that reads the files of these cells of `ingest`. Raises `BadInput` after it if any record of them is
+    rejected, or was when its file was published."""
+    todo = plan(lake, cells)
+    name = _spool_name(cells[0].settings["corpus"])
+    checks = [
+        Cell(CHECK, VERSION, {k: c.settings[k] for k in SETTINGS}, (), task={**c.task, "spool": name}) for c in todo
+    ]
+    spool = Spool(lake, name)
+    spool.replan(checks, todo)
+    yield checks
+    refuse(published_rejects(lake, cells) + [json.loads(p.read_text()) for p in spool.take([c.id for c in checks])])
+
+
+def forget_checks(lake: Lake, corpus: str) -> None:
+    """Once the files are published."""
+    Spool(lake, _spool_name(corpus)).remove()
+
+
+def check(cell: Cell, lake: Lake, records: Iterable[Document | Reject]) -> None:
+    """Read a file, and leave its rejects: number by reason, and (file, position, reason) of the first."""
+    rejects = (r for r in records if isinstance(r, Reject))
+    first, reasons = None, Counter()
+    for reject in rejects:
+        first = first or (reject.source, reject.position, reject.reason)
+        reasons[reject.reason] += 1
+    with Spool(lake, cell.task["spool"]).writing(cell.id) as path:
+        path.write_text(json.dumps({"reasons": reasons, "first": first}))
+
+
+def published_rejects(lake: Lake, cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """The same of the files that are published already."""
+    with lake.connect(["rejects"]) as con:
+        found = con.execute(
+            "select cell, source, position, reason from stored.rejects where list_contains(?, cell) order by all",
+            [[c.id for c in cells]],
+        ).fetchall()
+    return [{"reasons": {reason: 1}, "first": (source, position, reason)} for _, source, position, reason in found]
+
+
+def refuse(found: Sequence[dict[str, object]]) -> None:
+    """Raise `BadInput` where there is any reject."""
+    reasons: Counter[str] = Counter()
+    for one in found:
+        reasons.update(one["reasons"])
+    if n := reasons.total():
+        file, position, reason = min(one["first"] for one in found if one["first"])
+        by_reason = ", ".join(f"{name} {n}" for name, n in sorted(reasons.items()))
+        raise BadInput(
+            f"{n} record{'s' * (n > 1)} would be rejected ({by_reason}), the first is record {position} of {file}:"
+            f" {reason}; nothing is published: mend them, or leave out --strict"
+        )
+
+
+def _spool_name(corpus: str) -> str:
+    return tagged("strict", corpus)

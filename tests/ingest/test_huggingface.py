@@ -1,0 +1,184 @@
+"""Datasets by name, configuration and split: tried on local folders, which `datasets` reads as it reads the hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from ingest.cli import app
+from ingest.run import ingest
+from ingest.source import Document, Reject, make
+from tests.ingest.here import rows
+from warehouse.errors import BadInput, UnknownName
+
+README = """---
+configs:
+- config_name: en
+  data_files:
+  - split: train
+    path: "en/0.jsonl"
+  - split: test
+    path: "en/[12].jsonl"
+- config_name: de
+  data_files: "de/*.jsonl"
+---
+A dataset.
+"""
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """`datasets` leaves locks where it caches; the hub is not asked."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def lines(path: Path, *records: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
+
+
+def texts(*names: str) -> list[dict]:
+    return [{"text": name, "meta": {"source": "a"}} for name in names]
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    """A folder of JSON lines and no README."""
+    for i in range(3):
+        lines(tmp_path / f"plain/train-{i}.jsonl", *texts(f"{i} one", f"{i} two"))
+    return tmp_path / "plain"
+
+
+@pytest.fixture
+def configured(tmp_path) -> Path:
+    for language in ("en", "de"):
+        for i in range(3):
+            lines(tmp_path / f"configured/{language}/{i}.jsonl", {"text": f"{language} {i}"})
+    (tmp_path / "configured/README.md").write_text(README)
+    return tmp_path / "configured"
+
+
+def read(folder: Path, **options) -> dict[str, list[Document | Reject]]:
+    source = make("huggingface", {"dataset": str(folder)} | options)
+    return {given.name: list(source.read(given)) for given in source.inputs()}
+
+
+def test_a_folder_of_json_lines(plain):
+    found = read(plain, domain_field="meta.source")
+    assert list(found) == ["train-0.jsonl", "train-1.jsonl", "train-2.jsonl"]
+    assert found["train-1.jsonl"] == [
+        Document("train-1.jsonl", 0, "a", "1 one"),
+        Document("train-1.jsonl", 1, "a", "1 two"),
+    ]
+
+
+def test_a_folder_of_parquet_files(tmp_path):
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        rows = {"content": [f"{split} {i}" for i in range(5)], "id": range(5)}
+        pq.write_table(pa.table(rows), tmp_path / f"data/{split}-00000-of-00001.parquet", row_group_size=2)
+    found = read(tmp_path, split="validation", text_field="content", id_field="id")
+    (name,) = found
+    assert name == "data/validation-00000-of-00001.parquet"
+    assert [(d.source, d.position, d.text) for d in found[name]] == [
+        (f"{name}#{i}", i, f"validation {i}") for i in range(5)
+    ]
+
+
+def test_configurations_and_splits(configured):
+    assert list(read(configured, config="en")) == ["en/0.jsonl"]
+    found = read(configured, config="en", split="test")
+    assert {name: [d.text for d in found[name]] for name in found} == {"en/1.jsonl": ["en 1"], "en/2.jsonl": ["en 2"]}
+    assert len(read(configured, config="de")) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"dataset .*configured cannot be read \(ValueError\): Config name is missing.*\['en', 'de'\]"),
+        ({"config": "fr"}, "BuilderConfig 'fr' not found"),
+        ({"config": "en", "split": "tests"}, "no split 'tests': did you mean 'test'"),
+    ],
+)
+def test_what_the_dataset_has_not(configured, options, message):
+    with pytest.raises((BadInput, UnknownName), match=message) as raised:
+        read(configured, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_dataset_of_that_name():
+    with pytest.raises(BadInput, match="needs --dataset"):
+        make("huggingface", {}).inputs()
+    with pytest.raises(
+        BadInput, match=r"dataset nobody/nothing cannot be read \(ConnectionError\): Couldn't reach"
+    ) as raised:
+        make("huggingface", {"dataset": "nobody/nothing"}).inputs()
+    assert "\n" not in str(raised.value)
+    with pytest.raises(BadInput, match="takes no --path"):
+        make("huggingface", {"path": ("x",)})
+
+
+def test_each_file_has_a_schema_of_its_own(tmp_path):
+    lines(tmp_path / "in/0.jsonl", {"text": "zero"})
+    lines(tmp_path / "in/1.jsonl", {"text": "one", "extra": [1]}, {"text": None}, {"text": " "})
+    lines(tmp_path / "in/2.jsonl", {"text": 7})
+    lines(tmp_path / "in/3.jsonl", {"other": "x"})
+    (tmp_path / "in/4.jsonl").touch()
+    found = read(tmp_path / "in")
+    got = [
+        r.text if isinstance(r, Document) else (r.source, r.position, r.reason) for name in found for r in found[name]
+    ]
+    assert got == [
+        "zero",
+        "one",
+        ("1.jsonl", 1, "no field text"),
+        ("1.jsonl", 2, "text is empty"),
+        ("2.jsonl", 0, "text is not text"),
+        ("3.jsonl", 0, "no field text"),
+        ("4.jsonl", 0, "empty file"),
+    ]
+
+
+def test_a_file_that_cannot_be_read_fails_and_is_tried_again(lake, plain):
+    lines(plain / "train-1.jsonl", {"text": "1 one", "meta": {}}, '{"text": "1 t')
+    options = {"dataset": str(plain)}
+    summary, _ = ingest(lake, "huggingface", options, corpus="mine")
+    ((cell, reason),) = summary.failed
+    assert cell.settings["file"] == "train-1.jsonl" and "\n" not in reason
+    assert reason.startswith(f"train-1.jsonl of dataset {plain} cannot be read (")
+    assert rows(lake, "select count(*), count(distinct source) from stored.documents") == [(4, 2)]
+    assert rows(lake, "select count(*) from stored.rejects") == [(0,)]
+    lines(plain / "train-1.jsonl", *texts("1 one", "1 two"))
+    again, said = ingest(lake, "huggingface", options, corpus="mine")
+    assert (len(again.done), again.skipped, said) == (1, 2, ["corpus mine: 6 documents (text 6)"])
+
+
+def test_a_folder_may_be_moved_and_the_files_are_known(lake, plain, tmp_path):
+    ingest(lake, "huggingface", {"dataset": str(plain)}, corpus="mine")
+    shutil.copytree(plain, tmp_path / "elsewhere")
+    summary, _ = ingest(lake, "huggingface", {"dataset": str(tmp_path / "elsewhere")}, corpus="mine")
+    assert (len(summary.done), summary.skipped) == (0, 3)
+
+
+def test_a_file_of_the_hub_has_one_name_in_all_revisions():
+    source = make("huggingface", {"dataset": "owner/name"})
+    for revision in ("main", "8b73bd22", "refs%2Fconvert%2Fparquet"):
+        assert source._name(f"hf://datasets/owner/name@{revision}/data/train/0.parquet") == "data/train/0.parquet"
+    assert source.options()["dataset"] == "owner/name"
+    assert source.options() == make("huggingface", {"dataset": "owner/name", "revision": "main"}).options()
+
+
+def test_as_a_user_types_it(lake, configured):
+    given = ("run", "huggingface", "--dataset", configured, "--config", "de", "--corpus", "mine", "--keep", 2)
+    done = CliRunner().invoke(app, [str(a) for a in (*given, "--lake", lake.path)])
+    assert done.exit_code == 0, done.output
+    assert "corpus mine: 2 of 3 documents kept (text 2 of 3)" in done.stderr

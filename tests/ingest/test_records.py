@@ -1,0 +1,85 @@
+"""One record: the document it holds, or why it is not taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ingest.records import ChosenFields, Record, Refused, field
+from ingest.source import Document, Reject
+from warehouse import options
+
+
+@dataclass(frozen=True)
+class Source(ChosenFields):
+    def inputs(self):
+        return []
+
+    def read(self, given):
+        yield from ()
+
+
+def take(fields, position=0, **given) -> Document | Reject:
+    return Source(**given).document("f", Record(position, fields))
+
+
+def test_a_record_becomes_a_document():
+    assert take({"text": "one"}, position=7) == Document("f", 7, "text", "one")
+    fields = {"body": {"raw": b"zw\xc3\xb6lf"}, "key": 3, "set": "c++"}
+    found = take(fields, text_field="body.raw", id_field="key", domain_field="set")
+    assert found == Document("f#3", 0, "c++", "zwölf")
+
+
+def test_what_stands_in_a_text_is_kept():
+    for text in ("nul \x00 in it", "\ufeff bom", "a\u2028b", "crlf\r\n", "\U0010ffff"):
+        assert take({"text": text}).text == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "reason"),
+    [
+        ({}, {}, "no field text"),
+        ({"text": None}, {}, "no field text"),
+        ({"text": 7}, {}, "text is not text"),
+        ({"text": ["a"]}, {}, "text is not text"),
+        ({"text": ""}, {}, "text is empty"),
+        ({"text": " \n\u00a0"}, {}, "text is empty"),
+        ({"text": "\ud800"}, {}, "text holds a lone surrogate"),
+        ({"text": b"\xff"}, {}, "not UTF-8"),
+        ({"text": "äää"}, {"max_bytes": 5}, "longer than 5 bytes"),  # six bytes
+        ({"text": "a", "d": 3}, {"domain_field": "d"}, "domain is not text"),
+        ({"text": "a", "d": ""}, {"domain_field": "d"}, "domain is empty"),
+        ({"text": "a", "d": "x\x00"}, {"domain_field": "d"}, "domain holds a NUL byte"),
+        ({"text": "a", "d": "\udfff"}, {"domain_field": "d"}, "domain holds a lone surrogate"),
+        ({"text": "a"}, {"id_field": "i"}, "no field i"),
+        ({"text": "a", "i": 1.5}, {"id_field": "i"}, "i is neither text nor an integer"),
+        ({"text": "a", "i": True}, {"id_field": "i"}, "i is neither text nor an integer"),
+        ({"text": "a", "i": "\ud800"}, {"id_field": "i"}, "i holds a lone surrogate"),
+    ],
+)
+def test_what_cannot_be_taken_has_its_reason(fields, given, reason):
+    assert take(fields, **given).reason == reason
+
+
+def test_the_head_of_a_reject_is_what_stands_in_the_file_or_else_its_fields():
+    source = Source()
+    assert source.document("f", Record(0, {"text": 1}, b'{"text" : 1}' * 100)).head == (b'{"text" : 1}' * 100)[:200]
+    assert source.document("f", Record(0, {"text": b"\xff"})).head == b'{"text": "b\'\\\\xff\'"}'
+    long = source.document("f", Record(0, {"text": "x" * 10_000_000}))
+    assert long.reason == "longer than 4194304 bytes" and len(long.head) == 200
+    assert source.document("f", Record(4, {}, b"{", "malformed JSON")) == Reject("f", 4, "malformed JSON", b"{")
+
+
+def test_a_field_is_found_along_its_dots():
+    fields = {"a": {"b": {"c": 1}, "n": None}}
+    assert field(fields, "a.b.c") == 1
+    assert field(fields, "a.n", "other") == "other"
+    for missing in ("a.n", "a.b.c.d", "b"):
+        with pytest.raises(Refused, match=f"no field {missing}"):
+            field(fields, missing)
+
+
+def test_the_options_say_what_they_mean():
+    shown = [row["option"] for row in options.listing(Source).to_pylist()]
+    assert shown == ["--text-field", "--id-field", "--domain-field", "--domain", "--class", "--max-bytes"]

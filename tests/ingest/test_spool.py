@@ -1,0 +1,72 @@
+"""Files between two stages: whole or missing, and what is lost is made again."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from ingest.spool import Spool
+from tests.ingest.here import rows, run_here
+from warehouse.cells import Cell, plan
+from warehouse.check import check
+from warehouse.errors import BadInput
+from warehouse.lake import Lake
+
+FIRST = [Cell("first", 1, {"corpus": "mine", "file": f"{i}.jsonl"}, ("domains",)) for i in range(3)]
+SECOND = [Cell("second", 1, {"corpus": "mine"}, ())]
+
+
+def work(cell: Cell, lake: Lake):
+    with Spool(lake, "pair").writing(cell.id) as path:
+        path.write_text(cell.settings["file"])
+    row = {"corpus": "mine", "domain": "d", "class": "free_text", "n_documents": 1, "n_bytes": 1, "kept_documents": 1}
+    yield "domains", pa.Table.from_pylist([row])
+
+
+def nothing(cell: Cell, lake: Lake):
+    yield from ()
+
+
+def test_files_are_listed_by_their_cell_and_removed(lake):
+    run_here(lake, FIRST, work)
+    spool = Spool(lake, "pair")
+    assert set(spool.files()) == {c.id for c in FIRST}
+    assert [p.read_text() for p in spool.take([c.id for c in FIRST])] == ["0.jsonl", "1.jsonl", "2.jsonl"]
+    assert not list(check(lake))
+    spool.remove()
+    spool.remove()
+    assert spool.files() == {}
+
+
+def test_a_file_that_was_not_ended_is_missing(lake):
+    spool = Spool(lake, "pair")
+    with pytest.raises(ZeroDivisionError), spool.writing("c1-x") as path:
+        path.write_text("half")
+        raise ZeroDivisionError
+    assert spool.files() == {} and not list(spool.folder.iterdir())
+    (spool.folder / "c1-y-1.part").write_text("left by a kill")
+    assert spool.files() == {}
+    with pytest.raises(BadInput, match="1 files of spool/pair are gone: run the command again"):
+        spool.take(["c1-y"])
+
+
+def test_a_cell_whose_file_is_lost_is_run_again(lake):
+    run_here(lake, FIRST, work)
+    spool = Spool(lake, "pair")
+    spool.files()[FIRST[1].id].unlink()
+    spool.replan(FIRST, SECOND)
+    assert plan(lake, FIRST) == [FIRST[1]]
+    assert rows(lake, "select count(*) from stored.domains") == [(2,)]
+    run_here(lake, FIRST, work)
+    assert len(spool.files()) == 3
+    assert rows(lake, "select count(*) from stored.domains") == [(3,)]
+
+
+def test_when_the_second_stage_is_published_nothing_is_left_and_nothing_run_again(lake):
+    run_here(lake, FIRST, work)
+    run_here(lake, SECOND, nothing)
+    spool = Spool(lake, "pair")
+    spool.replan(FIRST, SECOND)
+    assert spool.files() == {} and not spool.folder.exists()
+    spool.replan(FIRST, SECOND)
+    assert plan(lake, FIRST) == []
