@@ -12,6 +12,17 @@ app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequen
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one a core.")]
+# Options of single sources: `memlake ingest show SOURCE` tells which it takes
+Path = Annotated[list[str] | None, typer.Option(help="File, folder or URL to read; may be repeated.")]
+TextField = Annotated[str | None, typer.Option(help="Field that holds the text.")]
+IdField = Annotated[str | None, typer.Option(help="Field with the record's own id.")]
+DomainField = Annotated[str | None, typer.Option(help="Field with the record's domain.")]
+MaxBytes = Annotated[int | None, typer.Option(help="Longest record that is taken.")]
+Limit = Annotated[int | None, typer.Option(help="Documents of each domain at most.")]
+Dataset = Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")]
+Config = Annotated[str | None, typer.Option(help="Configuration of the dataset.")]
+Split = Annotated[str | None, typer.Option(help="Split of the dataset; train by default.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")]
 
 
 @app.command("list")
@@ -37,24 +48,24 @@ def show_source(name: Name, form: Format = FormatName.table) -> None:
 @app.command("run")
 def run_source(
     name: Name,
-    path: Annotated[list[str] | None, typer.Option(help="File, folder or URL to read; may be repeated.")] = None,
+    path: Path = None,
     corpus: Annotated[str | None, typer.Option(help="Name of the text collection.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="Field that holds the text.")] = None,
-    id_field: Annotated[str | None, typer.Option(help="Field with the record's own id.")] = None,
-    domain_field: Annotated[str | None, typer.Option(help="Field with the record's domain.")] = None,
+    text_field: TextField = None,
+    id_field: IdField = None,
+    domain_field: DomainField = None,
     domain: Annotated[str | None, typer.Option(help="Domain of records without one.")] = None,
     class_: Annotated[list[str] | None, typer.Option("--class", help="CLASS for all domains, or DOMAIN=CLASS.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Longest record that is taken.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Documents of each domain at most.")] = None,
+    max_bytes: MaxBytes = None,
+    limit: Limit = None,
     model: Annotated[
         str | None, typer.Option(help="Model whose results they are, where the files do not tell.")
     ] = None,
     family: Annotated[str | None, typer.Option(help="Family of a model that is not in the registry.")] = None,
     params: Annotated[int | None, typer.Option(help="Parameters of such a model.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the dataset; train by default.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
+    dataset: Dataset = None,
+    config: Config = None,
+    split: Split = None,
+    revision: Revision = None,
     keep: Annotated[
         int | None, typer.Option(min=1, help="Documents of each domain to keep: a uniform sample. By default all.")
     ] = None,
@@ -68,24 +79,23 @@ def run_source(
     from .run import ingest
     from .source import make
 
-    options: dict[str, Any] = {
-        "path": tuple(path) if path else None,
-        "text_field": text_field,
-        "id_field": id_field,
-        "domain_field": domain_field,
-        "domain": domain,
-        "class_": tuple(class_) if class_ else None,
-        "max_bytes": max_bytes,
-        "limit": limit,
-        "model": model,
-        "family": family,
-        "params": params,
-        "dataset": dataset,
-        "config": config,
-        "split": split,
-        "revision": revision,
-    }
-    given = {key: value for key, value in options.items() if value is not None}
+    given = _given(
+        path=path,
+        text_field=text_field,
+        id_field=id_field,
+        domain_field=domain_field,
+        domain=domain,
+        class_=class_,
+        max_bytes=max_bytes,
+        limit=limit,
+        model=model,
+        family=family,
+        params=params,
+        dataset=dataset,
+        config=config,
+        split=split,
+        revision=revision,
+    )
     make(name, given)  # refuse a mistyped option before a lake is made
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
@@ -150,16 +160,16 @@ def count(
     index: Annotated[
         str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
     ] = None,
-    path: Annotated[list[str] | None, typer.Option(help="File or folder of the source; may be repeated.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="Field that holds the text.")] = None,
-    id_field: Annotated[str | None, typer.Option(help="Field with the record's own id.")] = None,
-    domain_field: Annotated[str | None, typer.Option(help="Field with the record's domain.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Longest record that is taken.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Documents of each domain at most.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
+    path: Path = None,
+    text_field: TextField = None,
+    id_field: IdField = None,
+    domain_field: DomainField = None,
+    max_bytes: MaxBytes = None,
+    limit: Limit = None,
+    dataset: Dataset = None,
+    config: Config = None,
+    split: Split = None,
+    revision: Revision = None,
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
@@ -171,18 +181,18 @@ def count(
     from .count import OWN
     from .count import count as counted
 
-    options = {
-        "path": tuple(path) if path else None,
-        "text_field": text_field,
-        "id_field": id_field,
-        "domain_field": domain_field,
-        "max_bytes": max_bytes,
-        "limit": limit,
-        "dataset": dataset,
-        "config": config,
-        "split": split,
-        "revision": revision,
-    }
+    options = _given(
+        path=path,
+        text_field=text_field,
+        id_field=id_field,
+        domain_field=domain_field,
+        max_bytes=max_bytes,
+        limit=limit,
+        dataset=dataset,
+        config=config,
+        split=split,
+        revision=revision,
+    )
     summary, found = counted(
         Lake.open(lake),
         corpus,
@@ -191,9 +201,14 @@ def count(
         tokenizers=tokenizer or (OWN,),
         within=within,
         source=source,
-        options={key: value for key, value in options.items() if value is not None},
+        options=options,
         index=index,
         workers=workers,
     )
     show(found, form)
     finish(summary, "count")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}

@@ -136,9 +136,7 @@ def _run(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> None
         planned.selection.wanted.save(path)
     for stage in (planned.first, [planned.second]):
         summary = run(lake, stage, work, workers=workers, title=f"count under {planned.way.name}")
-        total.done += summary.done
-        total.failed += summary.failed
-        total.skipped += summary.skipped
+        total.add(summary)
         if summary.failed:
             return
     spool.remove()

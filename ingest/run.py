@@ -38,9 +38,7 @@ def ingest(
         now = [replace(c, task={**c.task, "options": dict(options)}) for c in stage]
         cells += now
         summary = run(lake, now, work, workers=workers, title=f"ingest {name}")
-        total.done += summary.done
-        total.failed += summary.failed
-        total.skipped += summary.skipped
+        total.add(summary)
         if summary.failed:
             break
     return total, source.report(lake, cells)

@@ -45,6 +45,12 @@ class Summary:
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     skipped: int = 0
 
+    def add(self, other: Summary) -> None:
+        """The run went on as `other` tells."""
+        self.done += other.done
+        self.failed += other.failed
+        self.skipped += other.skipped
+
 
 def run(
     lake: Lake,

@@ -1,5 +1,7 @@
-"""A dataset of the Hugging Face hub, streamed by `datasets`: nothing is downloaded but what is read. Or a local folder
-of files that `datasets` knows; a README.md in it may say which configuration and split they belong to.
+"""A dataset of the Hugging Face hub, streamed by `datasets`, or a local folder of files that `datasets` knows.
+
+Nothing is downloaded but what is read. A README.md in a local folder may say which configuration and split the files
+belong to.
 
 One unit of work is one data file, read with a schema of its own. A record without usable text becomes a row of
 `rejects` with its reason. A file that cannot be read (no network, a malformed line) fails as a whole, and the next run

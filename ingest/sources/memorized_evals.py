@@ -1,5 +1,7 @@
-"""EleutherAI's lists of what the Pythia models memorized (dataset pythia-memorized-evals; Biderman et al. 2023, arXiv
-2304.11158), Parquet files as published: columns `index` (of the training sequence) and `tokens` (its first 64).
+"""EleutherAI's lists of what the Pythia models memorized (Biderman et al. 2023, arXiv 2304.11158).
+
+Parquet files as published (dataset pythia-memorized-evals): columns `index` (of the training sequence) and `tokens`
+(its first 64).
 
 A sequence is listed because greedy decoding gave its second 32 tokens for the first 32, so every row matches: rates on
 this corpus are 1 by selection, and it must not be mixed with a sample. It is there to be measured again, on the exact

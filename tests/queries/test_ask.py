@@ -20,6 +20,7 @@ from warehouse.lake import Lake
 MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
     "corpus_rate",
     "domain_distribution",
+    "guessability",  # all sequences not judged
     "memorization_rate",
     "scaling_law",
     "score_distribution",

@@ -12,7 +12,14 @@ PLACE = (
     Column("domain", TEXT, "domain of what was measured"),
     Column("condition", TEXT, "dtype, attention kernel, noise, ...: see `conditions`"),
 )
-COLUMNS = (CELL, SEQUENCE, *PLACE)  # of a table of which a row is about one sequence
+COLUMNS = (CELL, SEQUENCE, *PLACE)  # of a table of which a row is about one sequence under a model
+TEXT_COLUMNS = (  # of a table of which a row is about one sequence, whatever the model
+    CELL,
+    SEQUENCE,
+    Column("corpus", TEXT, "corpus of the sequence"),
+    Column("domain", TEXT, "domain of the sequence"),
+    Column("tokenizer", TEXT, "tokenizer of the sequence"),
+)
 
 OF_CELL = (
     Expect("cell_of_the_file", "cell = getvariable('cell')"),

@@ -1,13 +1,10 @@
-from ..table import BOOL, DOUBLE, INT, TEXT, Column, Expect, Table
+from ..table import BOOL, DOUBLE, Column, Expect, Table
+from ._measured import TEXT_COLUMNS
 
 TABLE = Table(
     grain="One row is one sequence: does its text give its continuation away, to any model?",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("tokenizer", TEXT, "tokenizer of the sequence"),
+        *TEXT_COLUMNS,
         Column(
             "templated",
             BOOL,

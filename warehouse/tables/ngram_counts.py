@@ -1,4 +1,5 @@
 from ..table import BOOL, INT, LONGS, TEXT, Column, Expect, Table
+from ._measured import TEXT_COLUMNS
 
 SAME = "(partition by sequence_id, counted_corpus, counted_tokenizer, complete)"
 
@@ -13,11 +14,7 @@ TOKENS = f"({other('unigrams', 'counts')})"
 TABLE = Table(
     grain="One row is one span of one sequence and one way of counting: how often the text occurs in a corpus.",
     columns=(
-        Column("cell", TEXT, "the unit of work that wrote the row"),
-        Column("sequence_id", INT, "the sequence"),
-        Column("corpus", TEXT, "corpus of the sequence"),
-        Column("domain", TEXT, "domain of the sequence"),
-        Column("tokenizer", TEXT, "tokenizer of the sequence"),
+        *TEXT_COLUMNS,
         Column("counted_corpus", TEXT, "the corpus, or prebuilt index, in which was counted"),
         Column("counted_tokenizer", TEXT, "tokenizer under which was counted, or 'bytes'"),
         Column(
