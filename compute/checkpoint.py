@@ -176,7 +176,7 @@ def register_model(lake: Lake, source: Source) -> dict:
     Raises `Conflict` where the lake has other weights under the same name."""
     known = known_model(lake, source)
     if known is None or known["weights_digest"] is None:
-        tokenizer = register_tokenizer(lake, load_tokenizer(source), source.tokenizer or source.name)
+        tokenizer = register_tokenizer(lake, load_tokenizer(source))
         row = describe(source, tokenizer)
         if source.is_folder:
             row["source"] = lake.relative(source.location)

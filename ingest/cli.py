@@ -24,6 +24,18 @@ Config = Annotated[str | None, typer.Option(help="Configuration of the dataset."
 Split = Annotated[str | None, typer.Option(help="Split of the dataset; train by default.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")]
 
+# What `count` counts with, and in
+Tokenizers = Annotated[
+    list[str] | None, typer.Option(help="own (default), bytes, or a model whose tokenizer it is; may be repeated.")
+]
+Within = Annotated[
+    str | None, typer.Option("--in", help="Corpus in which is counted; by default that of the sequences.")
+]
+Streamed = Annotated[str | None, typer.Option(help="Stream the corpus from this source again, and not from the lake.")]
+Index = Annotated[
+    str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
+]
+
 
 @app.command("list")
 def list_sources(form: Format = FormatName.table) -> None:
@@ -96,7 +108,9 @@ def run_source(
         split=split,
         revision=revision,
     )
-    make(name, given)  # refuse a mistyped option before a lake is made
+    reader = make(name, given)
+    if not (lake.expanduser() / "cells").exists():
+        reader.look(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(line)
@@ -147,19 +161,10 @@ def count(
     model: Annotated[
         list[str] | None, typer.Option(help="Only sequences under this model's tokenizer; may be repeated.")
     ] = None,
-    tokenizer: Annotated[
-        list[str] | None,
-        typer.Option(help="own (default), bytes, or a model whose tokenizer it is; may be repeated."),
-    ] = None,
-    within: Annotated[
-        str | None, typer.Option("--in", help="Corpus in which is counted; by default that of the sequences.")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option(help="Stream the corpus from this source again, and not from the lake.")
-    ] = None,
-    index: Annotated[
-        str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
-    ] = None,
+    tokenizer: Tokenizers = None,
+    within: Within = None,
+    source: Streamed = None,
+    index: Index = None,
     path: Path = None,
     text_field: TextField = None,
     id_field: IdField = None,

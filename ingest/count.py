@@ -12,23 +12,27 @@ Cells of a first stage each read some files and leave their counts in the spool;
 
 from __future__ import annotations
 
-import shutil
+import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from warehouse.cells import Cell, published
 from warehouse.errors import BadInput, Conflict
+from warehouse.forget import spools
 from warehouse.identity import sha256, tagged
 from warehouse.lake import Lake
 from warehouse.run import Summary, recover, run
 
-from .count_corpus import Corpus, stored, streamed
+from .count_corpus import Counted, stored, streamed
 from .count_scan import SCAN, scan, scans
+from .count_spool import Read, all_counts, all_read
 from .count_wanted import OWN, Selection, Way, select, ways
+from .documents import listed, name_problem
 from .infini_gram_count import LOOKUP, indexed, look_up, lookups
 from .ngrams import Wanted, rows
 from .spool import Spool
@@ -67,13 +71,16 @@ def count(
     within: the corpus in which is counted, by default that of the sequences: what the lake holds of it or, with a
     source and its options, files that are streamed again. index: a prebuilt infini-gram index to look up in instead, a
     folder or the name of a public one. Sequences that have their counts are left alone. Raises `UnknownName`,
-    `BadInput`, and `Conflict` where the corpus has changed since others were counted in it.
+    `BadInput` (also where no document could be read: nothing is published then), and `Conflict` where the corpus has
+    changed since others were counted in it.
     """
     recover(lake)  # counts that a killed run left ready are not planned again
     if options and not source:
         raise BadInput("--path and the like are options of a --source")
     if index and source:
         raise BadInput("give --index or --source: an index is looked up in, and the corpus is not read")
+    if within is not None and (problem := name_problem(within, "--in")):
+        raise BadInput(problem)
     if index:
         counted, workers = indexed(index, within, tokenizers, workers)
     else:
@@ -83,13 +90,16 @@ def count(
     for way in ways(lake, corpus, domains, models, tokenizers):
         refuse_changes(lake, counted, way)
         selection = select(lake, way, corpus, domains, counted.name, counted.complete)
+        read = None
         if len(selection.wanted):
-            _run(lake, plan(lake, corpus, domains, counted, way, selection), total, workers)
-        found.append(_row(lake, corpus, domains, counted, way, selection))
+            read = _run(lake, plan(lake, corpus, domains, counted, way, selection), total, workers)
+        found.append(_row(lake, corpus, domains, counted, way, selection, read))
+    if not total.failed:
+        _remove_left(lake, counted)
     return total, pa.Table.from_pylist(found)
 
 
-def refuse_changes(lake: Lake, counted: Corpus, way: Way) -> None:
+def refuse_changes(lake: Lake, counted: Counted, way: Way) -> None:
     """Raise `Conflict` where counts stand under this name that were made when the corpus held other documents."""
     same = {"counted_corpus": counted.name, "counted_tokenizer": way.name, "complete": counted.complete}
     old = [
@@ -100,11 +110,11 @@ def refuse_changes(lake: Lake, counted: Corpus, way: Way) -> None:
     if old:
         raise Conflict(
             f"{counted.name} held other documents when it was counted under {way.name}: take those counts back with"
-            f" `memlake warehouse forget --cell {old[0]}`" + (f" (and {len(old) - 1} more)" if old[1:] else "")
+            f" `memlake warehouse forget --cell {old[0]}`" + "".join(f", `--cell {cell}`" for cell in old[1:])
         )
 
 
-def plan(lake: Lake, corpus: str, domains: Sequence[str], counted: Corpus, way: Way, selection: Selection) -> Plan:
+def plan(lake: Lake, corpus: str, domains: Sequence[str], counted: Counted, way: Way, selection: Selection) -> Plan:
     """The cells of both stages. What is wanted waits for them in the spool."""
     settings = {
         "corpora": sorted({corpus, counted.name}),
@@ -116,30 +126,67 @@ def plan(lake: Lake, corpus: str, domains: Sequence[str], counted: Corpus, way: 
         "complete": counted.complete,
     }
     second = Cell(COUNT, VERSION, settings, (TABLE,))
-    request = tagged("count", [corpus, sorted(domains), counted.name, way.name])
-    spool = Spool(lake, f"{request}-{second.id}")
-    task = {"spool": spool.folder.name, "request": request, "wanted": tagged("wanted", settings)}
+    spool = f"{spools(counted.name)}/count-{second.id}"
+    task = {"spool": spool, "wanted": tagged("wanted", settings)}
     task["tokenizer"] = asdict(way.tokenizer.source) if way.tokenizer else None
     first = lookups(lake, counted, selection.wanted, settings, task) or scans(counted, settings, task)
     second = replace(second, task=task | {"cells": sorted(c.id for c in first)})
-    return Plan(way, selection, tuple(first), second, spool)
+    return Plan(way, selection, tuple(first), second, Spool(lake, spool))
 
 
-def _run(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> None:
-    """Both stages, and the spool removed at the end."""
+def _run(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> Read | None:
+    """Both stages, and the spool removed at the end. What was read; None where a cell failed."""
     spool = planned.spool
-    for other in spool.folder.parent.glob(f"{planned.second.task['request']}-*"):
-        if other != spool.folder:  # of a run that was killed, and asked for other sequences
-            shutil.rmtree(other)
-    spool.replan(planned.first, [planned.second])
-    with spool.writing(planned.second.task["wanted"]) as path:
-        planned.selection.wanted.save(path)
-    for stage in (planned.first, [planned.second]):
-        summary = run(lake, stage, work, workers=workers, title=f"count under {planned.way.name}")
-        total.add(summary)
-        if summary.failed:
-            return
-    spool.remove()
+    with _held(spool):
+        spool.replan(planned.first, [planned.second])
+        with spool.writing(planned.second.task["wanted"]) as path:
+            planned.selection.wanted.save(path)
+        if not _stage(lake, planned.first, planned.way, total, workers):
+            return None
+        read = all_read(spool.take(planned.second.task["cells"]))
+        if not read.documents:
+            spool.remove()
+            why = f": {read.rejects.total()} records are none ({listed(read.rejects.most_common())})"
+            name = planned.second.settings["counted_corpus"]
+            raise BadInput(f"no document of {name} was read{why if read.rejects else ''}; nothing is published")
+        if not _stage(lake, [planned.second], planned.way, total, workers):
+            return None
+        spool.remove()
+    return read
+
+
+def _stage(lake: Lake, cells: Sequence[Cell], way: Way, total: Summary, workers: int | None) -> bool:
+    """Whether all of them could be run."""
+    summary = run(lake, cells, work, workers=workers, title=f"count under {way.name}")
+    total.add(summary)
+    return not summary.failed
+
+
+@contextmanager
+def _held(spool: Spool) -> Iterator[None]:
+    """While this process lives, `_remove_left` of another one leaves the spool alone."""
+    spool.folder.mkdir(parents=True, exist_ok=True)
+    folder = os.open(spool.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH)  # shared: two processes may be asked for the same counts
+        yield
+    finally:
+        os.close(folder)
+
+
+def _remove_left(lake: Lake, counted: Counted) -> None:
+    """Remove what killed runs have left that counted in this corpus, and were asked for something else."""
+    corpus = spools(counted.name)
+    for path in (lake.path / "spool" / corpus).glob("count-*"):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # its run is alive
+        else:
+            Spool(lake, f"{corpus}/{path.name}").remove()
+        finally:
+            os.close(folder)
 
 
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
@@ -150,24 +197,24 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
         read = scan if cell.experiment == SCAN else look_up
         read(cell, lake, spool, Wanted.load(path))
         return
-    counts: dict[str, np.ndarray] = {}
-    tokens = 0
-    for file in spool.take(cell.task["cells"]):
-        with np.load(file) as part:
-            tokens += int(part["tokens"])
-            for span in part.files:
-                if span != "tokens":
-                    counts[span] = counts.get(span, 0) + part[span]
+    files = spool.take(cell.task["cells"])
     said = {key: cell.settings[key] for key in ("counted_corpus", "counted_tokenizer", "complete")}
-    for piece in rows(Wanted.load(path), counts, tokens_scanned=tokens, **said):
+    for piece in rows(Wanted.load(path), all_counts(files), tokens_scanned=all_read(files).tokens, **said):
         yield TABLE, piece
 
 
 def _row(
-    lake: Lake, corpus: str, domains: Sequence[str], counted: Corpus, way: Way, selection: Selection
+    lake: Lake,
+    corpus: str,
+    domains: Sequence[str],
+    counted: Counted,
+    way: Way,
+    selection: Selection,
+    read: Read | None,
 ) -> dict[str, Any]:
-    """What the lake holds now of one way of counting. skipped: sequences that cannot be counted so. clipped: of those
-    of this run, how many lose a token at an edge."""
+    """What the lake holds now of one way of counting. rejects: records of the counted corpus that are no documents;
+    null for files that were not read now. skipped: sequences that cannot be counted so. clipped: of those of this run,
+    how many lose a token at an edge."""
     with lake.connect([TABLE]) as con:
         sequences, tokens = con.execute(
             f"select count(distinct sequence_id), max(tokens_scanned) from stored.{TABLE} where counted_corpus = $1"
@@ -181,6 +228,7 @@ def _row(
         "complete": counted.complete,
         "sequences": sequences,
         "tokens_scanned": tokens,
+        "rejects": read.rejects.total() if read and counted.rejects is None else counted.rejects,
         "skipped": sum(selection.skipped.values()),
         "why": ", ".join(f"{reason} {n}" for reason, n in selection.skipped.items()),
         "clipped": selection.clipped,

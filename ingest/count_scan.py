@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from warehouse.cells import Cell
-from warehouse.errors import Conflict
 from warehouse.identity import tagged
 from warehouse.lake import Lake
 from warehouse.registry import Source
-from warehouse.tokenizer import load_tokenizer
+from warehouse.tokenizer import load_same
 
-from .count_corpus import Corpus, batches
+from .count_corpus import Counted, batches
+from .count_spool import Read, leave
 from .ngrams import Wanted
 from .ngrams_scan import BYTE_VALUES, Scan
 from .spool import Spool
@@ -23,7 +24,7 @@ from .spool import Spool
 SCAN, VERSION = "count_scan", 1
 
 
-def scans(counted: Corpus, settings: Mapping[str, Any], task: Mapping[str, Any]) -> list[Cell]:
+def scans(counted: Counted, settings: Mapping[str, Any], task: Mapping[str, Any]) -> list[Cell]:
     """The cells that read a corpus. They publish no rows."""
     return [
         Cell(
@@ -43,11 +44,11 @@ def scan(cell: Cell, lake: Lake, spool: Spool, asked: Wanted) -> None:
     backend, vocabulary = None, BYTE_VALUES
     if source:
         backend, vocabulary = _backend(Source(**source), cell.settings["tokenizer_digest"])
-    found = Scan(asked.spans, vocabulary)
-    for texts, hashes in batches(lake, cell.task["parts"]):
+    found, documents, rejects = Scan(asked.spans, vocabulary), 0, Counter()
+    for texts, hashes in batches(lake, cell.task["parts"], rejects):
         found.add(*(tokenized(backend, texts) if backend else as_bytes(texts)), hashes)
-    with spool.writing(cell.id) as path, path.open("wb") as file:
-        np.savez_compressed(file, tokens=found.tokens, **found.counts())
+        documents += len(texts)
+    leave(spool, cell.id, Read(documents, found.tokens, rejects), found.counts())
 
 
 def tokenized(backend: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +67,5 @@ def as_bytes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=1)
 def _backend(source: Source, digest: str) -> tuple[Any, int]:
     """The tokenizer, and the number below which its ids lie."""
-    tokenizer = load_tokenizer(source)
-    if tokenizer.digest != digest:
-        raise Conflict(f"the tokenizer of {source.location} was changed meanwhile: count again")
+    tokenizer = load_same(source, digest)
     return tokenizer.backend, max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1

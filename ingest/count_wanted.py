@@ -55,7 +55,7 @@ def ways(
     names = _names(lake, corpus, domains)
     asked = {}
     for tokenizer in (load_tokenizer(find(lake, m)) for m in models):
-        asked[_registered(lake, tokenizer)] = tokenizer
+        asked[register_tokenizer(lake, tokenizer)] = tokenizer
     if asked:
         names = [n for n in names if n in asked]
         if not names:
@@ -75,10 +75,17 @@ def ways(
         elif text == BYTES:
             add(BYTES, None, names)
         else:
-            tokenizer = load_tokenizer(find(lake, text))
+            tokenizer = load_tokenizer(_named(lake, text))
             Encoder(tokenizer)  # refuses one whose bytes are not known
-            add(_registered(lake, tokenizer), tokenizer, names)
+            add(register_tokenizer(lake, tokenizer), tokenizer, names)
     return [found[name] for name in sorted(found)]
+
+
+def _named(lake: Lake, text: str) -> Source:
+    try:
+        return find(lake, text)
+    except UnknownName as e:
+        raise UnknownName("tokenizer", text, {OWN, BYTES, *e.known}) from e
 
 
 def select(lake: Lake, way: Way, corpus: str, domains: Sequence[str], counted_corpus: str, complete: bool) -> Selection:
@@ -217,10 +224,6 @@ def _names(lake: Lake, corpus: str, domains: Sequence[str]) -> list[str]:
         if domain not in known:
             raise UnknownName("domain", domain, known)
     return sorted({t for c, d, t in rows if c == corpus and (not domains or d in domains)})
-
-
-def _registered(lake: Lake, tokenizer: Tokenizer) -> str:
-    return register_tokenizer(lake, tokenizer, tokenizer.source.tokenizer or tokenizer.source.name)
 
 
 def _own(lake: Lake, name: str) -> Tokenizer:

@@ -60,11 +60,9 @@ class DocumentSource(ABC):
     ) -> Iterator[list[Cell]]:
         """keep: documents of each domain that are kept, all for None. strict: raise `BadInput` before anything is
         published where any record would be rejected."""
-        corpus = self.CORPUS if corpus is None else corpus
-        if corpus is None:
-            raise BadInput(f"source {source_name(self)!r} needs --corpus: the name of the text collection")
-        if problem := name_problem(corpus, "--corpus"):
-            raise BadInput(problem)
+        corpus = self._corpus(corpus)
+        if keep is not None and keep < 1:
+            raise BadInput(f"--keep must be positive, not {keep}")
         cells = [self._cell(given, corpus, keep) for given in self.inputs()]
         refuse_changes(lake, cells, corpus, keep)
         if strict:
@@ -75,6 +73,19 @@ class DocumentSource(ABC):
             yield from keep_stages(lake, cells)
         if strict:
             forget_checks(lake, corpus)
+
+    def look(self, corpus: str | None) -> None:
+        self._corpus(corpus)
+        self.inputs()
+
+    def _corpus(self, given: str | None) -> str:
+        """The corpus's name; raises `BadInput` where there is none, or it cannot be a folder's."""
+        corpus = self.CORPUS if given is None else given
+        if corpus is None:
+            raise BadInput(f"source {source_name(self)!r} needs --corpus: the name of the text collection")
+        if problem := name_problem(corpus, "--corpus"):
+            raise BadInput(problem)
+        return corpus
 
     def _cell(self, given: Input, corpus: str, keep: int | None) -> Cell:
         settings = {
@@ -143,11 +154,11 @@ def refuse_changes(lake: Lake, cells: list[Cell], corpus: str, keep: int | None)
             how = f"with --keep {settings['keep']}" if "keep" in settings else "without --keep"
             raise Conflict(f"corpus {corpus} was read {how}: {forget} --corpus {corpus}`")
         if now is not None and now.id != cell:
-            changed = [what for what in ("source", "options", "digest") if settings[what] != now.settings[what]]
-            what = {"source": "from another source", "options": "with other options"}.get(changed[0])
-            raise Conflict(
-                f"corpus {corpus} holds {file} already, {what or 'with other content'}: {forget} --cell {cell}`"
-            )
+            changes = {"source": "from another source", "options": "with other options", "digest": "with other content"}
+            changed = [what for key, what in changes.items() if settings[key] != now.settings[key]]
+            what = changed[0] if changed else "read by an older version of memlake"
+            scope = f"--cell {cell}" if keep is None else f"--corpus {corpus}"
+            raise Conflict(f"corpus {corpus} holds {file} already, {what}: {forget} {scope}`")
         if now is None and keep is not None:
             raise Conflict(
                 f"corpus {corpus} is a sample of {file} too, which is missing now: {forget} --corpus {corpus}`"

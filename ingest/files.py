@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,13 +25,20 @@ class FileSource(RecordSource):
     STREAM: ClassVar[str] = "hf://datasets/OWNER/NAME/..."  # an example of a URL that it reads
     path: tuple[str, ...] = option((), "file, folder, or URL (hf://, https://, s3://, ...); may be repeated")
 
+    def look(self, corpus: str | None) -> None:
+        self._corpus(corpus)
+        self._files()
+
     def inputs(self) -> list[Input]:
+        return [Input(name, streams.digest(location), location) for name, location in self._files()]
+
+    def _files(self) -> list[tuple[str, str]]:
+        """(name, location)"""
         if not self.path:
             raise BadInput(
                 f"source {source_name(self)!r} needs --path: a file or a folder, or {self.STREAM} to stream it"
             )
-        files = streams.find(self.path, self.SUFFIXES, self.file_name)
-        return [Input(name, streams.digest(location), location) for name, location in files]
+        return streams.find(self.path, self.SUFFIXES, self.file_name)
 
     def file_name(self, given: str, location: str) -> str:
         """What a file is called in the lake; `given` is its name relative to the --path."""
@@ -55,16 +63,20 @@ class Corpus(FileSource):
 
 
 class FolderCorpus(Corpus):
-    """A corpus in which a folder tells the domain. A file is called by its path from that folder on, whichever folder
-    above or below was given, so that its documents always have the same ids."""
+    """A corpus in which a folder tells the domain. A file is called by its path from that folder on, so that its
+    documents have the same ids whether --path is the corpus or a domain's folder. What lies above --path is not looked
+    at: it may be called anything."""
+
+    PARTS: ClassVar[str] = "(?!)"  # folders in a domain's that may be the --path too, as a pattern
 
     def folder_domain(self, folder: str) -> str | None:
         """The domain of which a folder of this name holds the files; None where it is not a domain's."""
         raise NotImplementedError
 
     def file_name(self, given: str, location: str) -> str:
-        parts = location.split("/")
-        for i in range(len(parts) - 2, -1, -1):
+        parts, below = location.split("/"), len(given.split("/"))
+        near = below + (2 if re.fullmatch(self.PARTS, parts[-below - 1]) else 1)
+        for i in range(len(parts) - 2, len(parts) - near - 1, -1):
             if self.folder_domain(parts[i]):
                 return "/".join(parts[i:])
         return given

@@ -26,10 +26,9 @@ from functools import lru_cache
 import pyarrow as pa
 
 from warehouse.cells import Cell
-from warehouse.errors import Conflict
 from warehouse.lake import Lake
 from warehouse.registry import Source
-from warehouse.tokenizer import load_tokenizer
+from warehouse.tokenizer import load_same
 
 from .tokens import token_bytes
 
@@ -98,10 +97,7 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
 
 @lru_cache(maxsize=1)
 def _bytes(source: Source, digest: str) -> list[bytes]:
-    tokenizer = load_tokenizer(source)
-    if tokenizer.digest != digest:
-        raise Conflict(f"the tokenizer of {source.location} is not the one that these sequences were cut with")
-    return token_bytes(tokenizer)
+    return token_bytes(load_same(source, digest))
 
 
 @dataclass(frozen=True)

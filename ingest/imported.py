@@ -79,6 +79,9 @@ class ResultSource(ABC):
             raise BadInput(f"source {source_name(self)!r} needs --path: a file or a folder")
         return [File(name, streams.digest(path), str(path)) for name, path in streams.find(self.path, self.SUFFIXES)]
 
+    def look(self, corpus: str | None) -> None:
+        self.find()
+
     def stages(
         self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
     ) -> Iterator[list[Cell]]:

@@ -162,10 +162,10 @@ def file_digest(folder: Path) -> str:
     return tagged("i1", [[path.name, streams.digest(path)] for path in _files(folder)])
 
 
-def tokens(index: LocalIndex | PublicIndex) -> int:
-    """The tokens of an index, without the separators between its documents."""
+def size(index: LocalIndex | PublicIndex) -> tuple[int, int]:
+    """The documents of an index, and its tokens without the separators between them."""
     everything, separators = index.counts([[], [index.separator]])
-    return everything - separators
+    return separators, everything - separators
 
 
 def _batches(ngrams: Iterable[Sequence[int]], size: int) -> Iterator[list[str]]:

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from warehouse.cells import Cell
-from warehouse.errors import BadInput, Conflict
+from warehouse.errors import BadInput
 from warehouse.lake import Lake
 from warehouse.registry import Source
-from warehouse.tokenizer import load_tokenizer
+from warehouse.tokenizer import load_same
 
-from .count_corpus import Corpus, Part
+from .count_corpus import Counted, Scanned
+from .count_spool import Read, leave
 from .count_wanted import OWN
 from .documents import name_problem
-from .infini_gram import LocalIndex, PublicIndex, file_digest, tokens
+from .infini_gram import LocalIndex, PublicIndex, file_digest, size
 from .ngrams import Wanted
 from .spool import Spool
 
@@ -31,7 +32,9 @@ LOCAL, PUBLIC = 1_000_000, 2_000  # n-grams that a cell looks up
 SPANS = ("bigrams", "continuation", "unigrams", "window")
 
 
-def indexed(text: str, within: str | None, tokenizers: Sequence[str], workers: int | None) -> tuple[Corpus, int | None]:
+def indexed(
+    text: str, within: str | None, tokenizers: Sequence[str], workers: int | None
+) -> tuple[Counted, int | None]:
     """The index as what is counted in, and how many workers may look up: a folder, or the name of a public one, of
     which one worker may ask, so that not too many requests are sent. within: what to call it, by default its own name.
     Raises `BadInput`."""
@@ -40,17 +43,17 @@ def indexed(text: str, within: str | None, tokenizers: Sequence[str], workers: i
     folder = Path(text).expanduser()
     if folder.is_dir():
         folder = folder.resolve()
-        name, part = folder.name, Part(file_digest(folder), 0, {"index": str(folder), "public": False})
+        name, part = folder.name, Scanned(file_digest(folder), 0, {"index": str(folder), "public": False})
     elif "/" in text or text.startswith(("~", ".")):
         raise BadInput(f"there is no folder {text}")
     else:
-        name, part = text, Part(text, 0, {"index": text, "public": True})
-    if problem := name_problem(within or name, "--in" if within else "--index"):
+        name, part = text, Scanned(text, 0, {"index": text, "public": True})
+    if problem := name_problem(within or name, "--index"):
         raise BadInput(problem)
-    return Corpus(within or name, True, (part,)), 1 if part.task["public"] else workers
+    return Counted(within or name, True, (part,)), 1 if part.task["public"] else workers
 
 
-def lookups(lake: Lake, counted: Corpus, wanted: Wanted, settings: dict[str, Any], task: dict[str, Any]) -> list[Cell]:
+def lookups(lake: Lake, counted: Counted, wanted: Wanted, settings: dict[str, Any], task: dict[str, Any]) -> list[Cell]:
     """The cells that look up the n-grams, so many each; none where what is counted in is no index. Raises `BadInput`
     for an index that cannot be read or asked, or has another tokenizer."""
     index = next((dict(part.task) for part in counted.parts if "index" in part.task), None)
@@ -61,7 +64,8 @@ def lookups(lake: Lake, counted: Corpus, wanted: Wanted, settings: dict[str, Any
         Cell(LOOKUP, VERSION, settings | {"first": first, "end": min(first + most, total)}, (), task=task | index)
         for first in range(0, total, most)
     ]
-    tokens(_open(*_about(cells[0], lake)))
+    if not size(_open(*_about(cells[0], lake)))[1]:
+        raise BadInput(f"index {index['index']} holds no token")
     return cells
 
 
@@ -75,9 +79,7 @@ def look_up(cell: Cell, lake: Lake, spool: Spool, asked: Wanted) -> None:
         counts[name] = np.zeros(len(span), np.int64)
         counts[name][first:end] = list(index.counts(span[i] for i in range(first, end)))
         before += len(span)
-    scanned = tokens(index) if s["first"] == 0 else 0
-    with spool.writing(cell.id) as path, path.open("wb") as file:
-        np.savez_compressed(file, tokens=scanned, **counts)
+    leave(spool, cell.id, Read(*size(index)) if s["first"] == 0 else Read(), counts)
 
 
 def _about(cell: Cell, lake: Lake) -> tuple[str, bool, Source | None, str, Path]:
@@ -89,9 +91,7 @@ def _about(cell: Cell, lake: Lake) -> tuple[str, bool, Source | None, str, Path]
 
 
 def _open(index: str, public: bool, source: Source | None, digest: str, cache: Path) -> LocalIndex | PublicIndex:
-    tokenizer = load_tokenizer(source) if source else None
-    if tokenizer and tokenizer.digest != digest:
-        raise Conflict(f"the tokenizer of {tokenizer.source.location} was changed meanwhile: count again")
+    tokenizer = load_same(source, digest) if source else None
     return PublicIndex(index, tokenizer, cache) if public else LocalIndex(Path(index), tokenizer)
 
 

@@ -4,8 +4,10 @@ with any number of workers.
 
 The first stage reads the files, one cell each. A document goes to the spool while fewer than N smaller hashes of its
 domain are known, from this file or from those that were read before it; so the spool holds about N log(corpus / N)
-documents of a domain and not the corpus. The second stage, one cell, publishes the N smallest of the spool. Memory
-holds hashes, and one piece of text.
+documents of a domain and not the corpus. What is known is handed on in one file of the spool, N hashes a domain, that
+each cell reads at its beginning and replaces at its end. Of two cells that end at once, the second may undo what the
+first wrote: then more goes to the spool, and the sample is the same. The second stage, one cell, publishes the N
+smallest of the spool. Memory holds hashes, and one piece of text.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import pyarrow.parquet as pq
 
 from warehouse.cells import Cell, published
 from warehouse.errors import Conflict
+from warehouse.forget import SAMPLE, spools
 from warehouse.identity import hash63, tagged
 from warehouse.lake import Lake
 from warehouse.table import table
@@ -33,13 +36,14 @@ from .source import Document, Reject
 from .spool import Spool
 
 SLACK = 256  # hashes that are held at least beside those that are kept, so that they are not sorted all the time
-KEEP, VERSION, TABLES = "ingest_keep", 1, ("documents", "domains")
+KEEP, VERSION, TABLES = SAMPLE, 1, ("documents", "domains")
+KNOWN = "known"  # in the spool: the smallest hashes of all files so far
 
 Rows = tuple[str, pa.Table]  # the table, and a piece of its rows
 
 
 class Smallest:
-    """The `n` smallest of the hashes it is shown, each shown once; holds at most half as many more, or `SLACK`."""
+    """The `n` smallest of the distinct hashes it is shown; holds at most half as many more, or `SLACK`."""
 
     def __init__(self, n: int):
         self.n, self.bound = n, 2**63 - 1
@@ -62,9 +66,15 @@ class Smallest:
     def trim(self) -> int:
         """Let go of all but the `n` smallest; the largest of these, or 2**63 - 1 while there are fewer."""
         if len(self._held) >= self.n:
-            smallest = np.partition(np.frombuffer(self._held, np.int64), self.n - 1)[: self.n]
-            self._held, self.bound = array("q", smallest.tobytes()), int(smallest[-1])
+            smallest = self.hashes()
+            self._held = array("q", smallest.tobytes())
+            if len(smallest) == self.n:
+                self.bound = int(smallest[-1])
         return self.bound
+
+    def hashes(self) -> np.ndarray:
+        """The `n` smallest, ascending, int64; fewer while fewer are known."""
+        return np.unique(np.frombuffer(self._held, np.int64))[: self.n]
 
 
 class Sample:
@@ -79,11 +89,19 @@ class Sample:
         return self._smallest(domain).add(order(document_id))
 
     def show(self, file: Path) -> None:
-        """Show the documents of a spool file; reads their hashes, not their texts."""
+        """Show the documents of a spool file, or what another sample has written; reads hashes, not texts."""
         with pq.ParquetFile(file) as rows:
             for group in range(rows.num_row_groups):
                 for domain, hashes in _by_domain(rows, group):
                     self._smallest(domain).extend(hashes)
+
+    def write(self, file: Path) -> None:
+        """Write the hashes down, to be shown to another sample."""
+        held = {domain: smallest.hashes() for domain, smallest in self._domains.items()}
+        names = pa.array([domain for domain, hashes in held.items() for _ in hashes], pa.string())
+        pq.write_table(
+            pa.table({"domain": names, "hash": np.concatenate([np.empty(0, np.int64), *held.values()])}), file
+        )
 
     def chosen(self, file: Path) -> Iterator[pa.Table]:
         """Those documents of a spool file that are in the sample, when all files were shown."""
@@ -108,7 +126,7 @@ def keep_stages(lake: Lake, first: Sequence[Cell]) -> Iterator[list[Cell]]:
     """The two stages; `first` has a cell for each file, all of one corpus."""
     last = second(first)
     spool = Spool(lake, last.task["spool"])
-    for other in spool.folder.parent.glob("*"):
+    for other in spool.folder.parent.glob("keep-*"):
         if other != spool.folder:  # of another set of files: they may have made it leave out what is wanted now
             shutil.rmtree(other)
     spool.replan(first, [last])
@@ -132,16 +150,16 @@ def second(first: Sequence[Cell]) -> Cell:
     ids = sorted(c.id for c in first)
     settings = {k: first[0].settings[k] for k in ("source", "corpus", "keep")} | {"files": tagged("files", ids)}
     cell = Cell(KEEP, VERSION, settings, TABLES)
-    return replace(cell, task={"cells": ids, "spool": f"keep-{tagged('corpus', settings['corpus'])}/{cell.id}"})
+    return replace(cell, task={"cells": ids, "spool": f"{spools(settings['corpus'])}/keep-{cell.id}"})
 
 
 def spooled(cell: Cell, lake: Lake, records: Iterable[Document | Reject], pieces: Pieces) -> Iterator[Rows]:
     """The rows of a cell of the first stage; its documents go to the spool."""
     spool = Spool(lake, cell.task["spool"])
     sample = Sample(cell.settings["keep"])
-    for name, path in spool.files().items():
-        if name != cell.id:  # what this cell left when it was killed is no other document
-            sample.show(path)
+    known = spool.folder / KNOWN
+    if known.exists():
+        sample.show(known)
     pieces.wants = sample.wants
     schema = table("documents").schema
     columns = [f for f in schema if f.name != "cell"] + [pa.field("hash", pa.int64())]
@@ -152,6 +170,10 @@ def spooled(cell: Cell, lake: Lake, records: Iterable[Document | Reject], pieces
                 continue
             hashes = pa.array([order(i) for i in rows["document_id"].to_pylist()], pa.int64())
             file.write_table(rows.append_column("hash", hashes).select(file.schema.names))
+    if known.exists():
+        sample.show(known)  # again: other cells have ended meanwhile
+    with spool.writing(KNOWN) as path:
+        sample.write(path)
 
 
 def sampled(cell: Cell, lake: Lake, domain_class: Callable[[str], str]) -> Iterator[Rows]:

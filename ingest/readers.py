@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in streams.COMPRESSED)
 PARQUET = (".parquet",)
 BATCH = 8 << 20  # bytes of a Parquet file that are made records at a time
+# The reason of a reject that is no single record, but an unknown number of them.
+LOST_REST = re.compile(r"(the (gzip|zstd) stream|the Parquet file|row group \d+) (is cut off|cannot be read)")
 MAX_ROWS = 1000  # and rows: a dictionary can make a file much smaller than its texts
+
+
+def is_lost_rest(reason: str) -> bool:
+    """Whether the reject of this reason is the rest of a file, or of a row group, and not a single record."""
+    return LOST_REST.match(reason) is not None
 
 
 def records(location: str, columns: Collection[str], max_bytes: int) -> Iterator[Record]:

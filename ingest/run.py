@@ -31,9 +31,8 @@ def ingest(
     Raises `UnknownName`, `BadInput`, and `Conflict` where a file of the corpus changed since it was read.
     """
     source = make(name, options)
-    asked = {flag: value for flag, value in (("keep", keep), ("strict", strict)) if value}
     total, cells = Summary(), []
-    for stage in source.stages(lake, corpus, **asked):
+    for stage in source.stages(lake, corpus, keep=keep, strict=strict):
         # The worker makes the source again, from the same options.
         now = [replace(c, task={**c.task, "options": dict(options)}) for c in stage]
         cells += now

@@ -17,15 +17,14 @@ import pyarrow as pa
 
 from warehouse.cells import Cell, published
 from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.identity import hash63, tagged
+from warehouse.identity import tagged
 from warehouse.lake import Lake
 from warehouse.registry import Source
 from warehouse.run import Summary, recover, run
-from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
+from warehouse.tokenizer import load_same, load_tokenizer, register_tokenizer
 
-from . import guessability
+from . import guessability, sample_rows
 from .anchors import APART, NOWHERE, Drawn, draw, draw_starts, sample_name
-from .source import HEAD
 from .tokens import Cut, Encoder, Tokens, Window, cut_at, cut_start
 
 EXPERIMENT, VERSION, TABLES = "sample", 1, ("sequences", "rejects")
@@ -94,7 +93,7 @@ def plan_parts(
     tokenizers = {t.digest: t for t in map(load_tokenizer, sources)}
     for tokenizer in tokenizers.values():
         Encoder(tokenizer)  # refuses a tokenizer whose bytes are not known, before anything is written
-    names = {d: register_tokenizer(lake, t, t.source.tokenizer or t.source.name) for d, t in tokenizers.items()}
+    names = {d: register_tokenizer(lake, t) for d, t in tokenizers.items()}
     done = _done(lake)
     parts = []
     for (corpus, domain), snapshot in there.items():
@@ -157,13 +156,13 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
             cut = tokens and _cut(tokens, anchor, Window.parse(s["rule"]["window"]))
             if not cut:
                 reason = CHANGED if tokens is None else f"too short for {s['rule']['window']}"
-                rejects.append(_reject(s, int(rank), reason, text, anchor))
-            elif (row := _row(s, document_id, int(rank), tokens, cut))["sequence_id"] not in known:
+                rejects.append(sample_rows.reject(s, int(rank), reason, text, anchor))
+            elif (row := sample_rows.row(s, document_id, int(rank), tokens, cut))["sequence_id"] not in known:
                 sequences.append(row)
         if len(sequences) + len(rejects) >= PIECE:
-            yield from _tables(sequences, rejects)
+            yield from sample_rows.tables(sequences, rejects)
             sequences, rejects = [], []
-    yield from _tables(sequences, rejects)
+    yield from sample_rows.tables(sequences, rejects)
 
 
 def counts(lake: Lake, parts: Sequence[Part]) -> pa.Table:
@@ -181,7 +180,7 @@ def counts(lake: Lake, parts: Sequence[Part]) -> pa.Table:
             changed, short = con.execute(
                 "select count(*) filter (reason = ?), count(*) filter (reason <> ?) from stored.rejects"
                 " where corpus = ? and source = ? and position < ?",
-                [CHANGED, CHANGED, p.corpus, _source(p.domain, p.tokenizer, p.sample), p.anchors],
+                [CHANGED, CHANGED, p.corpus, sample_rows.source(p.domain, p.tokenizer, p.sample), p.anchors],
             ).fetchone()
             numbers = (p.anchors, sequences, short, changed, p.anchors - sequences - short - changed)
             row = {"corpus": p.corpus, "domain": p.domain, "tokenizer": p.tokenizer}
@@ -240,10 +239,7 @@ def _drawn(lake_path: str, corpus: str, domain: str, snapshot: str, seed: int, a
 
 @lru_cache(maxsize=1)
 def _encoder(source: Source, digest: str) -> Encoder:
-    tokenizer: Tokenizer = load_tokenizer(source)
-    if tokenizer.digest != digest:
-        raise Conflict(f"the tokenizer of {source.location} was changed meanwhile: sample again")
-    return Encoder(tokenizer)
+    return Encoder(load_same(source, digest))
 
 
 def _known(lake: Lake, s: dict) -> set[int]:
@@ -272,47 +268,3 @@ def _tokenized(lake: Lake, s: dict, ids: np.ndarray, encoder: Encoder) -> Iterat
 
 def _cut(tokens: Tokens, anchor: int, window: Window) -> Cut | None:
     return cut_start(tokens, window) if anchor == NOWHERE else cut_at(tokens, anchor, window)
-
-
-def _row(s: dict, document_id: int, rank: int, tokens: Tokens, cut: Cut) -> dict[str, object]:
-    prefix, n = cut.middle - cut.first, cut.last - cut.middle
-    anchor_id = hash63(document_id, cut.anchor)
-    ends = tokens.ends
-    return {
-        "sequence_id": hash63(anchor_id, s["tokenizer_digest"], prefix, n),
-        "anchor_id": anchor_id,
-        "document_id": document_id,
-        "corpus": s["corpus"],
-        "domain": s["domain"],
-        "tokenizer": s["tokenizer"],
-        "sample": s["sample"],
-        "shard": s["first_rank"],
-        "rank": rank,
-        "anchor": cut.anchor,
-        "byte_start": int(ends[cut.first - 1]) if cut.first else 0,
-        "byte_cut": int(ends[cut.middle - 1]),
-        "byte_end": int(ends[cut.last - 1]),
-        "tokens": tokens.ids[cut.first : cut.last],
-        "byte_ends": ends[cut.first : cut.last],
-        "prefix_tokens": prefix,
-        "n_tokens": n,
-    }
-
-
-def _reject(s: dict, rank: int, reason: str, text: str, anchor: int) -> dict[str, object]:
-    """An anchor without a sequence. Its source is no file but the sample, its position the rank."""
-    head = text.encode()[max(anchor, 0) :][:HEAD]
-    source = _source(s["domain"], s["tokenizer"], s["sample"])
-    return {"corpus": s["corpus"], "source": source, "position": rank, "reason": reason, "head": head}
-
-
-def _source(domain: str, tokenizer: str, name: str) -> str:
-    return f"{domain}/{tokenizer}/{name}"
-
-
-def _tables(sequences: list[dict[str, object]], rejects: list[dict[str, object]]) -> Iterator[tuple[str, pa.Table]]:
-    if sequences:
-        columns = {key: [row[key] for row in sequences] for key in sequences[0]}
-        yield "sequences", pa.table(columns)
-    if rejects:
-        yield "rejects", pa.Table.from_pylist(rejects)

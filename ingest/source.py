@@ -44,9 +44,12 @@ class Reject:
 class Source(Protocol):
     """What `ingest.run` asks of a source."""
 
-    def stages(self, lake: Lake, corpus: str | None, **asked: Any) -> Iterator[list[Cell]]:
-        """The cells to run; those of one stage may run at once, the next stage is planned when they are done. asked:
-        `keep` and `strict`, where the user asks for them; raises `BadInput` where it does not take them."""
+    def look(self, corpus: str | None) -> None:
+        """Raise `BadInput` where there is nothing to read, or no usable `corpus`: before a lake is made for it."""
+
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None, strict: bool) -> Iterator[list[Cell]]:
+        """The cells to run; those of one stage may run at once, the next stage is planned when they are done. Raises
+        `BadInput` where it takes no `keep`."""
 
     def rows(self, cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
         """The rows of one of these cells, a piece at a time. Runs on a worker."""

@@ -22,7 +22,8 @@ from warehouse.lake import Lake
 
 class Spool:
     """The files of one pair of stages. `name` says which: something else must have another name, so give it a hash of
-    all that decides what stands in the files (`warehouse.identity.tagged`)."""
+    all that decides what stands in the files (`warehouse.identity.tagged`). It may be FOLDER/NAME: what lies in a
+    corpus's folder (`warehouse.forget.spools`) goes when the corpus is forgotten."""
 
     def __init__(self, lake: Lake, name: str):
         self.lake, self.folder = lake, lake.path / "spool" / name
@@ -61,6 +62,9 @@ class Spool:
                 forget(self.lake, cell=cell.id)
 
     def remove(self) -> None:
-        """Remove the files; there may be none."""
+        """Remove the files, and a folder that held nothing else; there may be none."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+        parent = self.folder.parent
+        if parent != self.lake.path / "spool" and parent.exists() and not any(parent.iterdir()):
+            parent.rmdir()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from warehouse.cells import Cell, plan
 from warehouse.errors import BadInput
-from warehouse.identity import tagged
+from warehouse.forget import spools
 from warehouse.lake import Lake
 
 from .source import Document, Reject
@@ -24,7 +24,8 @@ SETTINGS = ("source", "options", "corpus", "file", "digest")
 
 def check_stages(lake: Lake, cells: Sequence[Cell]) -> Iterator[list[Cell]]:
     """One stage, that reads the files of these cells of `ingest`. Raises `BadInput` after it if any record of them is
-    rejected, or was when its file was published."""
+    rejected, and before it if any was when its file was published."""
+    refuse_published(lake, cells)
     todo = plan(lake, cells)
     name = _spool_name(cells[0].settings["corpus"])
     checks = [
@@ -33,7 +34,7 @@ def check_stages(lake: Lake, cells: Sequence[Cell]) -> Iterator[list[Cell]]:
     spool = Spool(lake, name)
     spool.replan(checks, todo)
     yield checks
-    refuse(published_rejects(lake, cells) + [json.loads(p.read_text()) for p in spool.take([c.id for c in checks])])
+    refuse([json.loads(p.read_text()) for p in spool.take([c.id for c in checks])])
 
 
 def forget_checks(lake: Lake, corpus: str) -> None:
@@ -52,14 +53,19 @@ def check(cell: Cell, lake: Lake, records: Iterable[Document | Reject]) -> None:
         path.write_text(json.dumps({"reasons": reasons, "first": first}))
 
 
-def published_rejects(lake: Lake, cells: Sequence[Cell]) -> list[dict[str, object]]:
-    """The same of the files that are published already."""
+def refuse_published(lake: Lake, cells: Sequence[Cell]) -> None:
+    """Raise `BadInput` where the lake holds files of these cells with rejects."""
     with lake.connect(["rejects"]) as con:
         found = con.execute(
-            "select cell, source, position, reason from stored.rejects where list_contains(?, cell) order by all",
+            "select source, position, reason from stored.rejects where list_contains(?, cell) order by all",
             [[c.id for c in cells]],
         ).fetchall()
-    return [{"reasons": {reason: 1}, "first": (source, position, reason)} for _, source, position, reason in found]
+    if found:
+        corpus, reasons = cells[0].settings["corpus"], Counter(reason for *_, reason in found)
+        raise BadInput(
+            f"corpus {corpus} holds files that were published with rejects, {_told(reasons, found[0])}; nothing more is"
+            f" published: take it back with `memlake warehouse forget --corpus {corpus}`, or leave out --strict"
+        )
 
 
 def refuse(found: Sequence[dict[str, object]]) -> None:
@@ -67,14 +73,19 @@ def refuse(found: Sequence[dict[str, object]]) -> None:
     reasons: Counter[str] = Counter()
     for one in found:
         reasons.update(one["reasons"])
-    if n := reasons.total():
-        file, position, reason = min(one["first"] for one in found if one["first"])
-        by_reason = ", ".join(f"{name} {n}" for name, n in sorted(reasons.items()))
+    if reasons:
+        first = min(one["first"] for one in found if one["first"])
         raise BadInput(
-            f"{n} record{'s' * (n > 1)} would be rejected ({by_reason}), the first is record {position} of {file}:"
-            f" {reason}; nothing is published: mend them, or leave out --strict"
+            f"{_told(reasons, first, ' would be rejected')}; nothing is published: mend them, or leave out --strict"
         )
 
 
+def _told(reasons: Counter[str], first: Sequence[object], what: str = "") -> str:
+    """How many records there are by reason, and which is the first."""
+    n, (file, position, reason) = reasons.total(), first
+    by_reason = ", ".join(f"{name} {n}" for name, n in sorted(reasons.items()))
+    return f"{n} record{'s' * (n > 1)}{what} ({by_reason}), the first is record {position} of {file}: {reason}"
+
+
 def _spool_name(corpus: str) -> str:
-    return tagged("strict", corpus)
+    return f"{spools(corpus)}/strict"

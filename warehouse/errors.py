@@ -42,7 +42,7 @@ class UnknownName(MemlakeError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
-        known = sorted(known)
+        self.known = known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f": did you mean {near[0]!r}?" if near else ""
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")

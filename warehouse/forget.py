@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from . import table as tables
 from .errors import Conflict, UnknownName
+from .identity import tagged
 from .lake import Lake, quoted
 from .publish import LOG_TABLES, record
 from .register import transaction
+
+SAMPLE = "ingest_keep"  # the experiment whose cell publishes a `--keep` sample
 
 
 def forget(lake: Lake, *, cell: str | None = None, model: str | None = None, corpus: str | None = None) -> list[str]:
     """Forget a cell, or all cells of a model or a corpus; a model's registration goes with them, so that its name is
     free again. Returns the ids of the cells taken back. Stopped half-way, it goes on when it is called again.
 
-    Raises UnknownName where there is nothing of that name, and Conflict where other cells stand on a cell's rows.
+    What a run that was stopped left in the spool of a corpus goes with it. Raises UnknownName where there is nothing of
+    that name, and Conflict where other cells stand on a cell's rows.
     """
     with lake.connect(["cells", "models", "model_corpora"]) as con:
         done = con.execute(
@@ -33,12 +38,20 @@ def forget(lake: Lake, *, cell: str | None = None, model: str | None = None, cor
         _unknown(held, models, cell, model, corpus)
     if cell is not None:
         _refuse_dependants(lake, cell)
+        _refuse_sampled(held, cell)
     for found in wanted:
         _forget_cell(lake, *held[found])
     for name, row in registered:
         predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in tables.table(name).key)
         lake.retract(name, transaction(name, row), predicate)
+    if corpus is not None:
+        shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
     return wanted
+
+
+def spools(corpus: str) -> str:
+    """The folder in `spool/` for what waits there for a corpus's later stages."""
+    return tagged("corpus", corpus)
 
 
 def _about(settings: dict[str, object], model: str | None, corpus: str | None) -> bool:
@@ -70,6 +83,20 @@ def _refuse_dependants(lake: Lake, cell: str) -> None:
             if count:
                 what = f"{count} rows of {name} stand on its {below}"
                 raise Conflict(f"{cell} cannot be forgotten alone, {what}: forget those first, or the --corpus")
+
+
+def _refuse_sampled(held: dict[str, tuple], cell: str) -> None:
+    """Raise Conflict where the cell read a file of a finished `--keep` sample: what it saw of the domains would be
+    gone, and the sample would stay."""
+    settings = json.loads(held[cell][1])
+    if "keep" not in settings or held[cell][2] == SAMPLE:
+        return
+    for _, other, experiment, _ in held.values():
+        if experiment == SAMPLE and json.loads(other)["corpus"] == settings["corpus"]:
+            raise Conflict(
+                f"{cell} cannot be forgotten alone, it is part of a finished sample: forget the --corpus"
+                f" {settings['corpus']}"
+            )
 
 
 def _forget_cell(lake: Lake, cell: str, settings: str, experiment: str, version: int) -> None:

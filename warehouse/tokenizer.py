@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import hub
-from .errors import BadInput
+from .errors import BadInput, Conflict
 from .identity import canonical, sha256
 from .registry import Source
 
@@ -42,21 +42,31 @@ def load_tokenizer(source: Source) -> Tokenizer:
     )
 
 
+def load_same(source: Source, digest: str) -> Tokenizer:
+    """The tokenizer of a checkpoint, which was loaded before; raises `Conflict` where it is not that of `digest`."""
+    tokenizer = load_tokenizer(source)
+    if tokenizer.digest != digest:
+        raise Conflict(f"the tokenizer of {source.location} has changed since the work was planned: run it again")
+    return tokenizer
+
+
 def registered(lake: Lake) -> dict[str, str]:
     """The names of the lake's tokenizers by their digests."""
     with lake.connect(["tokenizers"]) as con:
         return dict(con.execute("select digest, tokenizer from stored.tokenizers").fetchall())
 
 
-def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str) -> str:
-    """The tokenizer's name in this lake: the one its digest has already, else the hint, else hint-DIGEST."""
+def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None = None) -> str:
+    """The tokenizer's name in this lake: the one its digest has already, else the hint, else hint-DIGEST. The hint is
+    by default what the registry calls the tokenizer, else the checkpoint's name."""
+    source = tokenizer.source
+    name_hint = name_hint or source.tokenizer or source.name
     names = registered(lake)
     if tokenizer.digest in names:
         return names[tokenizer.digest]
     name = name_hint
     if name in names.values():
         name = f"{name_hint}-{tokenizer.digest.removeprefix('sha256:')[:8]}"
-    source = tokenizer.source
     lake.register(
         "tokenizers",
         [

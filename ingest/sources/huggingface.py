@@ -3,10 +3,10 @@
 Nothing is downloaded but what is read. A README.md in a local folder may say which configuration and split the files
 belong to.
 
-One unit of work is one data file, read with a schema of its own. A record without usable text becomes a row of
-`rejects` with its reason. A file that cannot be read (no network, a malformed line) fails as a whole, and the next run
-tries it again; the good records of a damaged one are had by the source `jsonl` or `parquet`, with its
-`--path hf://datasets/OWNER/NAME/...`.
+One unit of work is one data file, read with a schema of its own. Files of JSON lines and of Parquet are read as by the
+sources `jsonl` and `parquet`: what is damaged in one becomes a row of `rejects` with its reason, and so does a record
+without usable text. Whatever else `datasets` knows (CSV, text, Arrow, a .json that is one array, ...) it reads itself;
+of these a damaged file fails as a whole, and the next run tries it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.errors import BadInput, UnknownName, one_line
 from warehouse.options import option
 
-from .. import streams
+from .. import readers, streams
 from ..documents import Input
 from ..records import ChosenFields, Record
 from ..source import Document, Reject
@@ -51,10 +51,14 @@ class Source(ChosenFields):
             raise BadInput("source 'huggingface' needs --dataset: a name on the hub, or a folder")
         files = self._builder().config.data_files
         if self.split not in files:
-            raise UnknownName("split", self.split, files)
+            raise UnknownName("split", self.split, map(str, files))
         return [Input(self._name(file), streams.digest(file), file) for file in files[self.split]]
 
     def read(self, given: Input) -> Iterator[Document | Reject]:
+        if given.path.endswith((*readers.JSON_LINES, *readers.PARQUET)) and not _is_array(given.path):
+            for record in readers.records(given.path, self.columns(), self.max_bytes):
+                yield self.document(given.name, record)
+            return
         if given.digest.startswith("0:"):  # of which `datasets` makes a StopIteration
             yield Reject(given.name, 0, streams.EMPTY, b"")
             return
@@ -92,5 +96,16 @@ class Source(ChosenFields):
         try:
             yield
         except Exception as e:  # of `datasets`, and of all that it reads with: Arrow, pandas, fsspec, the hub's client
-            what = f"{file} of dataset {self.dataset}" if file else f"dataset {self.dataset}"
+            what = f"dataset {self.dataset}" + ("" if self._folder() else " (there is no such folder here)")
+            what = f"{file} of {what}" if file else what
             raise BadInput(f"{what} cannot be read ({type(e).__name__}): {one_line(e)[:LONGEST]}") from e
+
+
+def _is_array(path: str) -> bool:
+    """Is it a .json file of one array, and not of lines?"""
+    if ".json" not in Path(path).suffixes[-2:]:
+        return False
+    try:
+        return next(streams.pieces(path), b"").lstrip().startswith(b"[")
+    except streams.CutStream:
+        return False

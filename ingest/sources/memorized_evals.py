@@ -108,7 +108,7 @@ def _checkpoint(lake: Lake, text: str) -> dict[str, Any]:
     if source.family == "pythia" and not source.is_folder:
         return {"model": source.name}
     tokenizer = load_tokenizer(source)
-    name = register_tokenizer(lake, tokenizer, source.tokenizer or source.name)
+    name = register_tokenizer(lake, tokenizer)
     return {"model": source.name, "tokenizer": name, "vocabulary": tokenizer.vocab_size}
 
 

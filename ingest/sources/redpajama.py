@@ -2,8 +2,9 @@
 
 arxiv, book, c4, common_crawl, github, stackexchange and wikipedia, one {"text", "meta"} a line. The domain is what the
 record says of itself, as `red_pajama_subset` (exports of the hub's loader) or `meta.redpajama_set_name` (SlimPajama),
-`meta` being an object or that object as a string of JSON; else the folder; else how the file's name begins, as in
-RedPajama-Data-1T-Sample (`arxiv_sample.jsonl`, `cc_2019-30_sample.jsonl`). Structural are `github` and `arxiv` (LaTeX).
+`meta` being an object or that object as a string of JSON; else how the file's name begins, as in
+RedPajama-Data-1T-Sample (`arxiv_sample.jsonl`, `cc_2019-30_sample.jsonl`); else the folder. Structural are `github` and
+`arxiv` (LaTeX).
 Layout: https://data.together.xyz/redpajama-data-1T/v1.0.0/urls.txt and the hub's RedPajama-Data-1T.py.
 """
 
@@ -29,6 +30,8 @@ class Source(FolderCorpus):
     STREAM = "https://data.together.xyz/redpajama-data-1T/v1.0.0/arxiv/... (a file of its urls.txt)"
     STRUCTURAL = frozenset({"github", "arxiv"})
 
+    PARTS = r"\d{4}-\d{2}"  # a dump of common_crawl
+
     def folder_domain(self, folder: str) -> str | None:
         return folder if folder in DOMAINS else None
 
@@ -36,7 +39,7 @@ class Source(FolderCorpus):
         if said := fields.get("red_pajama_subset") or _meta(fields).get("redpajama_set_name"):
             return _domain(said)
         begins = _domain(re.split("[_.-]", file.rsplit("/", 1)[-1])[0])
-        if begins in DOMAINS and not self.folder_domain(file.split("/")[0]):
+        if begins in DOMAINS:
             return begins
         return super().domain_of(fields, file)
 

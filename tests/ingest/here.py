@@ -10,7 +10,7 @@ import pytest
 
 from warehouse.cells import plan
 from warehouse.lake import Lake
-from warehouse.publish import publish
+from warehouse.publish import publish, record
 from warehouse.run import Summary, run_batch
 
 
@@ -27,6 +27,8 @@ def run_here(lake: Lake, cells, work, **_) -> Summary:
             summary.done.append(cell.id)
         else:
             summary.failed.append((cell, reason))
+        if failed.exists():
+            record(lake, cell.id, cell.experiment, cell.version, dict(cell.settings), outcome="failed", reason=reason)
     shutil.rmtree(folder, ignore_errors=True)
     return summary
 

@@ -38,6 +38,21 @@ def test_sources_are_listed_and_shown():
     assert json.loads(first)["option"] == "--path"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("jsonl", "--path", "nowhere", "--corpus", "mine"),
+        ("jsonl", "--path", __file__),
+        ("results", "--path", "nowhere"),
+        ("huggingface", "--corpus", "mine"),
+    ],
+)
+def test_a_mistyped_command_leaves_no_lake(tmp_path, given):
+    failed = memlake("run", *given, "--lake", tmp_path / "lake")
+    assert isinstance(failed.exception, MemlakeError)
+    assert not (tmp_path / "lake").exists()
+
+
 def test_from_a_file_to_sequences(tmp_path):
     lake, path = tmp_path / "lake", tmp_path / "texts.jsonl"
     words = "the quick brown fox jumps over the lazy dog " * 30

@@ -281,26 +281,6 @@ def test_dolma3(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("source", "name", "below"),
-    [
-        ("starcoderdata", "python/train-0.parquet", "python"),
-        ("redpajama", "arxiv/arxiv_1.jsonl", "arxiv"),
-        ("redpajama", "common_crawl/2019-30/a.jsonl.zst", "common_crawl/2019-30"),
-        ("olmo_mix", "wiki/wiki-0000.json.gz", "wiki"),
-        ("dolma3", "stack_edu-C-0001/shard_0.jsonl.zst", "stack_edu-C-0001"),
-    ],
-)
-def test_a_part_of_a_corpus_gets_the_ids_it_has_in_the_whole(tmp_path, source, name, below):
-    # The folder above is called as another domain, that it may not be taken for one.
-    root = tmp_path / "arxiv" / "corpus"
-    text = {"content": ["a"]} if name.endswith("parquet") else [{"text": "a"}]
-    write(root, {f"data/{name}": text})
-    for path in (root, root / "data", root / "data" / below, root / "data" / name):
-        (given,) = make(source, {"path": (str(path),)}).inputs()
-        assert given.name == name
-
-
 def test_every_source_of_a_corpus_reads_well():
     assert set(CORPORA) <= set(shelf.names(SHELF))
     for name in CORPORA:

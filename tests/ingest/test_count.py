@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import random
+import os
 import shutil
-from collections import Counter
-from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
@@ -15,145 +14,14 @@ from ingest import count_corpus
 from ingest.cli import app
 from ingest.count import COUNT, count
 from ingest.count_scan import SCAN
-from ingest.run import ingest
-from ingest.sample import sample
-from ingest.tokens import byte_alphabet
 from tests.ingest import tokenizers
+from tests.ingest.counting import ALL, BACKENDS, filled, of, plainly, sampled, spread
 from tests.ingest.here import rows, run_here
 from tests.small import put_cell
 from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, Conflict, UnknownName
+from warehouse.errors import BadInput, UnknownName
 from warehouse.forget import forget
 from warehouse.lake import Lake
-from warehouse.registry import resolve
-
-ALL = "select * exclude (cell) from stored.ngram_counts order by all"
-BACKENDS = {"neox": lambda: tokenizers.byte_level(nfc=True), "llama": tokenizers.sentencepiece}
-
-
-def text(i: int, words: int = 130) -> str:
-    draw = random.Random(i)
-    return " ".join(draw.choice(["the", "quick", "brown", "fox", "é", "a a a a", "a,"]) for _ in range(words))
-
-
-TEXTS = [text(i % 4) for i in range(6)] + [text(9) + " and e\u0301 not as NFC has it", "a", text(20, 30)]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A lake with a corpus of two files, domains a and b, and sequences of 8 + 6 tokens under two tokenizers."""
-    folder = tmp_path_factory.mktemp("count")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingest.run.run", run_here)
-        patch.setattr("ingest.sample.run", run_here)
-        write(folder / "in" / "1.jsonl", TEXTS, "a")
-        write(folder / "in" / "2.jsonl", TEXTS[2:5], "b")
-        filled(folder, 100)
-    return folder
-
-
-@pytest.fixture
-def made(lake, template, tmp_path, monkeypatch) -> Lake:
-    """A copy of it."""
-    monkeypatch.setattr("ingest.count.run", run_here)
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    return Lake.open(tmp_path / "lake")
-
-
-@pytest.fixture
-def empty(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.count.run", run_here)
-    write(tmp_path / "in" / "1.jsonl", TEXTS, "a")
-    return tmp_path
-
-
-def filled(folder, per_domain: int, **more) -> Lake:
-    """The lake in `folder` with the files beside it; its tokenizers lie in it, and are copied with it."""
-    lake = Lake.create(folder / "lake")
-    read(lake, folder / "in", **more)
-    for name, backend in BACKENDS.items():
-        tokenizers.saved(backend(), lake.path / name)
-    sampled(lake, per_domain)
-    return lake
-
-
-def write(path, texts, domain) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(json.dumps({"body": t, "domain": domain}) for t in texts))
-
-
-def read(lake, folder, **more) -> None:
-    options = {"path": (str(folder),), "text_field": "body", "domain_field": "domain"}
-    summary, _ = ingest(lake, "jsonl", options, corpus="mine", **more)
-    assert summary.done and not summary.failed
-
-
-def sampled(lake, per_domain: int) -> None:
-    sources = [resolve(str(lake.path / name)) for name in BACKENDS]
-    sample(lake, ["mine"], sources, per_domain=per_domain, window="8+6")
-
-
-def plainly(lake, way: str) -> dict[tuple[int, str], list[int]]:
-    """By (sequence, span), for all sequences that can be counted under bytes or a tokenizer."""
-    encode = (
-        (lambda t: list(t.encode())) if way == "bytes" else (lambda t: backend.encode(t, add_special_tokens=False).ids)
-    )
-    backend = None if way == "bytes" else BACKENDS[way]()
-    texts = [t for (t,) in rows(lake, "select text from stored.documents")]
-    seen = Counter()
-    for ids in map(encode, texts):
-        seen.update(tuple(ids[i:j]) for i in range(len(ids)) for j in range(i + 1, min(i + 120, len(ids)) + 1))
-    found = {}
-    for sequence_id, tokenizer, own, prefix, document, start, cut, end in rows(
-        lake,
-        "select sequence_id, s.tokenizer, tokens, prefix_tokens, text, byte_start, byte_cut, byte_end"
-        " from stored.sequences s join stored.documents using (document_id)",
-    ):
-        if way == tokenizer:
-            window, rest = own, own[prefix:]
-        elif way == "bytes":
-            window, rest = list(document.encode()[start:end]), list(document.encode()[cut:end])
-        else:
-            window, rest = (within(backend, document, a, end) for a in (start, cut))
-        if window is None:
-            continue
-        assert len(window) < 120
-        found[sequence_id, "unigrams"] = [seen[(t,)] for t in window]
-        found[sequence_id, "bigrams"] = [seen[p] for p in pairwise(window)]
-        found[sequence_id, "continuation"] = [seen[tuple(rest)]]
-        found[sequence_id, "window"] = [seen[tuple(window)]]
-        found[sequence_id, "document"] = [texts.count(document)]
-    return {key: counts for key, counts in found.items() if counts and (key[1] != "continuation" or counts != [0])}
-
-
-def within(backend, document: str, first: int, last: int) -> list[int] | None:
-    """The tokens whose bytes lie between these; None where the tokenizer changes the text."""
-    tokens = spread(backend, document)
-    return tokens and [t for t, a, b in tokens if first <= a and b <= last]
-
-
-def spread(backend, document: str) -> list[tuple[int, int, int]] | None:
-    """Each token with its first byte and the one after it."""
-    alphabet = {c: bytes([b]) for c, b in byte_alphabet().items()}
-    found, text = [], b""
-    for token in backend.encode(document, add_special_tokens=False).ids:
-        piece = backend.id_to_token(token)
-        if piece.startswith("<0x"):
-            data = bytes([int(piece[3:5], 16)])
-        elif "▁" in backend.get_vocab():
-            data = piece.replace("▁", " ").encode()
-        else:
-            data = b"".join(alphabet.get(c, c.encode()) for c in piece)
-        if not found and data.startswith(b" ") and not document.startswith(" "):
-            data = data[1:]  # put first by SentencePiece
-        found.append((token, len(text), len(text) + len(data)))
-        text += data
-    return found if text == document.encode() else None
-
-
-def of(lake, way: str) -> dict[tuple[int, str], list[int]]:
-    found = rows(lake, f"select sequence_id, span, counts from stored.ngram_counts where counted_tokenizer = '{way}'")
-    return {(i, span): counts for i, span, counts in found}
 
 
 @pytest.mark.parametrize("way", ["own", "bytes", "neox", "llama"])
@@ -196,43 +64,6 @@ def test_edges_that_do_not_coincide_lose_a_token(made, tmp_path):
     assert clipped == {"other": lost, "bytes": 0} and lost > 0
 
 
-def test_a_stream_of_the_files_counts_what_the_lake_holds(made, tmp_path):
-    ways = ["bytes", str(made.path / "llama")]
-    count(made, "mine", tokenizers=ways)
-    stored = rows(made, ALL)
-    for cell, _ in list(published(made, COUNT)):
-        forget(made, cell=cell)
-    _, found = count(made, "mine", tokenizers=ways, source="jsonl", options={"path": (str(tmp_path / "in"),)})
-    assert rows(made, ALL) == stored and len(stored) > 100
-    assert found["complete"].to_pylist() == [True, True]
-
-
-def test_fewer_files_and_other_content_are_not_the_corpus(made, tmp_path):
-    one = {"path": (str(tmp_path / "in" / "1.jsonl"),)}
-
-    def complete(path, within="mine", **options):
-        given = {"path": (str(path),)} | options
-        _, found = count(made, "mine", tokenizers=["bytes"], within=within, source="jsonl", options=given)
-        return found["complete"].to_pylist()
-
-    assert complete(*one["path"]) == [False]
-    for cell, _ in list(published(made, COUNT)):
-        forget(made, cell=cell)
-    write(tmp_path / "in" / "2.jsonl", TEXTS[2:4], "b")
-    assert complete(tmp_path / "in") == [False]
-    assert complete(tmp_path / "in", "elsewhere", text_field="body") == [False]  # the lake does not know all of it
-
-
-def test_a_kept_sample_is_not_the_corpus(empty):
-    lake = filled(empty, 100, keep=4)
-    _, found = count(lake, "mine", tokenizers=["bytes"])
-    assert found["complete"].to_pylist() == [False] and found["sequences"].to_pylist()[0] > 5
-    assert of(lake, "bytes") == plainly(lake, "bytes")
-    _, found = count(lake, "mine", tokenizers=["bytes"], source="jsonl", options={"path": (str(empty / "in"),)})
-    assert found["complete"].to_pylist() == [True]
-    assert rows(lake, "select count(distinct complete) from stored.ngram_counts") == [(2,)]
-
-
 def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
     monkeypatch.setattr(count_corpus, "CELL", 1)  # a cell for each file
 
@@ -246,7 +77,7 @@ def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
         count(made, "mine", tokenizers=["bytes"])
     scans = {cell for cell, _ in published(made, SCAN)}
     assert len(scans) == 2 and rows(made, ALL) == []
-    (folder,) = (made.path / "spool").iterdir()
+    (folder,) = (made.path / "spool").glob("*/count-*")
     lost = sorted(scans)[0]
     (folder / lost).unlink()
 
@@ -261,6 +92,25 @@ def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
     summary, _ = count(made, "mine", tokenizers=["bytes"])
     assert lost in ran and len(ran) == 2 and summary.skipped == 1  # the lost scan, and the sum
     assert of(made, "bytes") == plainly(made, "bytes")
+    assert not list((made.path / "spool").glob("*"))
+
+
+def test_what_a_killed_run_left_is_removed_unless_its_run_is_alive(made):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for domain in ("a", "b"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("ingest.count.run", interrupted)
+            count(made, "mine", domains=[domain], tokenizers=["bytes"])
+    left = sorted((made.path / "spool").glob("*/count-*"))
+    assert len(left) == 2
+    folder = os.open(left[0], os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)  # as its run does
+    count(made, "mine", models=[str(made.path / "llama")], tokenizers=["bytes"])
+    assert sorted((made.path / "spool").glob("*/count-*")) == left[:1]
+    os.close(folder)
+    count(made, "mine", models=[str(made.path / "llama")], tokenizers=["bytes"])  # has nothing to do
     assert not list((made.path / "spool").glob("*"))
 
 
@@ -305,18 +155,6 @@ def test_two_workers_give_the_same_rows_as_one_process(made, template, tmp_path,
     assert (row["counted_tokenizer"], row["complete"], row["skipped"]) == ("neox", True, 0)
 
 
-def test_a_corpus_that_grew_is_counted_anew(made, tmp_path):
-    count(made, "mine", tokenizers=["bytes"])
-    write(tmp_path / "in" / "3.jsonl", TEXTS[:1], "a")
-    read(made, tmp_path / "in")
-    with pytest.raises(Conflict, match=r"mine held other documents when it was counted under bytes: .*--cell c1-"):
-        count(made, "mine", tokenizers=["bytes"])
-    for cell, _ in list(published(made, COUNT)):
-        forget(made, cell=cell)
-    count(made, "mine", tokenizers=["bytes"])
-    assert of(made, "bytes") == plainly(made, "bytes")
-
-
 def test_imported_sequences_are_counted_under_their_own_tokenizer(made, tmp_path):
     (tokens,) = rows(made, "select tokens from stored.sequences where tokenizer = 'neox' limit 1")[0]
     base = {"corpus": "mine", "domain": "a", "tokenizer": "neox", "sample": "s", "shard": 0, "n_tokens": 6}
@@ -353,9 +191,11 @@ def test_bad_requests_are_one_clear_line(made, tmp_path):
         ({"domains": ["c"]}, "no domain 'c'"),
         ({"within": "mime"}, "no corpus 'mime': did you mean 'mine'"),
         ({"models": [str(tmp_path / "other")]}, "no sequences under other: run `memlake ingest sample` first"),
-        ({"tokenizers": ["byte"]}, "no model 'byte'"),
+        ({"tokenizers": ["byte"]}, "no tokenizer 'byte': did you mean 'bytes'"),
         ({"options": {"path": ("x",)}}, "options of a --source"),
         ({"source": "results"}, "takes no|needs|no documents"),
+        ({"source": "jsonl", "within": "c" * 90}, "--in has more than 80 bytes"),
+        ({"within": ""}, "--in is empty"),
     ):
         with pytest.raises((BadInput, UnknownName), match=message):
             count(made, **({"corpus": "mine"} | wrong))

@@ -72,6 +72,14 @@ def test_a_file_is_read_once_and_a_changed_one_is_refused(lake, tmp_path):
     ]
 
 
+def test_a_file_that_an_older_version_read_is_refused_in_one_line(lake, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.jsonl", {"text": "one"})
+    ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")
+    monkeypatch.setattr("ingest.documents.VERSION", 2)
+    with pytest.raises(Conflict, match=r"holds a\.jsonl already, read by an older version of memlake: name another"):
+        ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")
+
+
 def test_a_file_of_nothing_but_rejects_is_done(lake, tmp_path):
     path = write(tmp_path / "a.jsonl", "nonsense")
     summary, lines = ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -115,12 +116,16 @@ def test_what_the_dataset_has_not(configured, options, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_split_that_a_folder_without_a_readme_has_not(tmp_path):
+    lines(tmp_path / "in/0.jsonl", {"text": "zero"})
+    with pytest.raises(UnknownName, match="no split 'tran': did you mean 'train'"):
+        read(tmp_path / "in", split="tran")
+
+
 def test_no_dataset_of_that_name():
     with pytest.raises(BadInput, match="needs --dataset"):
         make("huggingface", {}).inputs()
-    with pytest.raises(
-        BadInput, match=r"dataset nobody/nothing cannot be read \(ConnectionError\): Couldn't reach"
-    ) as raised:
+    with pytest.raises(BadInput, match=r"dataset nobody/nothing \(there is no such folder here\) cannot be") as raised:
         make("huggingface", {"dataset": "nobody/nothing"}).inputs()
     assert "\n" not in str(raised.value)
     with pytest.raises(BadInput, match="takes no --path"):
@@ -148,16 +153,43 @@ def test_each_file_has_a_schema_of_its_own(tmp_path):
     ]
 
 
-def test_a_file_that_cannot_be_read_fails_and_is_tried_again(lake, plain):
-    lines(plain / "train-1.jsonl", {"text": "1 one", "meta": {}}, '{"text": "1 t')
+@pytest.mark.parametrize("damaged", ["a.jsonl", "a.json.gz", "a.parquet"])
+def test_the_good_records_of_a_damaged_file_are_kept(lake, tmp_path, damaged):
+    path = tmp_path / "in" / damaged
+    lines(tmp_path / "in/b.jsonl" if damaged != "a.parquet" else path, {"text": "other"})
+    if damaged == "a.parquet":
+        pq.write_table(pa.table({"text": pa.array([b"one", b"\xff", b"two"])}), path)
+    else:
+        data = b'{"text": "one"}\n{"text": \n{"text": "two"}\n'
+        path.write_bytes(gzip.compress(data) if damaged.endswith("gz") else data)
+    summary, said = ingest(lake, "huggingface", {"dataset": str(tmp_path / "in")}, corpus="mine")
+    assert not summary.failed and said[1].startswith("not taken: 1 records")
+    found = rows(lake, f"select position, text from stored.documents where source = '{damaged}' order by all")
+    assert found == [(0, "one"), (2, "two")]
+    assert rows(lake, "select source, position from stored.rejects") == [(damaged, 1)]
+
+
+def test_a_json_file_of_one_array(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.json").write_text(json.dumps(texts("one", "two"), indent=1))
+    found = read(tmp_path / "in", domain_field="meta.source")
+    assert found == {"a.json": [Document("a.json", 0, "a", "one"), Document("a.json", 1, "a", "two")]}
+
+
+def test_a_file_that_cannot_be_read_fails_and_is_tried_again(lake, tmp_path):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for i in range(3):
+        (plain / f"train-{i}.csv").write_text(f"text,n\n{i} one,1\n{i} two,2\n")
+    (plain / "train-1.csv").write_text("text,n\n1 one,1\n1 two,2,3,4\n")
     options = {"dataset": str(plain)}
     summary, _ = ingest(lake, "huggingface", options, corpus="mine")
     ((cell, reason),) = summary.failed
-    assert cell.settings["file"] == "train-1.jsonl" and "\n" not in reason
-    assert reason.startswith(f"train-1.jsonl of dataset {plain} cannot be read (")
+    assert cell.settings["file"] == "train-1.csv" and "\n" not in reason
+    assert reason.startswith(f"train-1.csv of dataset {plain} cannot be read (")
     assert rows(lake, "select count(*), count(distinct source) from stored.documents") == [(4, 2)]
     assert rows(lake, "select count(*) from stored.rejects") == [(0,)]
-    lines(plain / "train-1.jsonl", *texts("1 one", "1 two"))
+    (plain / "train-1.csv").write_text("text,n\n1 one,1\n1 two,2\n")
     again, said = ingest(lake, "huggingface", options, corpus="mine")
     assert (len(again.done), again.skipped, said) == (1, 2, ["corpus mine: 6 documents (text 6)"])
 

@@ -38,6 +38,17 @@ def test_files_are_listed_by_their_cell_and_removed(lake):
     assert spool.files() == {}
 
 
+def test_a_folder_that_held_nothing_else_goes_too(lake):
+    one, other = Spool(lake, "corpus/one"), Spool(lake, "corpus/other")
+    for spool in (one, other):
+        with spool.writing("c1-x") as path:
+            path.write_text("x")
+    one.remove()
+    assert set(other.files()) == {"c1-x"} and not one.folder.exists()
+    other.remove()
+    assert list((lake.path / "spool").iterdir()) == []
+
+
 def test_a_file_that_was_not_ended_is_missing(lake):
     spool = Spool(lake, "pair")
     with pytest.raises(ZeroDivisionError), spool.writing("c1-x") as path:

@@ -12,6 +12,7 @@ from ingest.run import ingest
 from ingest.sources.jsonl import Source
 from tests.ingest.here import rows
 from warehouse.errors import BadInput, MemlakeError
+from warehouse.forget import forget
 
 GOOD = json.dumps({"text": "good"})
 
@@ -72,16 +73,31 @@ def test_files_are_checked_once(lake, tmp_path, read, keep, documents):
     assert published(lake)[0] == documents
     again, _ = run(lake, folder, keep=keep)
     assert again.done == [] and len(read) == 5
-    assert not [p for p in (lake.path / "spool").rglob("*") if p.is_file()]
+    assert not list((lake.path / "spool").iterdir())
 
 
 def test_what_was_published_with_rejects_is_no_clean_corpus(lake, tmp_path):
     folder = write(tmp_path / "in", a=[GOOD, "{"])
     ingest(lake, "jsonl", {"path": (folder,)}, corpus="mine")
     write(tmp_path / "in", b=[GOOD])
-    with pytest.raises(BadInput, match=r"1 record would be rejected \(malformed JSON 1\), the first is record 1 of a"):
+    with pytest.raises(BadInput) as raised:
         run(lake, folder)
+    assert str(raised.value) == (
+        "corpus mine holds files that were published with rejects, 1 record (malformed JSON 1), the first is record 1"
+        " of a.jsonl: malformed JSON; nothing more is published: take it back with `memlake warehouse forget --corpus"
+        " mine`, or leave out --strict"
+    )
     assert published(lake) == [1, 1, 1]
+
+
+def test_a_check_that_failed_leaves_nothing_when_the_corpus_is_forgotten(lake, tmp_path):
+    folder = write(tmp_path / "in", a=[GOOD])
+    ingest(lake, "jsonl", {"path": (folder,)}, corpus="mine")
+    with pytest.raises(BadInput, match="1 record would be rejected"):
+        run(lake, write(tmp_path / "in", b=["{"]))
+    assert [p for p in (lake.path / "spool").rglob("*") if p.is_file()]
+    forget(lake, corpus="mine")
+    assert not list((lake.path / "spool").iterdir())
 
 
 def test_the_command_fails_with_one_line(lake, tmp_path):

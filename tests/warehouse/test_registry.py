@@ -14,10 +14,10 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from tests.small import CONDITION, MODEL
 from warehouse import hub
-from warehouse.errors import BadInput, UnknownName
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.lake import Lake
 from warehouse.registry import families, find, models, resolve, role
-from warehouse.tokenizer import load_tokenizer
+from warehouse.tokenizer import load_same, load_tokenizer
 
 
 @pytest.fixture
@@ -89,6 +89,8 @@ def test_the_digest_leaves_out_padding_and_truncation(folder):
     assert load_tokenizer(resolve(str(folder))).digest == digest
     Tokenizer(WordLevel({"a": 0, "c": 1}, unk_token="a")).save(str(folder / "tokenizer.json"))
     assert load_tokenizer(resolve(str(folder))).digest != digest
+    with pytest.raises(Conflict, match="has changed since the work was planned: run it again"):
+        load_same(resolve(str(folder)), digest)
 
 
 @pytest.mark.parametrize("bos", ["b", {"content": "b", "lstrip": False}])

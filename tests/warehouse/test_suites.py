@@ -174,6 +174,7 @@ SUITES = {
             (change(span="trigrams"), "span_known"),
             (change(counts=[]), "counted"),
             (change(counts=[1, 1]), "one_count_of_a_whole"),
+            (change(tokens_scanned=0, counts=[0]), "something_scanned"),
             (change(span="document", counts=[101]), "not_more_than_scanned"),
             (change(counts=[0]), "counts_itself"),
             (change(counts=[4]), "window_not_more_than_continuation"),

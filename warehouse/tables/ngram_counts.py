@@ -30,7 +30,11 @@ TABLE = Table(
             " in the counted corpus counts itself",
         ),
         Column("tokens_scanned", INT, "tokens (or bytes) of the counted corpus that were read"),
-        Column("complete", BOOL, "all of the counted corpus was read, and not a sample that was kept of it"),
+        Column(
+            "complete",
+            BOOL,
+            "all that the lake knows of the counted corpus was read: every file to its end, and no kept sample of it",
+        ),
     ),
     key=("sequence_id", "span", "counted_corpus", "counted_tokenizer", "complete"),
     partition=("counted_corpus",),
@@ -39,6 +43,7 @@ TABLE = Table(
         Expect("span_known", "span in ('unigrams', 'bigrams', 'continuation', 'window', 'document')"),
         Expect("counted", "len(counts) > 0 and list_min(counts) >= 0"),
         Expect("one_count_of_a_whole", "span in ('unigrams', 'bigrams') or len(counts) = 1"),
+        Expect("something_scanned", "tokens_scanned > 0"),
         Expect("not_more_than_scanned", "list_max(counts) <= tokens_scanned"),
         Expect(
             "counts_itself",

@@ -1,0 +1,47 @@
+"""Corpora in which a folder tells the domain: which folders are looked at, and what the files are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.source import make
+from tests.ingest.test_corpora import read, write
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "below"),
+    [
+        ("starcoderdata", "python/train-0.parquet", "python"),
+        ("redpajama", "arxiv/arxiv_1.jsonl", "arxiv"),
+        ("redpajama", "common_crawl/2019-30/a.jsonl.zst", "common_crawl/2019-30"),
+        ("olmo_mix", "wiki/wiki-0000.json.gz", "wiki"),
+        ("dolma3", "stack_edu-C-0001/shard_0.jsonl.zst", "stack_edu-C-0001"),
+    ],
+)
+def test_a_part_of_a_corpus_gets_the_ids_it_has_in_the_whole(tmp_path, source, name, below):
+    # The folder above is called as another domain, that it may not be taken for one.
+    root = tmp_path / "arxiv" / "corpus"
+    text = {"content": ["a"]} if name.endswith("parquet") else [{"text": "a"}]
+    write(root, {f"data/{name}": text})
+    for path in (root, root / "data", root / "data" / below, root / "data" / name):
+        (given,) = make(source, {"path": (str(path),)}).inputs()
+        assert given.name == name
+
+
+@pytest.mark.parametrize("below", ["", "data"])
+def test_what_lies_above_the_path_decides_no_domain(tmp_path, below):
+    root = tmp_path / "math" / "wiki" / "dolmino"
+    write(root, {"data/notes/a.jsonl": [{"text": "a"}], "data/pes2o/b.json.gz": [{"text": "b"}]})
+    found = read("dolmino_mix", str(root / below))
+    assert found["documents"] == [("pes2o/b.json.gz", 0, "pes2o", "b")]
+    name = f"{'' if below else 'data/'}notes/a.jsonl"
+    assert found["rejects"] == [(name, 0, "no domain: the file lies in no folder of a known name")]
+
+
+def test_of_redpajama_a_file_that_is_called_as_a_domain_is_of_it(tmp_path):
+    root = tmp_path / "github" / "RedPajama-Data-1T-Sample"
+    write(root, {"arxiv_sample.jsonl": [{"text": "a"}], "cc_2019-30_sample.jsonl": [{"text": "b"}]})
+    documents = [("arxiv_sample.jsonl", 0, "arxiv", "a"), ("cc_2019-30_sample.jsonl", 0, "common_crawl", "b")]
+    assert read("redpajama", str(root))["documents"] == documents
+    above = read("redpajama", str(root.parent))["documents"]
+    assert [domain for _, _, domain, _ in above] == ["arxiv", "common_crawl"]
