@@ -75,14 +75,15 @@ def _refuse_dependants(lake: Lake, cell: str) -> None:
             ("guessability", "sequence_id", "sequences"),
             ("ngram_counts", "sequence_id", "sequences"),
         ):
-            (count,) = con.execute(
-                f"select count(*) from stored.{name} where cell <> $cell"
+            count, cells = con.execute(
+                f"select count(*), list(distinct cell order by cell) from stored.{name} where cell <> $cell"
                 f" and {key} in (select {key} from stored.{below} where cell = $cell)",
                 {"cell": cell},
             ).fetchone()
             if count:
                 what = f"{count} rows of {name} stand on its {below}"
-                raise Conflict(f"{cell} cannot be forgotten alone, {what}: forget those first, or the --corpus")
+                those = ", ".join(cells)
+                raise Conflict(f"{cell} cannot be forgotten alone, {what}: forget {those} first, or the --corpus")
 
 
 def _refuse_sampled(held: dict[str, tuple], cell: str) -> None:
