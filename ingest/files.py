@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -69,9 +70,9 @@ class FolderCorpus(Corpus):
 
     PARTS: ClassVar[str] = "(?!)"  # folders in a domain's that may be the --path too, as a pattern
 
+    @abstractmethod
     def folder_domain(self, folder: str) -> str | None:
         """The domain of which a folder of this name holds the files; None where it is not a domain's."""
-        raise NotImplementedError
 
     def file_name(self, given: str, location: str) -> str:
         parts, below = location.split("/"), len(given.split("/"))
