@@ -49,11 +49,12 @@ def demo(
     study.run(lake, quick=quick)
 
 
-def open(path: str | Path = "lake") -> OpenLake:
-    """The lake at `path`, to be asked in SQL or Ibis; raises `NotALake`."""
+def open(path: str | Path = "lake", **only: str) -> OpenLake:
+    """The lake at `path`, to be asked in SQL or Ibis, or of its measurements `only` those of a `condition`, a
+    `sample_rule` or a `sample_window`; raises `NotALake`, `UnknownName`."""
     from queries.ask import OpenLake
 
-    return OpenLake(path)
+    return OpenLake(path, **only)
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 -- share(x): the mean of a boolean, over the rows where it is not NULL. (DuckDB has no avg of a boolean.)
 create or replace macro share(x) as avg(x::int);
 
+-- same_or_null(x), an aggregate: the value that all rows have; NULL where they differ.
+create or replace macro same_or_null(x) as case when min(x) = max(x) then min(x) end;
+
 -- wilson_low(p, n), wilson_high(p, n): the score interval of a proportion p seen in n independent trials.
 -- n need not be whole: an effective number of trials is meant too. Keeps its coverage near p = 0 and p = 1, where the
 -- interval p +- z sqrt(p (1 - p) / n) has no width at all.
