@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -137,7 +137,11 @@ class DocumentSource(ABC):
         lines = [f"{line} ({parts})" if parts else line]
         if left:
             lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
-        return lines
+        return lines + self.remarks({domain: n for domain, _, n in domains})
+
+    def remarks(self, seen: Mapping[str, int]) -> list[str]:
+        """What else to say of what was read; `seen`: documents of each domain."""
+        return []
 
 
 def refuse_changes(lake: Lake, cells: list[Cell], corpus: str, keep: int | None) -> None:

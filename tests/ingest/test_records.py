@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ingest.listing import Listing
 from ingest.records import ChosenFields, Record, Refused, field
 from ingest.source import Document, Reject
 from warehouse import options
@@ -13,10 +14,9 @@ from warehouse import options
 
 @dataclass(frozen=True)
 class Source(ChosenFields):
-    def inputs(self):
-        return []
+    listing = Listing([], {})
 
-    def read(self, given):
+    def records(self, location, fields):
         yield from ()
 
 

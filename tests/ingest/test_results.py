@@ -219,17 +219,17 @@ def test_a_bad_row_is_one_clear_line(tmp_path, line, message):
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps(record(1)) + "\n" + line + "\n")
     with pytest.raises(BadInput, match=message):
-        list(vectors.read(path))
+        list(vectors.read(path, {}))
 
 
 def test_a_bad_file_is_one_clear_line(lake, tmp_path):
     broken = tmp_path / "r.parquet"
     broken.write_bytes(b"PAR1 nonsense")
     with pytest.raises(BadInput, match="cannot be read as Parquet"):
-        list(vectors.read(broken))
+        list(vectors.read(broken, {}))
     pq.write_table(pa.table({"model": ["m"]}), broken)
     with pytest.raises(BadInput, match="row 1: no corpus"):
-        list(vectors.read(broken))
+        list(vectors.read(broken, {}))
     empty = write(tmp_path / "e.jsonl", [])
     for options, message in (({"path": (empty,)}, "empty file"), ({}, "needs --path")):
         with pytest.raises(BadInput, match=message):
