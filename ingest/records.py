@@ -238,18 +238,19 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
     missing, names = set(fields), set()
 
     def search(location: str, needed: Collection[str] | None, limit: int | None) -> bool:
-        """Whether there may be more records than `limit`."""
-        n = 0
+        """Whether the file may hold more: it has more records than the limit, and is no table without such columns."""
+        n, more = 0, False
         try:
             for record in islice(source.records(location, needed), limit):
                 n += 1
+                more = n == limit and (record.raw is not None or any(_leads(record.fields, f) for f in missing))
                 names.update(_names(record.fields) if needed is None else ())
                 missing.difference_update([f for f in missing if any(True for _ in _values(record.fields, f))])
-                if not missing and limit is None:
+                if not missing and limit is None:  # a beginning is read to its end: `datasets` leaves files open else
                     break
         except (BadInput, OSError):
             pass
-        return n == limit
+        return more
 
     files = [location for _, location in source.listing.files]
     longer = [location for location in files if missing and search(location, None, BEGINNING)]
@@ -260,6 +261,11 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
             search(location, fields, None)
     if missing and names:
         raise UnknownName("field", min(missing), names | set(folders))
+
+
+def _leads(fields: Mapping[str, Any], name: str) -> bool:
+    """Does one of these fields stand at the name, or on its path?"""
+    return any(name == key or name.startswith(f"{key}.") for key in fields)
 
 
 def _names(fields: object, depth: int = DEEPEST) -> Iterator[str]:

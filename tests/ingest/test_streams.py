@@ -13,7 +13,7 @@ from ingest.streams import Line
 
 TEXT = b"".join(b"line %d\n" % i for i in range(50_000))
 ZSTD = zstandard.ZstdCompressor().compress
-PACK = {"": bytes, ".gz": gzip.compress, ".zst": ZSTD, ".zstd": ZSTD}
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": ZSTD, ".zstd": ZSTD, ".GZ": gzip.compress, ".Zst": ZSTD}
 
 
 @pytest.mark.parametrize("suffix", PACK)
