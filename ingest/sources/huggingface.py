@@ -7,6 +7,9 @@ One unit of work is one data file, read with a schema of its own. Files of JSON 
 sources `jsonl` and `parquet`: what is damaged in one becomes a row of `rejects` with its reason, and so does a record
 without usable text. Whatever else `datasets` knows (CSV, text, Arrow, a .json that is one array, ...) it reads itself;
 of these a damaged file fails as a whole, and the next run tries it again.
+
+Fields, and of a local folder links and hidden names, are as of the source `parquet`; of what is read `datasets` tells
+which split it is of.
 """
 
 from __future__ import annotations
