@@ -74,6 +74,10 @@ class DocumentSource(ABC):
         if strict:
             forget_checks(lake, corpus)
 
+    def told(self, name: str) -> dict[str, str | None]:
+        """What a file's name says of its records, for the settings of its cell."""
+        return {}
+
     def look(self, corpus: str | None) -> None:
         self._corpus(corpus)
         self.inputs()
@@ -95,6 +99,7 @@ class DocumentSource(ABC):
             "file": given.name,
             "digest": given.digest,
         }
+        settings |= self.told(given.name)
         if keep is not None:
             settings["keep"] = keep
         tables = TABLES if keep is None else ("rejects", "domains")  # its documents wait in the spool

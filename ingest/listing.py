@@ -105,7 +105,7 @@ def _local(given: str, suffixes: tuple[str, ...], unread: Counter[str]) -> tuple
     if ".." in path.parts:  # of x/../y no folder x is on the way
         path = path.resolve()
     if path.is_file():
-        return [Found(path.name, str(path), 0, _identity(path.stat(), os.path.realpath(path)))], []
+        return [Found(path.name, str(path), path.is_symlink(), _identity(path.stat(), os.path.realpath(path)))], []
     if not path.is_dir():
         raise BadInput(f"there is no file or folder {path}")
     return _parted(str(path), _walk(str(path), unread), suffixes, unread)

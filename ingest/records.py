@@ -179,6 +179,10 @@ class ChosenFields(RecordSource):
     def file_name(self, given: str, location: str) -> str:
         return told_name(given, location, [self.domain_field] if self.domain_field else [])
 
+    def told(self, name: str) -> dict[str, str | None]:
+        found = folder_fields(name)
+        return {"folder": found[self.domain_field]} if self.domain_field in found else {}
+
     def look(self, corpus: str | None) -> None:
         self._corpus(corpus)
         told = {key for name, _ in self.listing.files for key in folder_fields(name)}

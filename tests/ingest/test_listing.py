@@ -153,6 +153,9 @@ def test_paths_that_overlap_count_once_and_name_as_the_outermost_does(tmp_path):
         listing = find(map(str, paths), [".jsonl"])
         assert [name for name, _ in listing.files] == ["a.jsonl", "deep/b.jsonl"] and listing.lines() == []
     assert found(root, tmp_path / "again") == ["a.jsonl", "deep/b.jsonl"]
+    lay(tmp_path, "0.jsonl -> in/a.jsonl")
+    assert found(tmp_path / "0.jsonl", root) == ["a.jsonl", "deep/b.jsonl"]
+    assert found(tmp_path / "0.jsonl") == ["0.jsonl"]
     assert found(root / "deep", tmp_path / "again") == ["a.jsonl", "b.jsonl"]
     assert found(tmp_path / "again" / ".." / "in") == ["a.jsonl", "deep/b.jsonl"]
 

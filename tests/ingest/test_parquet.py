@@ -163,6 +163,17 @@ def test_a_folder_tells_the_domain_of_what_is_read_of_it_alone(lake, tmp_path, m
     assert rows(lake, "select count(*), count(distinct document_id) from stored.documents") == [(4, 4)]
 
 
+def test_what_was_read_before_folders_were_looked_at_is_not_taken_for_done(lake, tmp_path, monkeypatch):
+    options = {"path": (str(partitioned(tmp_path / "in")),), "text_field": "content", "domain_field": "lang"}
+    with monkeypatch.context() as before:
+        before.setattr("ingest.records.folder_fields", lambda name: {})
+        before.setattr("ingest.records.refuse_unknown", lambda *_: None)
+        ingest(lake, "parquet", options, corpus="mine")
+    assert rows(lake, "select distinct domain from stored.documents") == [("text",)]
+    with pytest.raises(Conflict, match=r"read by an older version of memlake: .*forget --cell"):
+        ingest(lake, "parquet", options, corpus="mine")
+
+
 def test_the_name_of_a_file_is_as_ever_where_no_domain_is_asked_of_its_folder(tmp_path):
     root = partitioned(tmp_path / "in") / "lang=python"
     for options in ({}, {"domain_field": "n"}):
