@@ -112,6 +112,25 @@ def test_a_store_is_ingested_once_and_a_changed_file_is_refused(lake, folder, hu
     assert found == [("a.jsonl.zst", 500), ("deep/b.jsonl.gz", 500)]
 
 
+@pytest.mark.parametrize("kind", ["web", "hub"])
+def test_hidden_names_endings_and_folders_that_tell_are_as_in_a_folder(lake, folder, hub, kind):
+    for name in (
+        "lang=c%2B%2B/X.JSONL.ZST",
+        "lang=c%2B%2B/._X.jsonl.zst",
+        ".git/y.jsonl.zst",
+        "_delta_log/z.jsonl.zst",
+    ):
+        (folder / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "in" / name).write_bytes(PACKED)
+    with serving(folder) as (address, _):
+        root = hub(address) + "/in" if kind == "hub" else f"{address}/in/"
+        for path in (root, f"{root.rstrip('/')}/{'lang=c%2B%2B' if kind == 'hub' else 'lang%3Dc%252B%252B'}/"):
+            _, said = ingest(lake, "jsonl", {"path": (path,), "domain_field": "lang"}, corpus="mine")
+            hidden = 3 if path == root else 1
+            assert said == ["corpus mine: 500 documents (c++ 500)", f"not read below {path}: {hidden} hidden"]
+    assert rows(lake, "select count(*) from stored.documents") == [(500,)]
+
+
 class Breaking:
     """A file that ends early (`cut`), or whose reads fail (`fail`), after that many bytes."""
 
