@@ -259,7 +259,7 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
     files = [location for _, location in source.listing.files]
     longer = [location for location in files if missing and search(location, None, BEGINNING)]
     if missing and longer:
-        print(f"no field {min(missing)!r} where {len(longer)} files begin: reading on to find it", file=sys.stderr)
+        print(f"no field {min(missing)!r} where the files begin: reading on to find it", file=sys.stderr)
     for location in longer:
         if missing:
             search(location, fields, None)

@@ -147,7 +147,7 @@ def test_a_field_that_is_missing_in_some_records_is_counted(lake, tmp_path, caps
         "corpus mine: 303 documents (late 1, rest 302)",
         "302 of 303 documents are in domain 'rest', that of records without a field 'set'",
     ]
-    assert "no field 'set' where 1 files begin: reading on to find it" in capsys.readouterr().err
+    assert "no field 'set' where the files begin: reading on to find it" in capsys.readouterr().err
     (tmp_path / "in/a.jsonl").unlink()
     (tmp_path / "in/c.jsonl").write_text('{"text": "c", "set": null}\n')
     _, said = ingest(lake, "jsonl", options, corpus="other")  # it is there, though it says nothing
