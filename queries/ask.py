@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from warehouse import table as tables
 from warehouse.errors import UnknownName
-from warehouse.lake import File, Lake
+from warehouse.lake import Lake
+from warehouse.relation import File
 
 from .finding import find
 

@@ -11,7 +11,6 @@ import fcntl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,18 +23,9 @@ from deltalake.transaction import AddAction
 
 from . import table as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
+from .relation import File, relation
 
 ATTEMPTS = 30  # commits that lost a race are tried again this often
-
-
-@dataclass(frozen=True)
-class File:
-    """One Parquet file of a snapshot. `partition` maps partition column to value; `rows` is its number of rows."""
-
-    path: str
-    partition: dict[str, str]
-    rows: int
-    size: int
 
 
 class Lake:
@@ -125,7 +115,7 @@ class Lake:
         for name in tables.names() if only is None else only:
             files = self.snapshot(name) if snapshot is None else snapshot[name]
             try:
-                con.execute(f"create view stored.{name} as {relation(name, [f.path for f in files])}")
+                con.execute(f"create view stored.{name} as {relation(name, files)}")
             except duckdb.Error as e:
                 raise DamagedLake(f"table {name} of {self.path} cannot be read: {one_line(e)}") from e
         return con
@@ -239,19 +229,3 @@ def _make(path: Path, name: str) -> None:
     DeltaTable.create(
         str(path / name), schema=spec.schema, partition_by=partition, description=spec.grain, mode="ignore"
     )
-
-
-def relation(name: str, files: Sequence[str]) -> str:
-    """SELECT of a table's columns over Parquet files in its partition folders; of no rows where there is no file."""
-    columns = tables.table(name).columns
-    if not files:
-        nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns)
-        return f"select {nulls} where false"
-    listed = ", ".join(quoted(f) for f in files)
-    names = ", ".join(f'"{c.name}"' for c in columns)
-    return f"select {names} from read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false)"
-
-
-def quoted(text: str) -> str:
-    """The text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
