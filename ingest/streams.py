@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from warehouse.errors import BadInput
+from warehouse.paths import local, utf8
 
 from . import remote
 from .source import HEAD
@@ -55,15 +56,15 @@ def find(
 
 
 def _find(given: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
-    path = Path(given.removeprefix(remote.LOCAL)).expanduser()
+    path = local(given.removeprefix(remote.LOCAL))
     if path.is_file():
-        return [(path.name, str(path.absolute()))]
+        return [(path.name, utf8(str(path.absolute())))]
     if not path.is_dir():
         raise BadInput(f"there is no file or folder {path}")
     inside = [f for f in path.rglob("*") if f.name.endswith(suffixes) and f.is_file()]
     if not inside:
         raise BadInput(f"the folder {path} holds no file that ends in {', '.join(suffixes)}")
-    return [(f.relative_to(path).as_posix(), str(f.absolute())) for f in inside]
+    return [(f.relative_to(path).as_posix(), utf8(str(f.absolute()))) for f in inside]
 
 
 def digest(location: str | Path, ends: int = 1 << 20) -> str:

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.errors import BadInput, one_line
+from warehouse.paths import utf8
 from warehouse.relation import as_pattern, quoted
 
 FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "range", "repeat", "unnest"}
@@ -46,7 +47,7 @@ def ask(con: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
 
 def admit(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
     """The one SELECT in the text; raises `BadInput`. Parsed on the locked connection: parsing IMPORT DATABASE reads."""
-    statements = con.extract_statements(text)
+    statements = con.extract_statements(utf8(text))
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         found = ", ".join(s.type.name for s in statements) or "nothing"
         raise BadInput(f"only one SELECT is admitted, this is {found}")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import BadInput, UnknownName, one_line
 from warehouse.options import option
+from warehouse.paths import local
 
 from .. import readers, streams
 from ..documents import Input
@@ -82,7 +83,7 @@ class Source(ChosenFields):
 
     def _folder(self) -> Path | None:
         """The dataset's folder, where it is a local one."""
-        folder = Path(self.dataset).expanduser().absolute()
+        folder = local(self.dataset).absolute()
         return folder if folder.is_dir() else None
 
     def _name(self, file: str) -> str:
