@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from . import table as tables
+from .errors import BadInput
 from .table import Table
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # the folder of NULL
+MAX_NAME = 255  # bytes of a folder's name that file systems take
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,18 @@ def as_pattern(path: str) -> str:
 
 
 def partition_path(spec: Table, values: dict[str, object]) -> str:
-    """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions."""
+    """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions.
+    Raises `BadInput` for a value that is too long for a folder's name."""
 
-    def folder(value: object) -> str:
-        if value is None:
-            return NO_VALUE
-        text = quote(str(value), safe="")
-        return text.replace("_", "%5F", 1) if text == NO_VALUE else text
+    def folder(key: str, value: object) -> str:
+        text = NO_VALUE if value is None else quote(str(value), safe="")
+        if text == NO_VALUE == value:
+            text = text.replace("_", "%5F", 1)
+        if len(name := f"{key}={text}") > MAX_NAME:
+            raise BadInput(f"{key} {value!r} is too long for the name of a folder")
+        return name
 
-    return "/".join(f"{k}={folder(values[k])}" for k in spec.partition)
+    return "/".join(folder(k, values[k]) for k in spec.partition)
 
 
 def quoted(text: str) -> str:
