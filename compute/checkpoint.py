@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.errors import BadInput, Conflict, one_line
-from warehouse.lake import Lake, quoted
+from warehouse.lake import Lake
 from warehouse.register import transaction
 from warehouse.registry import Source, json_object, role
+from warehouse.relation import quoted
 from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
 from . import weights

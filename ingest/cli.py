@@ -87,6 +87,7 @@ def run_source(
 ) -> None:
     """Read a source into the lake, which is made where it is missing. `show SOURCE` tells which options it takes."""
     from warehouse.lake import Lake
+    from warehouse.paths import local
 
     from .run import ingest
     from .source import make
@@ -109,7 +110,7 @@ def run_source(
         revision=revision,
     )
     reader = make(name, given)
-    if not (lake.expanduser() / "cells").exists():
+    if not (local(lake) / "cells").exists():
         reader.look(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:

@@ -17,9 +17,10 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from warehouse.errors import BadInput
+from warehouse.paths import local
 
 from . import remote
 from .streams import COMPRESSED
@@ -101,7 +102,7 @@ def told(kinds: Counter[str]) -> str:
 
 
 def _local(given: str, suffixes: tuple[str, ...], unread: Counter[str]) -> tuple[list[Found], list[Found]]:
-    path = Path(given.removeprefix(remote.LOCAL)).expanduser().absolute()
+    path = local(given.removeprefix(remote.LOCAL)).absolute()
     if ".." in path.parts:  # of x/../y no folder x is on the way
         path = path.resolve()
     if path.is_file():

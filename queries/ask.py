@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from warehouse import table as tables
 from warehouse.errors import UnknownName
-from warehouse.lake import File, Lake, quoted
+from warehouse.lake import Lake
+from warehouse.relation import File, quoted
 
 from .finding import find
 from .only import ALL, SHARED, Only

@@ -27,6 +27,7 @@ from warehouse import shelf
 from warehouse import table as tables
 from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.paths import local
 
 from . import about, html, published
 
@@ -108,7 +109,7 @@ def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: da
     only: names of findings, all for none. Raises `UnknownName` for one that is not there, `BadInput` for a path that
     cannot be written.
     """
-    out = (out or lake.path / "reports" / "index.html").expanduser().absolute()
+    out = local(out or lake.path / "reports" / "index.html").absolute()
     text = page(lake, [find(name) for name in only or told()], now or datetime.now(UTC))
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

@@ -11,6 +11,7 @@ MemlakeError            one clear line on stderr, exit code 2
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -53,4 +54,5 @@ class UnknownName(MemlakeError):
 
 def one_line(error: BaseException) -> str:
     """An error's message in one line; of DuckDB's without the excerpt of the statement under it."""
-    return " ".join(str(error).split("\n\nLINE ")[0].split())
+    text = re.sub(r"\x1b\[\d*m", "", str(error))  # delta-rs colours its errors
+    return " ".join(text.split("\n\nLINE ")[0].split())

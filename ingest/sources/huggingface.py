@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import BadInput, UnknownName, one_line
 from warehouse.options import option
+from warehouse.paths import local
 
 from .. import readers, remote, streams
 from ..listing import Listing, ending, find
@@ -103,7 +104,7 @@ class Source(ChosenFields):
 
     def _folder(self) -> Path | None:
         """The dataset's folder, where it is a local one."""
-        folder = Path(self.dataset).expanduser().absolute()
+        folder = local(self.dataset).absolute()
         return folder if folder.is_dir() else None
 
     def _name(self, file: str) -> str:
