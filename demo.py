@@ -113,6 +113,8 @@ def _sequences(lake: Lake, extent: Extent) -> None:
     from compute.miniatures import train_tokenizer
     from ingest.sample import sample
 
+    if any(published(lake, "miniature")):
+        return  # they were trained on what was sampled then
     tokenizers = [train_tokenizer(lake, family, TRAINED) for family in extent.families]
     for corpus, anchors in ((TRAINED, extent.anchors), (CONTROL, extent.controls)):
         summary, _ = sample(lake, [corpus], tokenizers, per_domain=anchors)

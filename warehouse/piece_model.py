@@ -29,7 +29,7 @@ def read(path: Path, prefix_space: bool | None = None) -> tuple[Any, SentencePie
         model.ParseFromString(path.read_bytes())
         if not model.pieces:
             raise DecodeError("it holds no pieces")
-        if prefix_space is not None:
+        if isinstance(prefix_space, bool):
             model.normalizer_spec.add_dummy_prefix = prefix_space
         return model, SentencePieceProcessor(model_proto=model.SerializeToString(deterministic=True))
     except (DecodeError, RuntimeError) as error:

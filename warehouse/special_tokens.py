@@ -24,10 +24,10 @@ def settings(source: Source) -> dict[str, Any]:
     return config if "added_tokens_decoder" in config else config | _read(source, "special_tokens_map.json")
 
 
-def declared(source: Source) -> list[AddedToken]:
+def declared(source: Source, said: dict[str, Any]) -> list[AddedToken]:
     """The tokens in the order in which they are added: those with an id by it (`added_tokens_decoder`, else
-    added_tokens.json), then those with a role, then others that are special. Raises `BadInput`."""
-    said = settings(source)
+    added_tokens.json), then those with a role, then others that are special. said: its `settings`. Raises
+    `BadInput`."""
     try:
         return list(_declared(said, _read(source, "added_tokens.json")))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import hub, piece_model, special_tokens
 from .errors import BadInput, Conflict, one_line
@@ -72,12 +72,13 @@ def load_tokenizer(source: Source) -> Tokenizer:
     """The tokenizer of a checkpoint, with every token that its files declare. Raises `BadInput` where there is none, or
     the hub cannot be reached."""
     pieces = own = None
-    prefix_space = special_tokens.settings(source).get("add_prefix_space")
+    said = special_tokens.settings(source)
+    prefix_space = said.get("add_prefix_space")
     if path := hub.find(source, "tokenizer.json"):
         backend = _from_json(path)
         pieces = _beside(source, prefix_space)
     elif (vocab := hub.find(source, "vocab.json")) and hub.find(source, "merges.txt"):
-        backend = _from_merges(source, vocab.parent)
+        backend = _from_merges(source, vocab.parent, said)
     elif path := hub.find(source, "tokenizer.model"):
         own, pieces = piece_model.read(path, prefix_space)
         backend = piece_model.convert(own)
@@ -86,7 +87,7 @@ def load_tokenizer(source: Source) -> Tokenizer:
             f"{source.location} holds no tokenizer: none of tokenizer.json, vocab.json + merges.txt, tokenizer.model"
             " (`save_pretrained` of transformers' tokenizers writes the first)"
         )
-    _add(backend, special_tokens.declared(source))
+    _add(backend, special_tokens.declared(source, said))
     backend.no_padding()
     backend.no_truncation()
     bits = [own.SerializeToString(deterministic=True)] if own else []
@@ -96,7 +97,7 @@ def load_tokenizer(source: Source) -> Tokenizer:
         # of a sentencepiece model without how it is converted: what is made of it does not decide what it cuts
         digest=sha256([*bits, canonical(form["added_tokens"] if own else form).encode()]),
         vocab_size=backend.get_vocab_size(),
-        bos_id=_bos(source, backend),
+        bos_id=_bos(said, backend, own),
         source=source,
         pieces=pieces,
         own=own is not None,
@@ -151,16 +152,15 @@ def _from_json(path: Path) -> tokenizers.Tokenizer:
         raise BadInput(f"cannot read the tokenizer {path}: {error}") from error
 
 
-def _from_merges(source: Source, folder: Path) -> tokenizers.Tokenizer:
+def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenizers.Tokenizer:
     """By the tokenizer class of transformers that the checkpoint names, else by that of its architecture.
     (AutoTokenizer would do the same, and import torch.)"""
     import transformers
 
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        hub.find(source, name)  # where the class will look for it
+    hub.find(source, "added_tokens.json")  # where the class will look for it; what is `said` lies there
     path = hub.find(source, "config.json")
     config = json_object(path) if path else {}
-    named = special_tokens.settings(source).get("tokenizer_class") or config.get("tokenizer_class")
+    named = said.get("tokenizer_class") or config.get("tokenizer_class")
     name = str(named or CLASSES.get(config.get("model_type"), "GPT2Tokenizer")).removesuffix("Fast")
     try:
         return getattr(transformers, name).from_pretrained(folder, local_files_only=True).backend_tokenizer
@@ -188,6 +188,7 @@ def _add(backend: tokenizers.Tokenizer, tokens: Sequence[tokenizers.AddedToken])
             known.add(token.content)
 
 
-def _bos(source: Source, backend: tokenizers.Tokenizer) -> int | None:
-    token = special_tokens.settings(source).get("bos_token")
-    return backend.token_to_id(special_tokens.content(token)) if token else None
+def _bos(said: dict[str, Any], backend: tokenizers.Tokenizer, own: Any) -> int | None:
+    if token := said.get("bos_token"):
+        return backend.token_to_id(special_tokens.content(token))
+    return own.trainer_spec.bos_id if own and own.trainer_spec.bos_id >= 0 else None  # a model may have none: -1

@@ -81,6 +81,7 @@ def test_a_sentencepiece_model_cuts_as_sentencepiece_does(kind, tmp_path, piece_
     own = sentencepiece.SentencePieceProcessor(model_proto=piece_models[kind])
     loaded = load_tokenizer(folder(tmp_path / "m", tokenizer__model=piece_models[kind]))
     assert loaded.encode(TEXTS) == [own.encode(t) for t in TEXTS]
+    assert loaded.bos_id == own.bos_id() == 1
     ids, lengths = tokenized(loaded, TEXTS)  # what a corpus is counted by
     assert ids.tolist() == [i for t in TEXTS for i in own.encode(t)] and lengths.sum() == len(ids)
     taken = {}
