@@ -37,7 +37,6 @@ EXPERIMENT, VERSION, TABLES = "sample", 1, ("sequences", "rejects")
 SHARD = 1_000_000  # anchors a cell at most
 BATCH = 256  # documents tokenized at once
 PIECE = 10_000  # sequences in a piece of rows
-AHEAD = 4096  # anchors at least that are looked at where lost ones are to be replaced
 PLACE = ("corpus", "domain", "snapshot", "seed")  # settings that say, with the rule, which anchors are drawn
 CHANGED = "text changed by the tokenizer"
 
@@ -174,11 +173,11 @@ def redraw(lake: Lake, part: Part, done: Mapping[tuple[str, str], Sequence[tuple
     seen = max((last + 1 for _, last in ranges if not missing(ranges, last + 1, SHARD)), default=0)
     lost, tried = _lost(lake, s, seen), part.asked
     while part.asked == per_domain and (tried := reach(lost, per_domain)) > seen:
-        drawn = _drawn(lake, *(s[k] for k in PLACE), s["rule"]["at"], max(tried, seen + AHEAD))
+        drawn = _drawn(lake, *(s[k] for k in PLACE), s["rule"]["at"], max(tried, seen + BATCH))
         if seen >= len(drawn):
             tried = seen
             break
-        ahead = np.arange(seen, min(max(tried, seen + AHEAD), len(drawn)))
+        ahead = np.arange(seen, min(max(tried, seen + BATCH), len(drawn)))
         encoder = _encoder(part.source, s["tokenizer_digest"])
         lost += sorted(rank for rank, *_, cut in _cuts(lake, s, drawn, ahead, encoder) if not cut)
         seen += len(ahead)

@@ -157,7 +157,7 @@ def test_anchors_that_a_tokenizer_loses_are_redrawn(lake, tmp_path, neox, llama)
 
 def test_what_is_redrawn_does_not_depend_on_what_was_asked_before(lake, tmp_path, neox, monkeypatch):
     fill(lake, tmp_path / "in", lossy())
-    monkeypatch.setattr(sampling, "AHEAD", 1)
+    monkeypatch.setattr(sampling, "BATCH", 1)
     monkeypatch.setattr(sampling, "SHARD", 3)
     for n in (4, 11, 20):
         _, counts = sample(lake, ["mine"], [neox], per_domain=n, window="16+16")
