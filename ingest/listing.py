@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from warehouse.errors import BadInput
-from warehouse.paths import local
+from warehouse.paths import local, utf8
 
 from . import remote
 from .streams import COMPRESSED
@@ -79,7 +79,7 @@ def find(paths: Iterable[str], suffixes: Iterable[str], name: Name = lambda give
     for file, own, path in sorted(found.values(), key=lambda entry: (entry[0].links, entry[1])):
         if read.setdefault(file.identity, file) is not file:
             unread[path][READ] += 1
-        elif called.setdefault(_text(own), file.location) != file.location:
+        elif called.setdefault(utf8(own), file.location) != file.location:
             raise BadInput(f"two files are called {own} ({called[own]} and {file.location}): ingest them one by one")
     for file, path in others:
         unread[path][ending(file.name)] += file.identity not in read
@@ -210,11 +210,3 @@ def _identity(status: os.stat_result, place: str) -> object:
 
 def _is_hidden(name: str, is_folder: bool) -> bool:
     return name.startswith(".") or (is_folder and name.startswith("_") and "=" not in name)
-
-
-def _text(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError as e:
-        raise BadInput(f"the name of the file {name!r} is not UTF-8: rename it") from e
-    return name
