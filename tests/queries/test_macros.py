@@ -227,6 +227,50 @@ def test_scaling_law_is_scipys_regression():
     assert (row["models"], row["sequences"]) == (7, 560)
 
 
+def test_the_sample_error_of_the_scaling_law_is_the_paired_bootstraps():
+    rng = np.random.default_rng(11)
+    sizes, domains, texts = np.array([1e6, 3e6, 1e7, 1e8]), 2, 150
+    n = rng.integers(1, 4, (domains, texts))
+    alike = rng.beta(0.6, 0.9, (domains, texts))
+    k = np.array([rng.binomial(n, alike ** (1 / (i + 1))) for i in range(4)])
+    at = [(i, d, t, s) for (i, d, t), of in np.ndenumerate(k) for s in range(n[d, t])]
+    matches = [
+        {
+            "model": f"m{i}",
+            "sequence_id": 1000 * (texts * d + t) + s,
+            "corpus": "x",
+            "domain": str(d),
+            "condition": "c",
+            "memorized": bool(s < k[i, d, t]),
+        }
+        for i, d, t, s in at
+    ]
+    ids = sorted({(m["sequence_id"], m["domain"]) for m in matches})
+    con = database({
+        "models": [
+            {"model": f"m{i}", "family": "f", "n_params": int(p), "base_condition": "c", "miniature": True}
+            for i, p in enumerate(sizes)
+        ],
+    })  # fmt: skip
+    con.register("given", pa.Table.from_pylist(matches))
+    con.execute("insert into stored.matches by name from given")
+    given = [{"sequence_id": s, "document_id": s // 1000, "corpus": "x", "domain": d} for s, d in ids]
+    con.register("cut", pa.Table.from_pylist(given))
+    con.execute("insert into stored.sequences by name from cut")
+    (row,) = answer(con, "scaling_law")
+    assert row["documents"] == domains * texts
+
+    x = np.log10(sizes) - np.log10(sizes).mean()
+    rates, asked = np.zeros((3000, 4)), n.sum()
+    for d in range(domains):
+        drawn = rng.multinomial(texts, np.full(texts, 1 / texts), 3000)
+        rates += drawn @ k[:, d].T / (drawn @ n[d])[:, None] / domains
+    inside = (rates * asked + 0.5) / (asked + 1)
+    for name, y in (("sample", 100 * rates), ("logit_sample", np.log(inside / (1 - inside)))):
+        low, high = np.quantile(y @ x / (x @ x), [0.025, 0.975])
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
 def test_lists_add_up_element_by_element(con):
     got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
     assert got.fetchone() == ([4.0, 4.0],)

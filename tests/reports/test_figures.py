@@ -48,10 +48,14 @@ def test_a_domain_that_one_model_lacks_moves_no_dot(rows):
 def test_too_few_sizes_draw_dots_and_no_line():
     fit = pd.Series({"note": "too few", "models": 2, "sizes": 2, "domains": 4})
     assert scaling_law._notes(fit) == ["too few: no line", "models 2, sizes 2, domains 4"]
-    fit = pd.Series({"note": None, "models": 3, "slope": 12.34, "slope_low": -1.26, "slope_high": 26.0}, dtype=object)
+    fit = pd.Series(
+        {"note": None, "slope": 12.34, "slope_low": None, "slope_high": None, "sample_low": -1.26, "sample_high": 26.0},
+        dtype=object,
+    )
     assert scaling_law._notes(fit) == [
         "+12.3 points per tenfold size",
-        "95 %: \N{MINUS SIGN}1.3 to +26.0; 3 models",
+        "other models: not known",
+        "other texts: \N{MINUS SIGN}1.3 to +26.0",
     ]
 
 
