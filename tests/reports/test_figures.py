@@ -32,6 +32,9 @@ def test_the_dots_of_the_scaling_law_are_those_the_finding_fits(rows):
     for fit in rows["scaling_law"].itertuples():
         own = dots[(dots["family"] == fit.family) & (dots["corpus"] == fit.corpus)]
         assert len(own) == fit.models == 3
+        if fit.note == "nothing varies":
+            assert own["rate"].nunique() == 1 and np.isnan(fit.slope)
+            continue
         slope, intercept = np.polyfit(np.log10(own["params"]), 100 * own["rate"], 1)
         assert (slope, intercept) == pytest.approx((fit.slope, fit.intercept), abs=1e-6)
         compared += slope > 1
