@@ -9,7 +9,7 @@ import pytest
 from queries.ask import connect, snapshot
 from queries.finding import find, names
 from reports.figures import _style as style
-from reports.figures import dose_response, scaling_law, score_distribution, shared_memorization
+from reports.figures import byte_rate, dose_response, scaling_law, score_distribution, shared_memorization
 from warehouse import shelf
 
 
@@ -141,3 +141,28 @@ def test_labels_that_would_overlap_move_apart():
 @pytest.mark.parametrize(("largest", "end"), [(0.0, 0.01), (0.003, 0.01), (0.043, 0.05), (0.52, 0.6), (0.97, 1.0)])
 def test_axes_end_at_round_numbers(largest, end):
     assert style.top(pd.Series([largest, 0.0])) == pytest.approx(end)
+
+
+def test_bytes_are_drawn_where_enough_anchors_are_left():
+    about = {"family": "pythia", "miniature": True, "params": 1e6, "corpus": "c", "role": "trained", "anchors": 100}
+    rates = {"rate": 0.5, "low": 0.4, "high": 0.6, "bits_low": -1.0, "bits_high": 3.0, "note": None}
+    rows = pd.DataFrame(
+        [
+            about | rates | {"model": "m", "horizon": 16, "n": 90, "bits_per_byte": 1.0},
+            about | rates | {"model": "m", "horizon": 32, "n": 90, "bits_per_byte": 2.0},
+            about | rates | {"model": "m", "horizon": 64, "n": 40, "bits_per_byte": 1.5},
+            about
+            | rates
+            | {"model": "m", "horizon": 96, "n": 3, "rate": None, "bits_per_byte": None, "note": "too few"},
+        ]
+    )
+    panels = byte_rate.draw(rows)
+    assert [p.title.text for p in panels] == ["16 bytes", "32 bytes", "64 bytes", "32 bytes"]  # the last: of bits
+    assert [p.title.subtitle[1] for p in panels] == ["90 of 100 anchors"] * 2 + [
+        "40 of 100 anchors",
+        "90 of 100 anchors",
+    ]
+    (dot,) = [r for data in panels[-1].to_dict()["datasets"].values() for r in data if "low" in r]
+    assert (dot["x"], dot["low"], dot["high"]) == (2.0, 0, 3.0)
+    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 3
+    assert byte_rate.draw(rows[3:]) == byte_rate.draw(rows[:0]) == []
