@@ -76,6 +76,7 @@ def test_observed_stands_below_the_diagonal_and_independence_above(rows):
     cells = {(r["x"], r["y"]): r["value"] for data in chart["datasets"].values() for r in data if "value" in r}
     assert cells == {(0, 1): pair["jaccard"].item(), (1, 0): pair["expected_jaccard"].item()}
     assert cells[0, 1] != cells[1, 0]
+    assert shared_memorization.draw(pair.assign(n=0), rows["memorization_rate"]) == []
 
 
 def histogram(rows: pd.DataFrame) -> dict[float, float]:
