@@ -271,6 +271,38 @@ def test_the_sample_error_of_the_scaling_law_is_the_paired_bootstraps():
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
+@pytest.mark.parametrize(
+    ("b", "c"),
+    [(0, 0), (1, 0), (3, 3), (1, 7), (9, 2), (60, 40), (0, 200), (5200, 4900), (10**6, 10**6 + 3000), (10**6, 10**6)],
+)
+def test_mcnemar_is_scipys_exact_test(con, b, c):
+    expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    for pair in ((b, c), (c, b)):
+        assert con.execute("select mcnemar_p(?, ?)", pair).fetchone()[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_errors_of_paired_rates_correlate_as_in_newcombes_method(con):
+    rng = np.random.default_rng(12)
+    n = rng.integers(1, 5, 40)
+    x = rng.binomial(n, 0.5)
+    about = x * rng.binomial(1, 0.9, 40)
+    ends = "cluster_low(x, n), cluster_high(x, n), cluster_low(y, n), cluster_high(y, n), error_correlation(x, y, n)"
+    for y in (about, n - about, rng.binomial(n, 0.5), x, n * 0):
+        con.register("drawn", pa.table({"x": x, "y": y, "n": n}))
+        p, q = x.sum() / n.sum(), y.sum() / n.sum()
+        a, b = x - p * n, y - q * n
+        r = a @ b / np.sqrt((a @ a) * (b @ b)) if y.any() else 0
+        if r > 0:
+            r = max(0, r - 0.5 / (40 * np.sqrt(p * (1 - p) * q * (1 - q))))
+        (p_low, p_high, q_low, q_high, got), *_ = con.execute(f"select {ends} from drawn").fetchall()
+        assert got == pytest.approx(r)
+        low = p - q - np.sqrt((p - p_low) ** 2 + (q_high - q) ** 2 - 2 * r * (p - p_low) * (q_high - q))
+        high = p - q + np.sqrt((p_high - p) ** 2 + (q - q_low) ** 2 - 2 * r * (p_high - p) * (q - q_low))
+        call = "select difference_low($1, $2, $3, $4, $5), difference_high($1, $6, $3, $7, $5)"
+        assert con.execute(call, [p, p_low, q, q_high, r, p_high, q_low]).fetchone() == pytest.approx((low, high))
+        assert low < p - q < high
+
+
 def test_lists_add_up_element_by_element(con):
     got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
     assert got.fetchone() == ([4.0, 4.0],)
