@@ -303,6 +303,45 @@ def test_errors_of_paired_rates_correlate_as_in_newcombes_method(con):
         assert low < p - q < high
 
 
+def test_byte_rates_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(13)
+    tokenizers, place = {"m0": "t", "m1": "t", "m2": "u"}, {"corpus": "x", "domain": "d"}
+    sequences, matches = {}, []
+    for model, tokenizer in tokenizers.items():
+        for anchor in range(80):
+            lengths = rng.integers(1, 6 if tokenizer == "t" else 8, 8)
+            cut = 50 - (rng.random() < 0.1)
+            key = anchor + 100 * (tokenizer == "u")
+            ends = [cut - 1, cut, *(cut + np.cumsum(lengths)).tolist()]
+            row = {"anchor_id": anchor, "tokenizer": tokenizer, "document_id": anchor // 2, "anchor": 50}
+            row |= {"byte_cut": cut, "byte_ends": ends, "byte_end": ends[-1], "prefix_tokens": 2, "n_tokens": 8}
+            sequence = sequences.setdefault(key, place | row | {"sequence_id": key})
+            matched = int(rng.choice([0, sequence["byte_end"] - sequence["byte_cut"], rng.integers(0, 30)]))
+            logprobs = (-rng.exponential(2, 8)).astype(np.float32).tolist()
+            row = {"model": model, "sequence_id": key, "anchor_id": anchor, "condition": "c", "memorized": False}
+            matches.append(place | row | {"n_tokens": 8, "matched_bytes": matched, "logprobs": logprobs})
+    models = [{"model": m, "family": m, "base_condition": "c", "miniature": True} for m in tokenizers]
+    con = database({"models": models, "sequences": list(sequences.values()), "matches": matches})
+    rows = answer(con, "byte_rate", horizons=[8, 20], minimum_anchors=1)
+    assert len(rows) == 6
+    for row in rows:
+        h = row["horizon"]
+        reach = {k: (s["byte_end"] - 50) * (s["byte_cut"] == 50) for k, s in sequences.items()}
+        shared = [a for a in range(80) if min(reach[a], reach[a + 100]) >= h]
+        alone = [a for a in range(80) if reach[a] >= h > reach[a + 100]]
+        own = [m for m in matches if m["model"] == row["model"] and m["anchor_id"] in shared]
+        bits = size = 0
+        for m in own:
+            at = np.array(sequences[m["sequence_id"]]["byte_ends"][2:]) - 50
+            k = next(i for i, end in enumerate(at) if end >= h)
+            bits, size = bits - sum(m["logprobs"][: k + 1]) / np.log(2), size + at[k]
+        assert 0 < row["n"] == len(own) < 80 and row["documents"] == len({a // 2 for a in shared})
+        assert row["rate"] == np.mean([m["matched_bytes"] >= h for m in own])
+        assert row["bits_per_byte"] == pytest.approx(bits / size)
+        if row["model"] == "m2":
+            assert row["left_out_alone"] == len(alone) / 80
+
+
 def test_lists_add_up_element_by_element(con):
     got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
     assert got.fetchone() == ([4.0, 4.0],)
