@@ -38,6 +38,7 @@ HERE = Path(__file__).parent
 FIGURES = "reports.figures"
 ORDER = (  # in which findings are told; others come after, by name
     "memorization_rate",
+    "byte_rate",
     "corpus_rate",
     "control_adjusted_rate",
     "guessability",
@@ -51,6 +52,7 @@ ORDER = (  # in which findings are told; others come after, by name
     "score_transitions",
     "position_curve",
     "extraction_probability",
+    "model_difference",
     "shared_memorization",
     "prompt_compression",
     "compression_distribution",

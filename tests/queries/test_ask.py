@@ -18,6 +18,7 @@ from warehouse.errors import DamagedLake, NotALake, UnknownName
 from warehouse.lake import Lake
 
 MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
+    "byte_rate",
     "corpus_rate",
     "domain_distribution",
     "guessability",  # all sequences not judged
