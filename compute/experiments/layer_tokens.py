@@ -37,7 +37,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     import pyarrow.compute as pc
 
-    ask = Ask("layer_tokens", subject_settings(subject), {"among": (options.among, AMONG)})
+    ask = Ask("layer_tokens", subject_settings(subject), among=options.among)
     return [
         Cell(
             "layer_tokens",
@@ -58,9 +58,9 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from ..run import held
 
     s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
     for piece in pieces(sequences, PIECE):
+        checkpoint, bos_id = held(lake, cell)
         lens = decode(
             checkpoint,
             piece["tokens"].to_numpy(zero_copy_only=False),
