@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-CALIPER = 0.2  # of `pairs`: takes away 98 % of the difference of two normal groups (Cochran and Rubin 1973)
+CALIPER = 0.2  # of `pairs`: leaves about 1 % of the difference of two normal groups (Cochran and Rubin 1973)
 
 
 def contrast(rows: pa.Table, caliper: float | None) -> pa.Array:

@@ -41,7 +41,7 @@ PIECE = 1 << 18  # rows of head_deltas handed over at once
 @dataclass(frozen=True)
 class Options:
     method: str = option("peer_mean", "what stands in for a head: peer_mean, zero, mean or resample", METHODS)
-    among: str = option("memorized", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("memorized", "which sequences: memorized, contrast (others beside them) or all", AMONG)
     screen: bool = option(False, "estimate all heads, take away the leaders and an audit sample only")
 
 

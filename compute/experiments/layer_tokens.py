@@ -30,7 +30,7 @@ PIECE = 512  # sequences read and handed over at once: 32 positions x 65 entries
 
 @dataclass(frozen=True)
 class Options:
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:

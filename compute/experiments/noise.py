@@ -1,7 +1,7 @@
 """What is left of memorization when noise is added inside, and whether later layers mend it.
 
 Each strength is scored anew, greedy decoding included, and the hidden states of every layer are compared with the clean
-ones (arXiv 2603.21658, section 4.4). Memorized sequences are measured beside others, among them those nearest in
+ones (arXiv 2603.21658, section 4.4). Memorized sequences are measured beside others, among them some of like
 completion entropy: what the model is sure of withstands noise, memorized or not. Strength 0 is the base row.
 """
 
@@ -44,7 +44,7 @@ class Options:
     decoding: str | None = option(
         None, "greedy, or forced: skip decoding; default: greedy, with scope row forced", DECODINGS
     )
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
     def __post_init__(self):
         if self.scope == "row" and self.decoding == "greedy":
