@@ -17,6 +17,7 @@ from warehouse.terminal import say
 from warehouse.tokenizer import load_tokenizer, registered
 
 from .conditions import Condition
+from .cover import nothing_memorized
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -94,6 +95,8 @@ def execute(
     if scheduler is None:  # else it is the workers' machines that have a GPU or not
         request = replace(request, device=pick_device(request.device))
     found, _ = plan(lake, experiment, request)
+    for line in nothing_memorized(lake, found):
+        say(line)
     for text in request.models:
         source = find(lake, text)
         model = register_model(lake, source)

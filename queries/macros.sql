@@ -136,11 +136,10 @@ create or replace macro standard(list) as
 create or replace macro lengthened(reliability, times) as
     times * greatest(0.0, reliability) / (1 + (times - 1) * greatest(0.0, reliability));
 
--- sum_lists(lists, weights): lists of equal length added up element by element, each times its weight. To add up the
--- lists of a document and unnest the sums is three times as fast as to unnest first and add up each layer.
-create or replace macro sum_lists(lists, weights) as
-    list_transform(range(len(lists[1])), lambda i: list_dot_product(
-        weights::double[], list_transform(lists, lambda x: x[i + 1]::double)));
+-- sum_lists(lists): lists of equal length added up element by element. To add up the lists of a document and unnest the
+-- sums is three times as fast as to unnest first and add up each layer.
+create or replace macro sum_lists(lists) as
+    list_transform(range(len(lists[1])), lambda i: list_sum(list_transform(lists, lambda x: x[i + 1]::double)));
 
 -- What is put together from independent parts, such as domains, each with a rate and its interval.
 
@@ -211,3 +210,19 @@ create or replace macro mcnemar_p(b, c) as
 -- doubling(count): the lower end of the bucket of a count, whose buckets are 0, [1, 2), [2, 4), [4, 8), ...
 create or replace macro doubling(count) as
     case when count < 1 then 0 when count >= 1 then (2 ** floor(log2(count)))::bigint end;
+
+-- rate_difference_low(x, n, y, m), rate_difference_high(x, n, y, m), aggregates over documents: the interval of
+-- sum(x) / sum(n) - sum(y) / sum(m), the difference of two rates, from the document-cluster interval of each. It has a
+-- width where every unit of a group, or none, has the property, as difference_margin has not; what documents that hold
+-- units of both have in common it does not use. Newcombe 1998, Statistics in Medicine 17:873; Zou and Donner 2008,
+-- Statistics in Medicine 27:1693.
+create or replace macro rate_difference_low(x, n, y, m) as sum(x) / sum(n) - sum(y) / sum(m)
+    - sqrt((sum(x) / sum(n) - cluster_low(x, n)) ** 2 + (cluster_high(y, m) - sum(y) / sum(m)) ** 2);
+create or replace macro rate_difference_high(x, n, y, m) as sum(x) / sum(n) - sum(y) / sum(m)
+    + sqrt((cluster_high(x, n) - sum(x) / sum(n)) ** 2 + (sum(y) / sum(m) - cluster_low(y, m)) ** 2);
+
+-- pair_note(group, pairs, enough): why the difference of the pairs (groups_of in views.sql) is not given in the row of
+-- the memorized, which has it: there is none (NULL), or too few documents hold them.
+create or replace macro pair_note("group", pairs, enough) as
+    case when "group" = 'memorized' and pairs is null then 'no common support'
+        when "group" = 'memorized' and enough is not true then 'too few' end;

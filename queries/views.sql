@@ -83,7 +83,7 @@ create or replace view similarity_layers as
 -- One row is one prompt length of one row of `prompt_compression`. kept: tokens of the prompt that were kept.
 create or replace view prompt_lengths as
     select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, "window", prefix_tokens,
-        unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
+        shortest, unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
     from prompt_compression;
 
 -- One row is one sequence under one noise condition of `noise_conditions`, or, at noise 0 and without a seed, under the
@@ -108,11 +108,19 @@ create or replace view noise_matches as
     join matches clean using (model, corpus, domain, sequence_id);
 
 -- groups_of(measured), measured being 'noise' or 'layers': the sequences measured under any noise, or in
--- `layer_tokens`, in three groups by what the model does under its base condition. weight: how often one counts.
+-- `layer_tokens`, in three groups by what the model does under its base condition. text: see sequence_texts; entropy:
+-- completion_entropy; pair: the memorized sequence of the row's pair, NULL: it has no partner; line: a number for
+-- model, corpus, sample_rule and sample_window, by which to group faster.
 --   'memorized'    produced verbatim
 --   'unmemorized'  all others that were measured; those that were chosen to resemble the memorized are among them
---   'matched'      for each memorized sequence the measured unmemorized one of its domain that is nearest in
---                  completion_entropy, of equals the one of the lowest id; nearest to several, it counts as often
+--   'matched'      those of the unmemorized that stand in a pair
+-- A pair is a memorized sequence and an unmemorized one of its domain and sample, of completion entropies at most 0.2
+-- standard deviations apart (the root of the mean of the variances of all memorized and all unmemorized ones scored
+-- there; Cochran and Rubin 1973, Sankhya A 35:417); none is in two pairs. By entropy, of equals by id, memorized
+-- sequences open a bracket and others close one: on a level of brackets, however deep, the two take turns. Neighbours
+-- on a level that are near enough make a run, of which the first and the second are a pair, the third and the fourth,
+-- and so on; in a run of odd length the first is left out instead of the last where the pairs are nearer so. Among what
+-- is left no two could be a pair.
 create or replace macro groups_of(measured) as table
     with sequence as (
         select distinct model, corpus, domain, sequence_id
@@ -123,42 +131,62 @@ create or replace macro groups_of(measured) as table
         select distinct model, corpus, domain, sequence_id
         from layer_tokens
         where measured = 'layers'
-    ), base as (
-        select model, corpus, domain, sequence_id, memorized, completion_entropy
+    ), scored as materialized (
+        select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, memorized,
+            completion_entropy as entropy,
+            dense_rank() over (order by model, corpus, sample_rule, sample_window)::int as line
         from matches
+        semi join sequence using (model, corpus, domain)
+    ), calipers as (
+        select line, domain, 0.2 * sqrt(coalesce(avg(variance), 0)) as caliper
+        from (select line, domain, memorized, var_samp(entropy) as variance from scored group by all)
+        group by line, domain
+    ), base as (
+        select scored.*, coalesce(text, sequence_id) as text
+        from scored
         semi join sequence using (model, corpus, domain, sequence_id)
-    ), others as (
-        select model, corpus, domain, completion_entropy, min(sequence_id) as sequence_id
+        left join sequence_texts using (sequence_id, corpus, domain)
+    ), levels as (
+        select *, sum(if(memorized, 1, -1)) over (partition by line, domain order by entropy, sequence_id)
+            - memorized::int as level
         from base
-        where not memorized and completion_entropy is not null
-        group by model, corpus, domain, completion_entropy
-    ), neighbours as (
-        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
-            m.completion_entropy - o.completion_entropy as distance
-        from base m
-        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
-            and o.completion_entropy <= m.completion_entropy
-        where m.memorized
-        union all
-        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
-            o.completion_entropy - m.completion_entropy as distance
-        from base m
-        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
-            and o.completion_entropy >= m.completion_entropy
-        where m.memorized
-    ), nearest as (
-        select model, corpus, domain, arg_min(sequence_id, (distance, sequence_id)) as sequence_id
-        from neighbours
-        group by model, corpus, domain, of_id
+        where entropy is not null
+    ), steps as (
+        select *, entropy - lag(entropy) over so_far as step
+        from levels
+        window so_far as (partition by line, domain, level order by entropy, sequence_id)
+    ), runs as (
+        select *, count(*) filter (step > caliper) over so_far as run
+        from steps
+        join calipers using (line, domain)
+        window so_far as (partition by line, domain, level order by entropy, sequence_id)
+    ), places as (
+        select *, row_number() over (partition by line, domain, level, run order by entropy, sequence_id) as place
+        from runs
+    ), turns as (
+        select *, if(count(*) over whole % 2 = 1
+            and sum(step) filter (place > 1 and place % 2 = 1) over whole < sum(step) filter (place % 2 = 0) over whole,
+            place, place + 1) // 2 as turn
+        from places
+        window whole as (partition by line, domain, level, run)
+    ), pairs as (
+        select line, domain, unnest(list(sequence_id)) as sequence_id,
+            max(sequence_id) filter (memorized) as pair
+        from turns
+        group by line, domain, level, run, turn
+        having count(*) = 2
     )
-    select model, corpus, domain, sequence_id, if(memorized, 'memorized', 'unmemorized') as "group", 1 as weight
+    select base.* exclude (memorized), if(memorized, 'memorized', 'unmemorized') as "group",
+        if(memorized, pair, null) as pair
     from base
+    left join pairs using (line, domain, sequence_id)
     union all
-    select model, corpus, domain, sequence_id, 'matched', count(*)
-    from nearest
-    group by model, corpus, domain, sequence_id;
+    select base.* exclude (memorized), 'matched', pair
+    from base
+    join pairs using (line, domain, sequence_id)
+    where not memorized;
 
--- One row is one sequence measured under noise and one of its groups (see groups_of): a matched sequence has two rows.
+-- One row is one sequence measured under noise and one of its groups (see groups_of): a matched one has two rows.
 create or replace view noise_groups as
     from groups_of('noise');
 

@@ -58,10 +58,10 @@ FINDINGS = (
 )
 OURS = """
 with compression as (
-    select model, coalesce(document_id, sequence_id) as document, count(*) as n, sum(ratio) as total
+    select model, sample_rule, sample_window, coalesce(text, sequence_id) as text, count(*) as n, sum(ratio) as total
     from prompt_compression
     join model_corpora using (model, corpus)
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     where role = 'trained' and "window" = 'suffix' and ratio is not null
     group by all
 ), heads as (
@@ -87,7 +87,7 @@ with compression as (
     select 'prompt_compression_at_most', model, sum(total) / sum(n) as mean,
         mean - cluster_margin(total, n), mean + cluster_margin(total, n)
     from compression
-    group by all
+    group by model, sample_rule, sample_window
     union all
     select 'cross_domain_head_overlap', model, avg(jaccard), null, null from heads group by all
     union all

@@ -343,8 +343,32 @@ def test_byte_rates_are_those_of_a_plain_loop():
 
 
 def test_lists_add_up_element_by_element(con):
-    got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
-    assert got.fetchone() == ([4.0, 4.0],)
+    got = con.execute("select sum_lists(list(x)) from (values ([1.0, 2.0]), ([0.5, -1.0])) t(x)")
+    assert got.fetchone() == ([1.5, 1.0],)
+
+
+def test_the_difference_of_two_rates_is_newcombes_where_documents_hold_one_sequence(con):
+    for x, n, y, m in ((56, 70, 48, 80), (9, 10, 3, 10), (10, 10, 0, 20), (0, 10, 0, 20)):
+        con.execute(
+            "create or replace temp table d as select (range < $x)::int as x, 1 as n, 0 as y, 0 as m from range($n)"
+            " union all select 0, 0, (range < $y)::int, 1 from range($m)",
+            {"x": x, "n": n, "y": y, "m": m},
+        )
+        got = con.execute("select rate_difference_low(x, n, y, m), rate_difference_high(x, n, y, m) from d").fetchone()
+        p, q = x / n, y / m
+        # documents are independent here, but for the factor C / (C - 1) of the variance: n - 1 count for n
+        a, b = (
+            stats.binomtest(k, t).proportion_ci(0.95, method="wilson") if k in (0, t) else wilson(k / t, t - 1)
+            for k, t in ((x, n), (y, m))
+        )
+        expected = p - q - np.hypot(p - a[0], b[1] - q), p - q + np.hypot(a[1] - p, q - b[0])
+        assert got == pytest.approx(expected, abs=1e-9)
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """The roots of (p - r)^2 = z^2 r (1 - r) / n."""
+    z = stats.norm.ppf(0.975) ** 2 / n
+    return tuple(sorted(np.roots([1 + z, -2 * p - z, p * p])))
 
 
 def head_effects(drops: dict[str, np.ndarray], n: int = 5) -> list[dict]:
