@@ -230,6 +230,95 @@ create or replace view head_sequences as
     join matches using (model, corpus, domain, sequence_id)
     left join sequence_texts using (corpus, domain, sequence_id);
 
+-- split_halves(share, splits, minimum_documents, minimum_heads): one row is one model in one domain and sample under
+-- one method, and how far two halves of the sample rank its heads alike; head_reliability says how that is done. heads:
+-- taken away on all n sequences; k: how many heads are important; sd: of the median head's drops; lost: the memorized
+-- sequences that a head loses, on average; least, most: of half_reliability, over splits. Where there are too few
+-- documents or heads (note) these and the halves' are NULL.
+create or replace macro split_halves(share, splits, minimum_documents, minimum_heads) as table
+    with complete as materialized (     -- joining by a number instead of names is many times as fast
+        select *, dense_rank() over (
+            order by model, corpus, domain, sample_rule, sample_window, condition, method)::int as line
+        from head_drops
+        where complete
+    ), lines as materialized (
+        select line, model, corpus, domain, sample_rule, sample_window, condition, method, count(*) as heads,
+            greatest(1, round(share * any_value(complete.heads)))::bigint as k, any_value(n) as n,
+            median(sqrt(variance)) as sd, avg(n_lost) as lost
+        from complete
+        group by all
+    ), grouped as materialized (
+        select line, text, (row_number() over (
+            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
+            count(*) as n, count(*) filter (memorized) as memorized, list(sequence_id) as members
+        from head_sequences s
+        join lines l
+            on s.model = l.model and s.corpus = l.corpus and s.domain = l.domain and s.condition = l.condition
+            and s.method = l.method
+            and s.sample_rule is not distinct from l.sample_rule
+            and s.sample_window is not distinct from l.sample_window
+        group by line, text
+    ), members as materialized (
+        select line, part, unnest(members) as sequence_id from grouped
+    ), cells as (
+        select distinct line, cell
+        from head_effects e
+        join lines l
+            on e.model = l.model and e.corpus = l.corpus and e.domain = l.domain and e.condition = l.condition
+            and e.method = l.method
+            and e.sample_rule is not distinct from l.sample_rule
+            and e.sample_window is not distinct from l.sample_window
+    ), sums as materialized (
+        select line, part, layer, head, count(*) as n, sum(delta_logprob::double) as total
+        from head_deltas
+        join cells using (cell)
+        join members using (line, sequence_id)
+        where delta_logprob is not null
+        group by line, part, layer, head
+    ), halves as (      -- one half of each split; the other is the rest
+        select line, part, split
+        from (select distinct line, part from grouped), (select unnest(range(splits)) as split)
+        qualify row_number() over (
+            partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0
+    ), wholes as (
+        select line, layer, head, sum(sums.n) as n, sum(total) as total
+        from sums
+        join complete using (line, layer, head)
+        group by line, layer, head
+    ), means as (
+        select line, split, layer, head, sum(s.total) / sum(s.n) as a,
+            (any_value(w.total) - sum(s.total)) / (any_value(w.n) - sum(s.n)) as b
+        from wholes w
+        join sums s using (line, layer, head)
+        join halves using (line, part)
+        group by line, split, layer, head
+    ), ranks as (       -- the largest drop, which is the least delta, first
+        select line, split, rank() over (partition by line, split order by a, layer, head) as a,
+            rank() over (partition by line, split order by b, layer, head) as b
+        from means
+    ), agreements as (
+        select line, split, corr(a, b) as r,
+            count(*) filter (a <= k and b <= k) / count(*) filter (a <= k or b <= k) as jaccard
+        from ranks
+        join lines using (line)
+        group by line, split
+    ), agreement as (
+        select line, avg(r) as r, min(r) as least, max(r) as most, avg(jaccard) as jaccard
+        from agreements
+        group by line
+    ), judged as (
+        select line, count(*) as documents, sum(memorized)::bigint as memorized,
+            if(documents < minimum_documents or any_value(heads) < minimum_heads, 'too few', null) as note
+        from grouped g
+        join lines using (line)
+        group by line
+    )
+    select model, corpus, domain, sample_rule, sample_window, condition, method, heads, k, n, documents, memorized, sd,
+        lost, note, r as half_reliability, least, most, jaccard as half_jaccard
+    from lines
+    join judged using (line)
+    left join agreement on agreement.line = lines.line and note is null;
+
 -- One row is one layer of one model on one corpus and sample: the mean drop of its heads, averaged over domains with
 -- equal weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders
 -- alone would make every layer look important. incomplete: (head, domain) pairs of which that is true.
@@ -245,12 +334,13 @@ create or replace view layer_drops as
     where mean_drop is not null
     group by all;
 
--- One row is one model under one method and sample: the mean drop of each of its layers over the corpora it is not a
--- control for, each with equal weight, in a list from layer 0 on.
+-- One row is one model under one method and sample: the mean drop of each of its layers in a list from layer 0 on, over
+-- the corpora it was trained on, each with equal weight; where there is none, over those of which that is not known.
 create or replace view model_profiles as
     select model, sample_rule, sample_window, condition, method, list(mean_drop order by layer) as drops
     from (
-        select model, sample_rule, sample_window, condition, method, layer, avg(mean_drop) as mean_drop
+        select model, sample_rule, sample_window, condition, method, layer,
+            coalesce(avg(mean_drop) filter (role = 'trained'), avg(mean_drop)) as mean_drop
         from layer_drops
         left join model_corpora using (model, corpus)
         where role is distinct from 'control'
