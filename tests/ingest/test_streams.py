@@ -122,6 +122,21 @@ def test_nothing_to_read_is_one_clear_line(tmp_path):
         streams.find([str(tmp_path)], [".jsonl"])
 
 
+@pytest.mark.parametrize("given", ["", "a\udcff.jsonl"])
+def test_a_name_that_is_no_text_is_one_clear_line(tmp_path, given):
+    (tmp_path / "a\udcff.jsonl").touch()
+    with pytest.raises(BadInput, match=r"a\\udcff\.jsonl' is not UTF-8"):
+        streams.find([str(tmp_path / given)], [".jsonl"])
+
+
+def test_a_folder_that_looks_like_a_home_is_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-is-called-this").mkdir()
+    (tmp_path / "~nobody-is-called-this" / "a.jsonl").touch()
+    (found,) = streams.find(["~nobody-is-called-this"], [".jsonl"])
+    assert found == ("a.jsonl", f"{tmp_path}/~nobody-is-called-this/a.jsonl")
+
+
 def test_two_files_of_one_name_are_refused(tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
