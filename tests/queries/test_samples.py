@@ -32,7 +32,7 @@ APART = 10**9  # between the ids of two samples
 def of_one_sample(given: dict[str, list[dict]]) -> dict[str, list[dict]]:
     """The rows, those that name no cell now of cells of the sample (space, 32+32)."""
     known = {row["cell"] for row in given.get("cells", ())}
-    made = {name: [{"cell": "a cell"} | row for row in given[name]] for name in SAMPLED & set(given)}
+    made = {name: [row | {"cell": row.get("cell") or "a cell"} for row in given[name]] for name in SAMPLED & set(given)}
     used = {row["cell"] for rows in made.values() for row in rows} - known
     cells = [
         *given.get("cells", ()),
@@ -43,8 +43,8 @@ def of_one_sample(given: dict[str, list[dict]]) -> dict[str, list[dict]]:
 
 
 def with_others(given: dict[str, list[dict]], *rules: tuple[str, str]) -> dict[str, list[dict]]:
-    """All of it, and for each rule and window once more as another sample of the same documents, in which everything
-    came out otherwise."""
+    """All of it, and for each rule and window once more as another sample of the same documents: in the first of them
+    everything came out otherwise, in the second alike."""
     several = dict(given)
     used = sorted({row["cell"] for name in SAMPLED & set(given) for row in given[name]})
     for i, (rule, window) in enumerate(rules, 1):
@@ -56,7 +56,7 @@ def with_others(given: dict[str, list[dict]], *rules: tuple[str, str]) -> dict[s
 
 
 def otherwise(row: dict[str, str | None], i: int) -> dict[str, str | None]:
-    """The row of another sequence, of another cell, with other values."""
+    """The row of another sequence, of another cell, in sample 1 with other values."""
     new = dict(row)
     for name, value in row.items():
         if value is None:
@@ -65,6 +65,8 @@ def otherwise(row: dict[str, str | None], i: int) -> dict[str, str | None]:
             new[name] = f"{value} {i}"
         elif name == "sequence_id":
             new[name] = str(int(value) + i * APART)
+        elif i > 1:
+            continue
         elif name in ("memorized", "memorized_after", "templated"):
             new[name] = str(value == "false").lower()
         elif name == "score":
@@ -95,12 +97,12 @@ def test_a_finding_says_of_which_sample_each_row_is(name):
 def test_other_samples_change_nothing_in_the_answer_for_the_first(name, case):
     first, parameters = of_one_sample(filled(case["given"])), case.get("parameters", {})
     alone = asked(database(first), name, **parameters)
-    others = {("space", "64+64"), ("start", "32+32")}  # another window, and another rule
+    others = ("space", "9+9"), ("elsewhere", "32+32")  # another window, and another rule
     given = with_others(first, *others)
     everything = asked(database(given), name, **parameters)
     rows = [row for row in everything if (row["sample_rule"], row["sample_window"]) not in others]
     assert rows == close(alone) and len(rows) > 0
-    assert others <= {(row["sample_rule"], row["sample_window"]) for row in everything}
+    assert others[1] in {(row["sample_rule"], row["sample_window"]) for row in everything}
     only = database(given, Only(sample_rule="space", sample_window="32+32"))
     own = [row for row in alone if (row["sample_rule"], row["sample_window"]) == ("space", "32+32")]
     assert asked(only, name, **parameters) == close(own)

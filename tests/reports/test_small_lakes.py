@@ -106,7 +106,7 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
     with (
         ask.connect(lake, ask.snapshot(lake)) as con,
         debug_mode(False),
-    ):  # Altair's own checks take a third of the time
+    ):
         answers = page.Answers(con)
         for name in names():
             try:
