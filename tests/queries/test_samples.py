@@ -69,6 +69,8 @@ def otherwise(row: dict[str, str | None], i: int) -> dict[str, str | None]:
             continue
         elif name in ("memorized", "memorized_after", "templated"):
             new[name] = str(value == "false").lower()
+        elif name == "n_lost":
+            new[name] = "0"
         elif name == "score":
             new[name] = str(1 - float(value))
         elif name in ("n_match", "forced_n_match") and row.get("n_tokens"):
