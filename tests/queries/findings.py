@@ -30,9 +30,18 @@ def rows(text: str) -> list[dict[str, str | None]]:
 
 
 def filled(given: dict[str, str | list[dict]]) -> dict[str, list[dict]]:
-    """Text tables as rows. `samples` (cell, sample_rule, sample_window) stands for the rows of `cells` that say so."""
-    read = {name: rows(content) if isinstance(content, str) else content for name, content in given.items()}
-    for of in read.pop("samples", ()):
+    """Text tables as rows. `samples` (cell, sample_rule, sample_window) stands for the rows of `cells` that say so; a
+    row of no known cell that tells its lengths is of a sample of that window, by a rule that is not known."""
+    read = {name: rows(content) if isinstance(content, str) else list(content) for name, content in given.items()}
+    samples = read.pop("samples", [])
+    known = {row["cell"] for row in [*read.get("cells", ()), *samples]}
+    for name in {"matches", "sequences"} & set(read):
+        for i, row in enumerate(read[name]):
+            if row.get("prefix_tokens") and row.get("n_tokens") and row.get("cell") not in known:
+                window = f"{row['prefix_tokens']}+{row['n_tokens']}"
+                read[name][i] = row | {"cell": window}
+                samples.append({"cell": window, "sample_rule": None, "sample_window": window})
+    for of in {of["cell"]: of for of in samples}.values():
         own = [drawn(of["cell"], of["sample_rule"], of["sample_window"]), done(of["cell"], sample=of["cell"])]
         read["cells"] = [*read.get("cells", ()), *own]
     return read
