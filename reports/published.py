@@ -6,10 +6,12 @@ How ours is computed where a paper leaves it open. Memorization rate: `corpus_ra
 corpus holds of each domain where they are known. Structural share: `structural_share`, as sampled. Prompt compression:
 mean ratio of shortest to whole prompt, the last tokens being kept; the share at or below 0.5 stands in
 `prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
-being replaced by the mean of the others of their layer. Universal heads: `universal_heads`. Layer profiles: `within` of
-`family_similarity`, over a family's pairs of models. Short-circuiting the last block: `short_circuit_tradeoff`, where
-the whole model produces everything by selection; of the whole model, `corpus_rate` of the released lists
-(`memorized_evals`), scored again; tasks are those that were run with lm-eval.
+being replaced by the mean of the others of their layer; random means, as in the paper, drawn from all the model's
+heads, so that sets which merely lie in the same layers exceed it (`expected_jaccard_by_layer` is the other null).
+Universal heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
+Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; of
+the whole model, `corpus_rate` of the released lists (`memorized_evals`), scored again; tasks are those that were run
+with lm-eval.
 
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158, over 146,432,000 sequences of training; the
 other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read

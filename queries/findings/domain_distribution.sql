@@ -61,7 +61,8 @@ with parts as (     -- x: the share of the corpus that is memorized and lies in 
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by, domain,
     "class", n, documents, memorized, weight, expected_share, share, low, high,
-    share / nullif(expected_share, 0) as lift, low / nullif(expected_share, 0) as lift_low, high / nullif(expected_share, 0) as lift_high
+    share / nullif(expected_share, 0) as lift, low / nullif(expected_share, 0) as lift_low,
+    high / nullif(expected_share, 0) as lift_high
 from shares
 join model_sizes using (model)
 left join model_corpora using (model, corpus)

@@ -62,7 +62,8 @@ with measured as (
     where span = 'window' and t.corpus = counted_corpus and t.role = 'trained'
 ), documents as (
     select model, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus, counted_tokenizer,
-        complete, own, doubling(times) as at_least, text, count(*) as n, count(*) filter (memorized) as m, sum(times) as times,
+        complete, own, doubling(times) as at_least, text, count(*) as n, count(*) filter (memorized) as m,
+        sum(times) as times,
         count(exposures) as recorded, sum(exposures) as exposures
     from doses
     group by all

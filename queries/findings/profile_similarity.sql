@@ -15,8 +15,8 @@
 --              profile keeps its smoothness but for the seam. Shifting both alike changes little, so that p_shifted is
 --              seldom far below one over the layers: models of few layers cannot be told apart.
 -- Both p are shares of orders, the observed among them, that are at least as alike. Simulated: of independent profiles
--- of 24 to 64 layers, each layer 0.95 of the one before plus noise, 13 to 19 % have p <= 0.05 and 6 to 9 % have
--- p_shifted <= 0.05; where layers are independent, both have 5 %.
+-- of 24 to 64 layers, each layer 0.95 of the one before plus noise, 12 to 18 % have p <= 0.05 and 5 to 9 % have
+-- p_shifted <= 0.05; where layers are independent, both have 5 % (benchmarks/profile_nulls.py).
 -- Many tests: all pairs of a method, sample and kind of model are one family (see adjusted_p in macros.sql).
 -- Leaves out: whether a family is more alike than others (family_similarity), which leans on neither null. Profiles
 -- are taken as they are, without the noise of their drops.

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import duckdb
+import numpy as np
 
 from queries.ask import prepare
 from queries.only import ALL, Only
@@ -75,3 +76,11 @@ def same(got: object, expected: str | None) -> bool:
     if isinstance(got, float):
         return math.isclose(got, float(Fraction(expected)), rel_tol=1e-5, abs_tol=1e-5)
     return str(got).replace(" ", "_") == expected
+
+
+def satterthwaite(n) -> float:
+    """Degrees of freedom of the sum of squared residuals e - w sum(e), e independent with deviations n, by matrices."""
+    n = np.asarray(n, float)[np.asarray(n) > 0]
+    residual = np.eye(len(n)) - np.outer(n / n.sum(), np.ones(len(n)))
+    spread = residual @ np.diag(n**2) @ residual.T
+    return np.trace(spread) ** 2 / np.trace(spread @ spread)

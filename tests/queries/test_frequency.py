@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from queries.finding import find
-from tests.queries.findings import database
+from tests.queries.findings import database, satterthwaite
 
 T = stats.t.ppf(0.975, np.arange(1, 400))  # by degrees of freedom - 1
 
@@ -105,9 +105,10 @@ def counted(n: int, seed: int) -> tuple[dict, list[dict]]:
 def margin(x: list[float], documents: list[int]) -> float:
     """Half the width of the document-cluster interval of a mean, by the residuals themselves."""
     x, documents = np.array(x), np.array(documents)
-    found = np.unique(documents)
+    found, sizes = np.unique(documents, return_counts=True)
     residuals = np.array([(x[documents == d] - x.mean()).sum() for d in found])
-    return T[len(found) - 2] * np.sqrt(len(found) / (len(found) - 1) * (residuals**2).sum()) / len(x)
+    t = stats.t.ppf(0.975, satterthwaite(sizes))
+    return t * np.sqrt(len(found) / (len(found) - 1) * (residuals**2).sum()) / len(x)
 
 
 def test_profiles_are_what_a_loop_over_sequences_gives():

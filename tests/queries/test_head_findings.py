@@ -1,4 +1,4 @@
-"""The findings about attention heads on made-up lakes of several samples, of copies, and against plain numpy."""
+"""The findings about attention heads on made-up lakes of copies, and against plain numpy."""
 
 from __future__ import annotations
 
@@ -14,44 +14,9 @@ from queries.finding import find
 from tests.queries.findings import database
 from tests.reports.made_up_heads import head_lake
 
-FINDINGS = (
-    "head_importance", "head_overlap", "universal_heads", "layer_profile", "profile_similarity", "family_similarity",
-    "head_reliability", "head_screening",
-)  # fmt: skip
-MODELS = {"pythia-a": 4, "pythia-b": 5, "olmo-a": 4, "olmo-b": 6}  # layers
-SMALL, NO_WINDOW = ("space", "32+32"), ("start", None)
-ROLES = {"mine": "trained", "held": "control"}
-
-
-SAMPLES = {SMALL: list(MODELS), ("space", "16+16"): list(MODELS), NO_WINDOW: list(MODELS), None: list(MODELS)[:3]}
-
-
-@pytest.fixture(scope="module")
-def lakes():
-    """A lake of all samples, and one of each: with as many empty ones before it, so that its sequences are the same."""
-    before = [{("before", str(k)): [] for k in range(i)} for i in range(len(SAMPLES))]
-    alone = [head_lake(MODELS, ROLES, samples=b | {s: m}) for b, (s, m) in zip(before, SAMPLES.items(), strict=True)]
-    return head_lake(MODELS, ROLES, samples=SAMPLES), alone
-
 
 def asked(con, name: str, **parameters: object) -> pd.DataFrame:
     return con.execute(find(name).sql(**parameters)).to_arrow_table().to_pandas()
-
-
-@pytest.mark.parametrize("name", FINDINGS)
-def test_an_answer_about_several_samples_is_those_about_each(lakes, name):
-    """Whatever rule or window is not known: rows of one sample neither meet nor change those of another."""
-    together, alone = asked(lakes[0], name), [asked(con, name) for con in lakes[1]]
-    assert all(len(a) for a in alone)
-    rule, window = ({s and s[k] for s in SAMPLES} for k in (0, 1))
-    assert set(together["sample_rule"].replace({np.nan: None})) == rule
-    assert set(together["sample_window"].replace({np.nan: None})) == window
-    by = together.columns.tolist()
-    expected = pd.concat([a.astype(object) for a in alone]).sort_values(by, ignore_index=True, key=lambda c: c.map(str))
-    got = together.astype(object).sort_values(by, ignore_index=True, key=lambda c: c.map(str))
-    if "cell" in got:
-        got, expected = (f.assign(cell=f["cell"].str[1:]) for f in (got, expected))
-    pd.testing.assert_frame_equal(got, expected, check_dtype=False)
 
 
 @pytest.mark.parametrize("name", ["head_importance", "head_reliability", "head_overlap"])

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from queries.finding import find
-from tests.queries.findings import database
+from tests.queries.findings import database, satterthwaite
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,6 @@ def test_student_t_is_scipys(con):
     got = con.execute("select student_t(unnest(?::double[]))", [between.tolist()]).fetchall()
     assert np.ravel(got) == pytest.approx(stats.t.ppf(0.975, between), abs=1e-5)
     assert con.execute("select student_t(0), student_t(0.99), student_t(null)").fetchone() == (None, None, None)
-
-
-def satterthwaite(n) -> float:
-    """Degrees of freedom of the sum of squared residuals e - w sum(e), e independent with deviations n, by matrices."""
-    n = np.asarray(n, float)[np.asarray(n) > 0]
-    residual = np.eye(len(n)) - np.outer(n / n.sum(), np.ones(len(n)))
-    spread = residual @ np.diag(n**2) @ residual.T
-    return np.trace(spread) ** 2 / np.trace(spread @ spread)
 
 
 def degrees(con, n) -> float:
