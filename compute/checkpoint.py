@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.errors import BadInput, Conflict, one_line
-from warehouse.lake import Lake, quoted
-from warehouse.register import transaction
-from warehouse.registry import Source, json_object, role
-from warehouse.tokenizer import load_tokenizer, register_tokenizer
+from warehouse.lake import Lake
+from warehouse.registry import Source, role
+from warehouse.terminal import say
+from warehouse.tokenizer import load_tokenizer, register_tokenizer, registered
 
 from . import weights
 from .conditions import Condition
-from .families import kv_heads, parts, recognise, window
+from .families import kv_heads, parts, window
+from .identity import changes, identify, read_config
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 DTYPES = ("float32", "float16", "bfloat16")
 ROLES = ("trained", "control")
@@ -52,7 +53,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     logging.disable_progress_bar()  # the run has one of its own
     logging.set_verbosity_error()  # and what matters of the report on loading is a line below
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    config, family = read_config(source, files)
     device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
     dtype = getattr(torch, condition.dtype)
     too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
@@ -129,7 +130,7 @@ def condition_of(
     """The condition to run a checkpoint under; what is None is the checkpoint's own default (its stored dtype, the
     family's first kernel). Raises `BadInput` for a dtype or a kernel that it cannot run with."""
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    config, family = read_config(source, files)
     kernels = parts(family).kernels
     if attention is not None and attention not in kernels:
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
@@ -145,7 +146,7 @@ def describe(source: Source, tokenizer: str) -> dict:
     from transformers import AutoModelForCausalLM
 
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    config, family = read_config(source, files)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -153,10 +154,10 @@ def describe(source: Source, tokenizer: str) -> dict:
         raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
     return {
         "model": source.name,
-        "family": family,
+        "family": source.family or source.name.partition("@")[0],
         "revision": files.revision,
         "source": source.location,
-        "weights_digest": weights.digest(files.weights),
+        **asdict(identify(source)),
         "tokenizer": tokenizer,
         "n_params": sum(p.numel() for p in model.parameters()),
         "nominal_params": source.nominal_params,
@@ -173,7 +174,7 @@ def describe(source: Source, tokenizer: str) -> dict:
 def register_model(lake: Lake, source: Source) -> dict:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
     row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
-    Raises `Conflict` where the lake has other weights under the same name."""
+    Raises `Conflict` where the lake has another checkpoint under the same name."""
     known = known_model(lake, source)
     if known is None or known["weights_digest"] is None:
         tokenizer = register_tokenizer(lake, load_tokenizer(source))
@@ -183,28 +184,48 @@ def register_model(lake: Lake, source: Source) -> dict:
         lake.register("conditions", [condition_of(source).row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
-            lake.retract("models", transaction("models", known), f"model = {quoted(source.name)}")
+            lake.amend("models", row)
         lake.register("models", [row])
         known = row
+    elif known["config"] is None:
+        now = identify(source)
+        known |= {"config": now.config, "architecture": now.architecture}
+        lake.amend("models", known)
+        say(
+            f"{source.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
+            " it was measured with. If it has been changed since, take the old rows back with `memlake warehouse"
+            f" forget --model {source.name}`, and run this again"
+        )
     corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
     lake.register("model_corpora", corpora)
     return known
 
 
-def known_model(lake: Lake, source: Source) -> dict | None:
+def known_model(lake: Lake, source: Source, bos: bool = False) -> dict | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
-    its results were imported. Raises `Conflict` where the lake has other weights under its name."""
+    its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
+    under its name; `bos`: also where it has another BOS token."""
     with lake.connect(["models"]) as con:
         rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
     if not rows:
         return None
     (known,) = rows
-    if known["weights_digest"] not in (None, weights.digest(weights.fetch(source).weights)):
-        raise Conflict(
-            f"the lake has other weights (from {known['source']}) under the name {source.name!r}:"
-            " give the new ones another name, or take the old back with `memlake warehouse forget`"
-        )
-    return known
+    if known["weights_digest"] is None:
+        return known
+    now = identify(source)
+    differ = changes(known["config"], now.config, bos) if known["config"] else []
+    if known["weights_digest"] != now.weights_digest:
+        what = "weights"
+    elif differ:
+        what = f"config ({', '.join(differ)})"
+    elif known["tokenizer"] != registered(lake).get(load_tokenizer(source).digest):
+        what = "tokenizer"
+    else:
+        return known
+    raise Conflict(
+        f"the lake has a model {source.name!r} (from {known['source']}) with another {what}: give the new one another"
+        f" name, or take the old back with `memlake warehouse forget --model {source.name}`"
+    )
 
 
 def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) -> str | None:
@@ -225,16 +246,3 @@ def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) ->
         mend = f", or take the model back with `memlake warehouse forget --model {source.name}`" if row else ""
         raise Conflict(f"{where} knows {source.name} as {known} on {corpus}: leave --role {said} out{mend}")
     return known or said
-
-
-def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:
-    """The checkpoint's config and family. The type is read first: transformers may know nothing of a foreign one."""
-    from transformers import AutoConfig
-
-    path = files.folder / "config.json"
-    stated = json_object(path)
-    family = recognise(str(stated.get("model_type", "unknown")), source.location)
-    try:
-        return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
-    except Exception as error:  # its checks of each entry raise errors of many kinds
-        raise BadInput(f"{path} is no config of {family}: {one_line(error)}") from error

@@ -43,7 +43,7 @@ def subject_settings(subject: Subject) -> dict[str, object]:
     """The settings that say which model runs, and how."""
     return {
         "model": subject.source.name,
-        "weights_digest": subject.weights_digest,
+        **subject.digest,
         "tokenizer_digest": subject.tokenizer_digest,
         "condition": subject.condition.name,
     }

@@ -51,7 +51,7 @@ class Subject:
 
     source: Source
     condition: Condition
-    weights_digest: str
+    digest: Mapping[str, str]  # `checkpoint_digest`; `weights_digest` for a model registered when ids had only that
     tokenizer_digest: str
     tokenizer: str  # its name in the lake
 
@@ -182,14 +182,15 @@ _held: dict[tuple, tuple[Checkpoint, int | None]] = {}
 
 def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
     """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
-    from .checkpoint import load, pick_device
+    from .checkpoint import known_model, load, pick_device
 
     source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
     condition = Condition(**cell.task["condition"])
     device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
-    # The digest of the weights does not see the config, which says how many heads they are.
-    key = (source.location, cell.settings["weights_digest"], condition, device)
+    digest = cell.settings.get("checkpoint_digest") or cell.settings["weights_digest"]
+    key = (source.location, digest, condition, device)
     if key not in _held:
+        known_model(lake, source, condition.bos)  # its files may have changed since the work was planned
         _held.clear()  # before the next one is loaded, so that both are never in memory
         _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
     return _held[key]
@@ -210,11 +211,12 @@ def _condition(source: Source, request: Request) -> Condition:
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
-    from . import weights
     from .checkpoint import known_model, role_on
+    from .identity import identify
 
     source = find(lake, text)
-    known_model(lake, source)
+    condition = _condition(source, request)
+    known = known_model(lake, source, condition.bos)
     tokenizer = load_tokenizer(source)
     names = registered(lake)
     # One that is not registered yet gets this name; sequences of imported results may have it already.
@@ -223,8 +225,9 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     for corpus in request.corpora:
         role_on(lake, source, corpus, request.role)
         _check_sequences(lake, corpus, name, text, request)
-    digest = weights.digest(weights.fetch(source).weights)
-    return Subject(source, _condition(source, request), digest, tokenizer.digest, name)
+    digests = known if known and known["weights_digest"] else vars(identify(source))
+    kind = "checkpoint_digest" if digests["checkpoint_digest"] else "weights_digest"
+    return Subject(source, condition, {kind: digests[kind]}, tokenizer.digest, name)
 
 
 def _register_roles(lake: Lake, source: Source, request: Request) -> None:

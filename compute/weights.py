@@ -59,9 +59,13 @@ def fetch(source: Source) -> Files:
     raise BadInput(f"{source.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
 
 
-@cache
 def digest(paths: tuple[Path, ...]) -> str:
-    """`sha256:...` over the tensors of the files. Read once a command."""
+    """`sha256:...` over the tensors of the files. Read again only where a file has changed."""
+    return _digest(paths, tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@cache
+def _digest(paths: tuple[Path, ...], state: tuple[tuple[int, int], ...]) -> str:
     tensors = sorted(_tensors(paths), key=lambda t: t.name)
     return sha256(chunk for tensor in tensors for chunk in tensor.chunks())
 

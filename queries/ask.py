@@ -123,6 +123,9 @@ def _frame(file: File, name: str, base: dict[str, str] | None) -> pd.DataFrame:
     rows = pq.ParquetFile(file.path).read()
     for key, value in file.partition.items():
         rows = rows.append_column(key, pa.array([value] * len(rows), pa.string()))
+    for field in schema:
+        if field.name not in rows.schema.names:  # declared after the file was written
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
     frame = rows.select(schema.names).cast(schema).to_pandas(types_mapper=_pandas_type)
     if base is None:
         return frame

@@ -203,13 +203,29 @@ class Lake:
             commit_properties=properties,
         )
 
-    def _race(self, name: str, attempt: Callable[[DeltaTable], bool]) -> bool:
+    def _race(self, name: str, attempt: Callable[[DeltaTable], object]) -> object:
         for tried in range(ATTEMPTS):
             try:
+                self._grow(name)
                 return attempt(self.delta(name))
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
+
+    def _grow(self, name: str) -> None:
+        """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
+        delta = self.delta(name)
+        known = {field.name for field in delta.schema().fields}
+        if new := [f for f in Schema.from_arrow(tables.table(name).schema).fields if f.name not in known]:
+            delta.alter.add_columns(new)
+
+    def amend(self, name: str, row: Mapping[str, object]) -> None:
+        """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
+        leaves out stays as it is."""
+        key = tables.table(name).key
+        predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
+        values = {k: literal(value) for k, value in row.items() if k not in key}
+        self._race(name, lambda delta: delta.update(values, predicate=predicate))
 
     def register(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Append rows to a small table of names (models, tokenizers, conditions, ...), each once.
@@ -249,7 +265,16 @@ def relation(name: str, files: Sequence[str]) -> str:
         return f"select {nulls} where false"
     listed = ", ".join(quoted(f) for f in files)
     names = ", ".join(f'"{c.name}"' for c in columns)
-    return f"select {names} from read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false)"
+    options = "hive_partitioning = true, hive_types_autocast = false"
+    if later := ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns if c.later):
+        found = f"select * from read_parquet([{listed}], union_by_name = true, {options})"
+        return f"select {names} from (select {later} where false union all by name {found})"
+    return f"select {names} from read_parquet([{listed}], {options})"
+
+
+def literal(value: str | float | None) -> str:
+    """A text, number, boolean or NULL in SQL."""
+    return "NULL" if value is None else quoted(value) if isinstance(value, str) else str(value)
 
 
 def quoted(text: str) -> str:

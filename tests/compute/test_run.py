@@ -146,7 +146,7 @@ def test_no_sequences_of_its_tokenizer(road, tmp_path):
 def test_other_weights_under_the_same_name(road, tmp_path):
     _, lake, *_ = road
     save(tmp_path / "tiny", seed=1)
-    with pytest.raises(Conflict, match="other weights"):
+    with pytest.raises(Conflict, match="with another weights"):
         plan(lake, "scoring", request(tmp_path))
 
 
