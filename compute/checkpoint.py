@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse.errors import BadInput, Conflict, one_line
@@ -125,10 +125,15 @@ def _own_gpu() -> str:
 
 
 def condition_of(
-    source: Source, dtype: str | None = None, attention: str | None = None, bos: bool = False
+    source: Source,
+    dtype: str | None = None,
+    attention: str | None = None,
+    bos: bool | None = None,
+    base: Condition | None = None,
 ) -> Condition:
-    """The condition to run a checkpoint under; what is None is the checkpoint's own default (its stored dtype, the
-    family's first kernel). Raises `BadInput` for a dtype or a kernel that it cannot run with."""
+    """The condition to run a checkpoint under; what is None is as in `base`, by default the checkpoint's own: its
+    stored dtype, the architecture's first kernel, BOS as in training. Raises `BadInput` for a dtype or a kernel that it
+    cannot run with."""
     files = weights.fetch(source)
     config, family = read_config(source, files)
     kernels = parts(family).kernels
@@ -137,7 +142,20 @@ def condition_of(
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
     stored = str(config.dtype).removeprefix("torch.") if config.dtype else weights.stored_dtype(files.weights)
-    return Condition(dtype=dtype or stored, attention=attention or kernels[0], bos=bos)
+    said = {"dtype": dtype, "attention": attention, "bos": bos}
+    default = base or Condition(stored, kernels[0], bool(source.bos))
+    return replace(default, **{key: value for key, value in said.items() if value is not None})
+
+
+def base_condition(lake: Lake, source: Source) -> Condition | None:
+    """The lake's base condition of a model; None where it has none that can be run under (results made elsewhere)."""
+    with lake.connect(["models", "conditions"]) as con:
+        row = con.execute(
+            "select dtype, attention, c.bos from stored.models join stored.conditions c on base_condition = condition"
+            " where model = ? and dtype is not null and attention is not null and noise = 0",
+            [source.name],
+        ).fetchone()
+    return Condition(*row) if row else None
 
 
 def describe(source: Source, tokenizer: str) -> dict:
@@ -154,7 +172,7 @@ def describe(source: Source, tokenizer: str) -> dict:
         raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
     return {
         "model": source.name,
-        "family": source.family or source.name.partition("@")[0],
+        "family": _family(source),
         "revision": files.revision,
         "source": source.location,
         **asdict(identify(source)),
@@ -184,21 +202,38 @@ def register_model(lake: Lake, source: Source) -> dict:
         lake.register("conditions", [condition_of(source).row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
+            row["family"] = source.family or known["family"]
             lake.amend("models", row)
         lake.register("models", [row])
         known = row
-    elif known["config"] is None:
+    else:
+        known |= _brought_up(lake, source, known)
+    corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
+    lake.register("model_corpora", corpora)
+    return known
+
+
+def _brought_up(lake: Lake, source: Source, known: dict) -> dict:
+    """What is new in a model's row: its config and architecture, in a lake of before they were recorded, and the family
+    that is asked for (there, where none is asked for, its own in place of its architecture's)."""
+    new = {"family": source.family or known["family"]}
+    if known["config"] is None:
         now = identify(source)
-        known |= {"config": now.config, "architecture": now.architecture}
-        lake.amend("models", known)
+        new = {"family": _family(source), "config": now.config, "architecture": now.architecture}
         say(
             f"{source.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
             " it was measured with. If it has been changed since, take the old rows back with `memlake warehouse"
             f" forget --model {source.name}`, and run this again"
         )
-    corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
-    lake.register("model_corpora", corpora)
-    return known
+    if new["family"] != known["family"]:
+        say(f"{source.name}: of the family {new['family']!r} from now on (was {known['family']!r})")
+    if not new.items() <= known.items():
+        lake.amend("models", {"model": source.name, **new})
+    return new
+
+
+def _family(source: Source) -> str:
+    return source.family or source.name.partition("@")[0]
 
 
 def known_model(lake: Lake, source: Source, bos: bool = False) -> dict | None:

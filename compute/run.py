@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import cells, options, shelf
 from warehouse.cells import Cell
-from warehouse.errors import BadInput, UnknownName
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.lake import Lake
 from warehouse.registry import Source, find, models
 from warehouse.run import Summary, recover, run
@@ -36,11 +36,12 @@ class Request:
     corpora: tuple[str, ...]
     domains: tuple[str, ...] = ()  # empty: all
     limit: int | None = None  # this many ranks of each domain's sample; None: all
-    dtype: str | None = None  # None: as the checkpoint is stored
-    attention: str | None = None  # None: the family's default kernel
-    bos: bool = False  # put the beginning-of-sequence token first
+    dtype: str | None = None  # this and the next two: None is as in the model's base condition
+    attention: str | None = None
+    bos: bool | None = None  # put the beginning-of-sequence token first
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
+    family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
     role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
@@ -85,24 +86,33 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
 
 
 def execute(
-    lake: Lake, experiment: str, request: Request, workers: int | None = None, scheduler: str | None = None
+    lake: Lake,
+    experiment: str,
+    request: Request,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    base: bool = False,
 ) -> Summary:
-    """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary."""
+    """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary.
+    `base`: where none does, the condition of this run becomes the base condition of its models."""
     from .checkpoint import pick_device, register_model
 
     recover(lake)  # what a killed run left ready counts as published
     if scheduler is None:  # else it is the workers' machines that have a GPU or not
         request = replace(request, device=pick_device(request.device))
     found, _ = plan(lake, experiment, request)
+    others = []  # models whose base condition is another, and the condition of this run
     for text in request.models:
-        source = find(lake, text)
+        source = _source(lake, text, request)
         model = register_model(lake, source)
         _register_roles(lake, source, request)
-        condition = _condition(source, request)
+        condition = _condition(lake, source, request)
         extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
         also = extra(condition, _options(experiment, request)) if extra else []
         lake.register("conditions", [c.row() for c in (condition, *also)])
         if condition.name != model["base_condition"]:
+            others.append((model, condition.name))
+        if condition.name != model["base_condition"] and not base:
             say(
                 f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
                 " so findings do not use its rows (scores stand in `matches_all`)"
@@ -111,7 +121,15 @@ def execute(
         import torch
 
         workers = torch.cuda.device_count()
-    return run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    summary = run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    if base and not summary.failed:
+        for model, condition in others:
+            lake.amend("models", {"model": model["model"], "base_condition": condition})
+            say(
+                f"{model['model']}: its base condition is {condition!r} from now on (was {model['base_condition']}), so"
+                " findings use rows of that; the others stay (scores stand in `matches_all`)"
+            )
+    return summary
 
 
 def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
@@ -170,6 +188,7 @@ def registry() -> pa.Table:
                 "family": m.family,
                 "hub_id": m.location,
                 "nominal_params": m.nominal_params,
+                "bos": m.bos,
                 "trained_on": ", ".join(m.corpora),
             }
             for m in models().values()
@@ -204,18 +223,30 @@ def _options(name: str, request: Request) -> object:
     return options.make(_experiment(name).Options, request.options, f"experiment {name!r}")
 
 
-def _condition(source: Source, request: Request) -> Condition:
-    from .checkpoint import condition_of
+def _source(lake: Lake, text: str, request: Request) -> Source:
+    """The source that the request means by one of its models; raises `Conflict` for another family than the
+    registry's."""
+    source = find(lake, text)
+    registered = models().get(source.name.partition("@")[0])
+    if request.family is None:
+        return source
+    if registered and registered.location == source.location and registered.family != request.family:
+        raise Conflict(f"the registry knows {source.name} as {registered.family}: leave --family out")
+    return replace(source, family=request.family)
 
-    return condition_of(source, request.dtype, request.attention, request.bos)
+
+def _condition(lake: Lake, source: Source, request: Request) -> Condition:
+    from .checkpoint import base_condition, condition_of
+
+    return condition_of(source, request.dtype, request.attention, request.bos, base_condition(lake, source))
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
     from .checkpoint import known_model, role_on
     from .identity import identify
 
-    source = find(lake, text)
-    condition = _condition(source, request)
+    source = _source(lake, text, request)
+    condition = _condition(lake, source, request)
     known = known_model(lake, source, condition.bos)
     tokenizer = load_tokenizer(source)
     names = registered(lake)

@@ -171,7 +171,7 @@ def test_a_window_as_long_as_the_positions_is_scored():
 
 
 def test_bos_without_such_a_token():
-    with pytest.raises(BadInput, match="leave out --bos"):
+    with pytest.raises(BadInput, match="use --no-bos"):
         score(checkpoint("olmo", bos=True), [np.arange(5)], np.array([2]))
 
 
