@@ -135,15 +135,14 @@ def condition_of(
     stored dtype, the architecture's first kernel, BOS as in training. Raises `BadInput` for a dtype or a kernel that it
     cannot run with."""
     files = weights.fetch(source)
-    config, family = read_config(source, files)
+    _, family = read_config(source, files)
     kernels = parts(family).kernels
     if attention is not None and attention not in kernels:
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
-    stored = str(config.dtype).removeprefix("torch.") if config.dtype else weights.stored_dtype(files.weights)
     said = {"dtype": dtype, "attention": attention, "bos": bos}
-    default = base or Condition(stored, kernels[0], bool(source.bos))
+    default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(source.bos))
     return replace(default, **{key: value for key, value in said.items() if value is not None})
 
 
@@ -199,7 +198,9 @@ def register_model(lake: Lake, source: Source) -> dict:
         row = describe(source, tokenizer)
         if source.is_folder:
             row["source"] = lake.relative(source.location)
-        lake.register("conditions", [condition_of(source).row()])
+        condition = condition_of(source)
+        _say_dtype(source, condition.dtype)
+        lake.register("conditions", [condition.row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
             row["family"] = source.family or known["family"]
@@ -230,6 +231,17 @@ def _brought_up(lake: Lake, source: Source, known: dict) -> dict:
     if not new.items() <= known.items():
         lake.amend("models", {"model": source.name, **new})
     return new
+
+
+def _say_dtype(source: Source, stored: str) -> None:
+    """Say where a config.json names another number format than that of the weights."""
+    config, _ = read_config(source, weights.fetch(source))
+    stated = str(config.dtype).removeprefix("torch.")
+    if config.dtype and stated != stored:
+        say(
+            f"{source.name}: its weights are {stored}, its config.json says {stated}: its base condition is {stored},"
+            f" as stored (--dtype {stated} --base-condition makes it the other)"
+        )
 
 
 def _family(source: Source) -> str:

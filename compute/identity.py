@@ -41,6 +41,9 @@ IGNORED = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# Entries under which a config.json says how its weights are quantized
+QUANTIZED = ("quantization_config", "compression_config", "quantization")
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -85,12 +88,20 @@ def changes(before: str, now: str, bos: bool = False) -> list[str]:
 
 def read_config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:
     """The checkpoint's config and the module of its architecture. The type is read first: transformers may know nothing
-    of a foreign one."""
+    of a foreign one. Raises `BadInput`, also for a quantized checkpoint: its parameters could not be counted, nor its
+    blocks be run one by one."""
     from transformers import AutoConfig
 
     path = files.folder / "config.json"
     stated = json_object(path)
     family = recognise(str(stated.get("model_type", "unknown")), source.location)
+    if how := next((stated[key] for key in QUANTIZED if stated.get(key)), None):
+        how = how.get("quant_method", "see its config.json") if isinstance(how, dict) else how
+    if how or (how := weights.packed(files.weights)):
+        raise BadInput(
+            f"{source.location} is quantized ({how}): memlake measures whole weights only,"
+            " so give it the checkpoint that this one was made from"
+        )
     try:
         return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
     except Exception as error:  # its checks of each entry raise errors of many kinds

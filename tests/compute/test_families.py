@@ -109,6 +109,20 @@ def test_another_condition_becomes_the_base(own, capsys):
     assert ask(lake, "select base_condition from stored.models") == [("float32-sdpa",)]
 
 
+def test_a_dtype_that_the_config_does_not_say_is_said(own, capsys):
+    lake, request, folder = own
+    path = folder / "tiny" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}))
+    line = "tiny: its weights are float32, its config.json says bfloat16: its base condition is float32, as stored"
+    execute(lake, "scoring", request)
+    assert line in capsys.readouterr().err
+    assert ask(lake, "select distinct condition from stored.matches") == [("float32-sdpa",)]
+    execute(lake, "scoring", replace(request, dtype="bfloat16"), base=True)
+    assert line not in capsys.readouterr().err
+    assert execute(lake, "scoring", request).skipped == 1
+    assert ask(lake, "select base_condition from stored.models") == [("bfloat16-sdpa",)]
+
+
 def test_a_run_that_fails_leaves_the_base_condition(own):
     lake, request, folder = own
     execute(lake, "scoring", request)
