@@ -55,6 +55,7 @@ class Subject:
     digest: Mapping[str, str]  # `checkpoint_digest`; `weights_digest` for a model registered when ids had only that
     tokenizer_digest: str
     tokenizer: str  # its name in the lake
+    limits: Mapping[str, int]  # of the sequences that it can take: `vocabulary`, `positions`, and how many go to `bos`
 
     def task(self, request: Request, sequences: int) -> dict:
         """What a worker needs in order to run a cell of so many sequences, and what does not decide rows."""
@@ -63,6 +64,7 @@ class Subject:
             "source": {**vars(self.source), "corpora": list(self.source.corpora)},
             "condition": vars(self.condition),
             "tokenizer": self.tokenizer,
+            "limits": dict(self.limits),
             "device": request.device,
             "batch_size": request.batch_size,
         }
@@ -122,6 +124,7 @@ def execute(
 
         workers = torch.cuda.device_count()
     summary = run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    _say_left_out(lake, [cell for cell in found if "rejects" in cell.tables])
     if base and not summary.failed:
         for model, condition in others:
             lake.amend("models", {"model": model["model"], "base_condition": condition})
@@ -243,7 +246,8 @@ def _condition(lake: Lake, source: Source, request: Request) -> Condition:
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
     from .checkpoint import known_model, role_on
-    from .identity import identify
+    from .identity import identify, read_config
+    from .weights import fetch
 
     source = _source(lake, text, request)
     condition = _condition(lake, source, request)
@@ -253,12 +257,14 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     # One that is not registered yet gets this name; sequences of imported results may have it already.
     hint = source.tokenizer or source.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
+    config, _ = read_config(source, fetch(source))
+    limits = {"vocabulary": config.vocab_size, "positions": config.max_position_embeddings, "bos": int(condition.bos)}
     for corpus in request.corpora:
         role_on(lake, source, corpus, request.role)
-        _check_sequences(lake, corpus, name, text, request)
+        _check_sequences(lake, corpus, name, limits, text, request)
     digests = known if known and known["weights_digest"] else vars(identify(source))
     kind = "checkpoint_digest" if digests["checkpoint_digest"] else "weights_digest"
-    return Subject(source, condition, {kind: digests[kind]}, tokenizer.digest, name)
+    return Subject(source, condition, {kind: digests[kind]}, tokenizer.digest, name, limits)
 
 
 def _register_roles(lake: Lake, source: Source, request: Request) -> None:
@@ -270,6 +276,22 @@ def _register_roles(lake: Lake, source: Source, request: Request) -> None:
             lake.register("model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
         else:
             say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
+
+
+def _say_left_out(lake: Lake, cells: list[Cell]) -> None:
+    """Say how many sequences models could not take, and why."""
+    if not cells:
+        return
+    with lake.connect(["rejects"]) as con:
+        reasons = con.execute(
+            "select cell, reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all",
+            [[cell.id for cell in cells]],
+        ).fetchall()
+    of = {cell.id: cell.settings for cell in cells}
+    for cell, reason, n in reasons:
+        s = of[cell]
+        many = "1 sequence" if n == 1 else f"{n} sequences"
+        say(f"{s['model']} cannot take {many} of {s['corpus']} ({s['domain']}), see `rejects`: {reason}")
 
 
 def _check_places(lake: Lake, request: Request) -> None:
@@ -287,19 +309,28 @@ def _check_places(lake: Lake, request: Request) -> None:
             raise UnknownName("domain", domain, domains)
 
 
-def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str, request: Request) -> None:
-    """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, or imported
-    without its tokens."""
+def _check_sequences(
+    lake: Lake, corpus: str, tokenizer: str | None, limits: Mapping[str, int], text: str, request: Request
+) -> None:
+    """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, imported without
+    its tokens, or such that the model can take none."""
+    from .experiments.scoring import UNFIT
+
+    asked = {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains), "limit": request.limit}
     with lake.connect(["documents", "sequences"]) as con:
         found = con.execute(
-            "from stored.sequences where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
-            " and (len($domains) = 0 or list_contains($domains, domain)) and ($limit is null or rank < $limit) limit 1",
-            {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains), "limit": request.limit},
+            f"select {UNFIT} as unfit from stored.sequences"
+            " where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
+            " and (len($domains) = 0 or list_contains($domains, domain)) and ($limit is null or rank < $limit)"
+            " order by unfit is not null limit 1",
+            asked | limits,
         ).fetchone()
         documents = con.execute("from stored.documents where corpus = ? limit 1", [corpus]).fetchone()
-    if found:
+    if found and found[0] is None:
         return
     where = f"{corpus} ({', '.join(request.domains)})" if request.domains else corpus
+    if found:
+        raise BadInput(f"{text} can take no sequence of {where}: {found[0]}")
     nothing = f"{where} has no sequences under the tokenizer of {text} to measure it on"
     if not documents:
         raise BadInput(f"{nothing}: they were imported without its tokens, and there are no documents to sample")
