@@ -14,7 +14,7 @@ from warehouse.tokenizer import load_tokenizer, register_tokenizer, registered
 from . import weights
 from .conditions import Condition
 from .families import kv_heads, parts, window
-from .identity import changes, identify, read_config
+from .identity import changes, end_tokens, identify, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,7 @@ class Checkpoint:
     window: int | None  # tokens that its narrowest block sees; None: all
     vocab_size: int
     condition: Condition
+    forbidden: tuple[int, ...] = ()  # tokens that are never decided for
 
     @property
     def device(self) -> torch.device:
@@ -54,6 +55,9 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     logging.set_verbosity_error()  # and what matters of the report on loading is a line below
     files = weights.fetch(source)
     config, family = read_config(source, files)
+    forbidden = end_tokens(source, config) if condition.no_eos else ()
+    if condition.no_eos and not forbidden:
+        raise BadInput(f"{source.name} names no end-of-sequence token: use --eos")
     device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
     dtype = getattr(torch, condition.dtype)
     too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
@@ -88,6 +92,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
         window=window(family, config),
         vocab_size=model.get_output_embeddings().weight.shape[0],
         condition=condition,
+        forbidden=forbidden,
     )
 
 
@@ -129,6 +134,7 @@ def condition_of(
     dtype: str | None = None,
     attention: str | None = None,
     bos: bool | None = None,
+    no_eos: bool | None = None,
     base: Condition | None = None,
 ) -> Condition:
     """The condition to run a checkpoint under; what is None is as in `base`, by default the checkpoint's own: its
@@ -141,7 +147,7 @@ def condition_of(
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
-    said = {"dtype": dtype, "attention": attention, "bos": bos}
+    said = {"dtype": dtype, "attention": attention, "bos": bos, "no_eos": no_eos}
     default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(source.bos))
     return replace(default, **{key: value for key, value in said.items() if value is not None})
 
@@ -150,11 +156,12 @@ def base_condition(lake: Lake, source: Source) -> Condition | None:
     """The lake's base condition of a model; None where it has none that can be run under (results made elsewhere)."""
     with lake.connect(["models", "conditions"]) as con:
         row = con.execute(
-            "select dtype, attention, c.bos from stored.models join stored.conditions c on base_condition = condition"
+            "select dtype, attention, bos, no_eos"
+            " from stored.models join stored.conditions on base_condition = condition"
             " where model = ? and dtype is not null and attention is not null and noise = 0",
             [source.name],
         ).fetchone()
-    return Condition(*row) if row else None
+    return Condition(*row[:3], no_eos=bool(row[3])) if row else None
 
 
 def describe(source: Source, tokenizer: str) -> dict:
@@ -248,10 +255,10 @@ def _family(source: Source) -> str:
     return source.family or source.name.partition("@")[0]
 
 
-def known_model(lake: Lake, source: Source, bos: bool = False) -> dict | None:
+def known_model(lake: Lake, source: Source, condition: Condition | None = None) -> dict | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
     its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
-    under its name; `bos`: also where it has another BOS token."""
+    under its name, and other special tokens where `condition` depends on them."""
     with lake.connect(["models"]) as con:
         rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
     if not rows:
@@ -260,7 +267,7 @@ def known_model(lake: Lake, source: Source, bos: bool = False) -> dict | None:
     if known["weights_digest"] is None:
         return known
     now = identify(source)
-    differ = changes(known["config"], now.config, bos) if known["config"] else []
+    differ = changes(known["config"], now.config, condition) if known["config"] else []
     if known["weights_digest"] != now.weights_digest:
         what = "weights"
     elif differ:

@@ -27,6 +27,10 @@ Bos = Annotated[
     bool | None,
     typer.Option("--bos/--no-bos", help="Put the beginning-of-sequence token first; default: as in training."),
 ]
+NoEos = Annotated[
+    bool | None,
+    typer.Option("--no-eos/--eos", help="Never decide for end-of-sequence, as under generate's min_length."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
 Family = Annotated[
@@ -89,6 +93,7 @@ def _request(
     dtype: Dtype = None,
     attention: Attention = None,
     bos: Bos = None,
+    no_eos: NoEos = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     family: Family = None,
@@ -115,7 +120,7 @@ def _request(
     }
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if v not in (None, [])}
     places = tuple(model), tuple(corpus), tuple(domain or ())
-    return Request(*places, limit, dtype, attention, bos, device, batch_size, family, role, options)
+    return Request(*places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, options)
 
 
 def _asks(command: Callable[..., None]) -> Callable[..., None]:

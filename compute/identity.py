@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from warehouse import hub
 from warehouse.errors import BadInput, one_line
 from warehouse.identity import canonical, sha256
 from warehouse.registry import Source, json_object
 from warehouse.tokenizer import load_tokenizer
 
 from . import weights
+from .conditions import Condition
 from .families import parts, recognise
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ def identify(source: Source) -> Identity:
         "version": parts(family).version,
         "config": _not_default(entries),
     }
-    said = {"entries": entries, "version": decides["version"], "bos": load_tokenizer(source).bos_id}
+    said = {"entries": entries, "version": decides["version"]}
+    said |= {"bos": load_tokenizer(source).bos_id, "eos": end_tokens(source, config)}
     return Identity(
         weights_digest=decides["weights"],
         checkpoint_digest=sha256([canonical(decides).encode()]),
@@ -75,13 +78,15 @@ def identify(source: Source) -> Identity:
     )
 
 
-def changes(before: str, now: str, bos: bool = False) -> list[str]:
+def changes(before: str, now: str, condition: Condition | None) -> list[str]:
     """How a checkpoint differs from what was recorded of it (`Identity.config` both), as far as rows depend on it.
-    `bos`: do they depend on the BOS token."""
+    Special tokens count where the condition depends on them."""
     old, new = json.loads(before), json.loads(now)
     was, is_ = (_resolved(said["entries"]) | {"memlake's code for it": said["version"]} for said in (old, new))
-    if bos:
+    if condition and condition.bos:
         was["BOS token"], is_["BOS token"] = old["bos"], new["bos"]
+    if condition and condition.no_eos:
+        was["EOS tokens"], is_["EOS tokens"] = old["eos"], new["eos"]
     keys = [key for key in sorted({*was, *is_}) if was.get(key) != is_.get(key)]
     return [f"{key} was {was.get(key)!r}, now {is_.get(key)!r}" for key in keys]
 
@@ -106,6 +111,14 @@ def read_config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig,
         return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
     except Exception as error:  # its checks of each entry raise errors of many kinds
         raise BadInput(f"{path} is no config of {family}: {one_line(error)}") from error
+
+
+def end_tokens(source: Source, config: PreTrainedConfig) -> tuple[int, ...]:
+    """The ids that `generate` takes for end-of-sequence: those of generation_config.json, else of config.json."""
+    path = hub.find(source, "generation_config.json")
+    ids = json_object(path).get("eos_token_id") if path else None
+    ids = config.eos_token_id if ids is None else ids
+    return () if ids is None else tuple(ids) if isinstance(ids, list) else (ids,)
 
 
 def _kept(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,10 @@ class Request:
     corpora: tuple[str, ...]
     domains: tuple[str, ...] = ()  # empty: all
     limit: int | None = None  # this many ranks of each domain's sample; None: all
-    dtype: str | None = None  # this and the next two: None is as in the model's base condition
+    dtype: str | None = None  # this and the next three: None is as in the model's base condition
     attention: str | None = None
     bos: bool | None = None  # put the beginning-of-sequence token first
+    no_eos: bool | None = None  # never decide for end-of-sequence
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
     family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
@@ -212,7 +213,7 @@ def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
     digest = cell.settings.get("checkpoint_digest") or cell.settings["weights_digest"]
     key = (source.location, digest, condition, device)
     if key not in _held:
-        known_model(lake, source, condition.bos)  # its files may have changed since the work was planned
+        known_model(lake, source, condition)  # its files may have changed since the work was planned
         _held.clear()  # before the next one is loaded, so that both are never in memory
         _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
     return _held[key]
@@ -241,7 +242,8 @@ def _source(lake: Lake, text: str, request: Request) -> Source:
 def _condition(lake: Lake, source: Source, request: Request) -> Condition:
     from .checkpoint import base_condition, condition_of
 
-    return condition_of(source, request.dtype, request.attention, request.bos, base_condition(lake, source))
+    base = base_condition(lake, source)
+    return condition_of(source, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
@@ -251,7 +253,7 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
 
     source = _source(lake, text, request)
     condition = _condition(lake, source, request)
-    known = known_model(lake, source, condition.bos)
+    known = known_model(lake, source, condition)
     tokenizer = load_tokenizer(source)
     names = registered(lake)
     # One that is not registered yet gets this name; sequences of imported results may have it already.

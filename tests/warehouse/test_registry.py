@@ -29,12 +29,13 @@ def folder(tmp_path):
 
 
 def test_the_registry_holds_the_study():
-    # 8 + 8 deduped pythias, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
-    assert len(models()) == 33
+    # 8 + 8 deduped pythias, each also as -v0, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
+    assert len(models()) == 49
     assert families() == ["gpt_neo", "olmo", "olmo2", "olmo3", "open_llama", "pythia", "starcoder"]
-    assert len({m.location for m in models().values()}) == 33
+    assert len({m.location for m in models().values()}) == 49
     assert all(m.corpora and m.nominal_params and "/" in m.location for m in models().values())
     assert {m.family for m in models().values() if m.bos} == {"open_llama"}
+    assert resolve("pythia-12b-deduped-v0@step99000").location == "EleutherAI/pythia-12b-deduped-v0"
     assert all(m.bos is not None for m in models().values())
 
 
