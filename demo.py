@@ -85,8 +85,8 @@ def run(path: Path, *, quick: bool = False) -> None:
 
 def _refuse_another(lake: Lake, extent: Extent) -> None:
     """The quick study trains on fewer anchors than the full one: its miniatures are others of the same name."""
-    ranks = [s["last_rank"] for _, s in published(lake, "sample") if s["corpus"] == TRAINED]
-    if ranks and max(ranks) + 1 != extent.anchors and any(published(lake, "miniature")):
+    asked = [s for _, s in published(lake, "sample") if s["corpus"] == TRAINED and s["first_rank"] == 0]
+    if asked and max(s["last_rank"] for s in asked) + 1 != extent.anchors and any(published(lake, "miniature")):
         raise Conflict(f"{lake.path} holds the other demo (quick or full): name another lake with --lake")
 
 
@@ -113,6 +113,8 @@ def _sequences(lake: Lake, extent: Extent) -> None:
     from compute.miniatures import train_tokenizer
     from ingest.sample import sample
 
+    if any(published(lake, "miniature")):
+        return  # they were trained on what was sampled then
     tokenizers = [train_tokenizer(lake, family, TRAINED) for family in extent.families]
     for corpus, anchors in ((TRAINED, extent.anchors), (CONTROL, extent.controls)):
         summary, _ = sample(lake, [corpus], tokenizers, per_domain=anchors)

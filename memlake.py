@@ -7,6 +7,9 @@ lake.sql("select model, share(memorized) from matches group by model")
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +22,7 @@ import queries.cli
 import reports.cli
 import warehouse.cli
 from warehouse.errors import MemlakeError, one_line
+from warehouse.paths import utf8
 from warehouse.terminal import DEFAULT_LAKE, LakePath
 
 if TYPE_CHECKING:
@@ -49,19 +53,43 @@ def demo(
     study.run(lake, quick=quick)
 
 
-def open(path: str | Path = "lake") -> OpenLake:
-    """The lake at `path`, to be asked in SQL or Ibis; raises `NotALake`."""
+def open(path: str | Path = "lake", **only: str) -> OpenLake:
+    """The lake at `path`, to be asked in SQL or Ibis, or of its measurements `only` those of a `condition`, a
+    `sample_rule` or a `sample_window`; raises `NotALake`, `UnknownName`."""
     from queries.ask import OpenLake
 
-    return OpenLake(path)
+    return OpenLake(path, **only)
+
+
+MENDABLE = {"EACCES", "EDQUOT", "EFBIG", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS"}  # of a disk or its rights
 
 
 def main() -> None:
-    """Run a command. What the user can mend is one line on stderr and exit code 2; a bug keeps its traceback."""
+    """Run a command. What the user can mend is one line on stderr and exit code 2; a bug keeps its traceback. Text that
+    is read and written is UTF-8, whatever the locale says."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace"
+            )
     try:
-        app()
+        for argument in sys.argv:
+            utf8(argument)
+        try:
+            app()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # while an error can still be told
     except MemlakeError as e:
         print(f"memlake: {e}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if errno.errorcode.get(e.errno) not in MENDABLE | {"EPIPE"}:
+            raise
+        _drop_output()
+        if e.errno == errno.EPIPE:  # nobody reads on
+            sys.exit(1)
+        print(f"memlake: {e.filename or 'the output'} cannot be used: {e.strerror}", file=sys.stderr)
         sys.exit(2)
     except Exception as e:
         duckdb = sys.modules.get("duckdb")
@@ -69,6 +97,12 @@ def main() -> None:
             print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
             sys.exit(2)
         raise
+
+
+def _drop_output() -> None:
+    """Let what stdout still holds go nowhere: Python would try to write it again at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

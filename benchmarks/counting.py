@@ -28,6 +28,8 @@ from ingest.count_corpus import BATCH
 from ingest.count_scan import as_bytes, tokenized
 from ingest.ngrams import Wanted, from_lengths, wanted
 from ingest.ngrams_scan import Scan
+from warehouse.registry import Source
+from warehouse.tokenizer import Tokenizer as Loaded
 
 PREFIX, WINDOW = 32, 64
 
@@ -47,13 +49,17 @@ def texts(megabytes: int) -> Iterator[list[str]]:
             return
 
 
-def tokenizer(batches: list[list[str]], vocabulary: int) -> Tokenizer:
+def loaded(t: Tokenizer) -> Loaded:
+    return Loaded(t, "", t.get_vocab_size(), None, Source("trained here", ""))
+
+
+def tokenizer(batches: list[list[str]], vocabulary: int) -> Loaded:
     t = Tokenizer(models.BPE())
     t.pre_tokenizer, t.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
     t.train_from_iterator((text for batch in batches for text in batch), trainer)
-    return t
+    return loaded(t)
 
 
 def windows(given: list[tuple[np.ndarray, np.ndarray]], sequences: int, window: int) -> Wanted:
@@ -86,11 +92,11 @@ def timed(function) -> tuple[float, float]:
     return perf_counter() - wall, process_time() - cores
 
 
-def compare(batches: list[list[str]], t: Tokenizer, sequences: int, repeats: int) -> None:
+def compare(batches: list[list[str]], t: Loaded, sequences: int, repeats: int) -> None:
     size = sum(len(text.encode()) for batch in batches for text in batch) / 1e6
     given, data = [tokenized(t, batch) for batch in batches], [as_bytes(batch) for batch in batches]
     asked, in_bytes = windows(given, sequences, WINDOW), windows(data, sequences, 4 * WINDOW - 30)
-    vocabulary, tokens = t.get_vocab_size(), sum(len(ids) for ids, _ in given)
+    vocabulary, tokens = t.vocab_size, sum(len(ids) for ids, _ in given)
     runs = {
         "tokenizers": lambda: [tokenized(t, batch) for batch in batches],
         "scan": lambda: scanned(asked, batches, lambda batch: tokenized(t, batch), vocabulary),
@@ -112,8 +118,8 @@ def compare(batches: list[list[str]], t: Tokenizer, sequences: int, repeats: int
 
 def memory(megabytes: int, folder: Path) -> int:
     """Peak memory, in MB, of a process that counts in so much text, which it reads as it goes."""
-    t, asked = Tokenizer.from_file(str(folder / "tokenizer.json")), Wanted.load(folder / "wanted")
-    scanned(asked, texts(megabytes), lambda batch: tokenized(t, batch), t.get_vocab_size())
+    t, asked = loaded(Tokenizer.from_file(str(folder / "tokenizer.json"))), Wanted.load(folder / "wanted")
+    scanned(asked, texts(megabytes), lambda batch: tokenized(t, batch), t.vocab_size)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) >> 10  # getrusage would tell of the parent as well
 
@@ -135,7 +141,7 @@ def main() -> None:
         compare(batches, t, sequences, a.repeats)
     del batches
     with TemporaryDirectory() as name, multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        t.save(f"{name}/tokenizer.json")
+        t.backend.save(f"{name}/tokenizer.json")
         for sequences in a.sequences:
             windows([tokenized(t, batch) for batch in texts(a.megabytes)], sequences, WINDOW).save(Path(name, "wanted"))
             for megabytes in (a.megabytes, 8 * a.megabytes):

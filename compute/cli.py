@@ -20,7 +20,9 @@ Models = Annotated[
 ]
 Corpora = Annotated[list[str], typer.Option("--corpus", help="Corpus to measure on. Repeatable.")]
 Domains = Annotated[list[str] | None, typer.Option("--domain", help="Only this domain. Repeatable.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N of each domain's sample.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first N sequences of each domain's sample.")
+]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as stored.")]
 Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the architecture's.")]
 Bos = Annotated[

@@ -6,6 +6,7 @@ gaps, so that a larger request computes only what is missing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -60,8 +61,11 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
         for _, settings in published(lake, ask.experiment)
         if all(settings.get(key) == value for key, value in ask.same.items())
     ]
+    taken: Counter[tuple[str, ...]] = Counter()  # of each sample, whose shards come by their ranks
     for place, shard in _shards(lake, subject.tokenizer, request):
-        wanted = [rank for rank in shard if request.limit is None or rank < request.limit]
+        sample = tuple(place.values())
+        wanted = shard if request.limit is None else shard[: max(request.limit - taken[sample], 0)]
+        taken[sample] += len(wanted)
         if not wanted:
             continue
         here = [s for s in done if all(s.get(key) == value for key, value in place.items())]

@@ -159,7 +159,7 @@ def showings(lake: Lake, settings: Mapping[str, object], tokenizer: Tokenizer) -
     found = []
     for document_id, text, tokens in rows:
         if times := level[document_id]:
-            ids = tokenizer.backend.encode(text, add_special_tokens=False).ids
+            (ids,) = tokenizer.encode([text])
             first = next((i for i in range(len(ids)) if ids[i : i + len(tokens)] == tokens), None)
             if first is None:
                 raise BadInput(

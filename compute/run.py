@@ -35,7 +35,7 @@ class Request:
     models: tuple[str, ...]  # names of the registry or of the lake, hub ids, folders
     corpora: tuple[str, ...]
     domains: tuple[str, ...] = ()  # empty: all
-    limit: int | None = None  # this many ranks of each domain's sample; None: all
+    limit: int | None = None  # the first sequences of each domain's sample, so many; None: all
     dtype: str | None = None  # this and the next three: None is as in the model's base condition
     attention: str | None = None
     bos: bool | None = None  # put the beginning-of-sequence token first
@@ -314,17 +314,16 @@ def _check_places(lake: Lake, request: Request) -> None:
 def _check_sequences(
     lake: Lake, corpus: str, tokenizer: str | None, limits: Mapping[str, int], text: str, request: Request
 ) -> None:
-    """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, imported without
-    its tokens, or such that the model can take none."""
+    """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, sampled in vain,
+    imported without its tokens, or such that the model can take none."""
     from .experiments.scoring import UNFIT
 
-    asked = {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains), "limit": request.limit}
+    asked = {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains)}
     with lake.connect(["documents", "sequences"]) as con:
         found = con.execute(
             f"select {UNFIT} as unfit from stored.sequences"
             " where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
-            " and (len($domains) = 0 or list_contains($domains, domain)) and ($limit is null or rank < $limit)"
-            " order by unfit is not null limit 1",
+            " and (len($domains) = 0 or list_contains($domains, domain)) order by unfit is not null limit 1",
             asked | limits,
         ).fetchone()
         documents = con.execute("from stored.documents where corpus = ? limit 1", [corpus]).fetchone()
@@ -336,6 +335,17 @@ def _check_sequences(
     nothing = f"{where} has no sequences under the tokenizer of {text} to measure it on"
     if not documents:
         raise BadInput(f"{nothing}: they were imported without its tokens, and there are no documents to sample")
+    sampled = [
+        s["last_rank"] - s["first_rank"] + 1
+        for _, s in cells.published(lake, "sample")
+        if (s["corpus"], s["tokenizer"]) == (corpus, tokenizer) and s["domain"] in (request.domains or [s["domain"]])
+    ]
+    if sampled:
+        why = f"all {sum(sampled)} anchors were lost" if any(sampled) else "its documents have no place to begin"
+        raise BadInput(
+            f"{nothing}: it was sampled under it, but {why} (`memlake ingest sample` says which, and why): try another"
+            " --window, --at start, or documents that are longer"
+        )
     asked = [part for domain in request.domains for part in ("--domain", domain)]
     command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *asked, "--model", text])
     raise BadInput(f"{nothing}: run `{command}` first")

@@ -1,20 +1,23 @@
 """Anchors: the bytes at which continuations begin, drawn before any tokenizer is known.
 
 An anchor is a single space between two words. The space belongs to the continuation: byte-level and SentencePiece
-tokenizers put it with the word that follows, so that the anchor is a token boundary for nearly all of them. Within a
-document anchors stand at least `APART` bytes from one another; which they are follows from a hash of (seed, document,
-byte), and so does their order: the first anchors of all documents, then the second ones, ... A larger sample of the
-same documents therefore only appends.
+tokenizers put it with the word that follows, so that the anchor is a token boundary for nearly all of them. In text
+without spaces, that is at least `APART` bytes from every such space, it is a boundary between two letters of a script
+that is written so (see `unspaced`). Within a document anchors stand at least `APART` bytes from one another; which they
+are follows from a hash of (seed, document, byte), and so does their order: the first anchors of all documents, then the
+second ones, ... A larger sample of the same documents therefore only appends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from warehouse.identity import hash63, tagged
+
+from .unspaced import boundaries
 
 APART = 512  # bytes
 NOWHERE = -1  # the anchor is known only when the document is tokenized
@@ -28,6 +31,7 @@ class Drawn:
 
     document_id: np.ndarray  # int64
     anchor: np.ndarray  # int64, byte of the document; NOWHERE for --at start
+    unspaced: bool = False  # some might have stood in text without spaces
 
     def __len__(self) -> int:
         return len(self.anchor)
@@ -48,6 +52,19 @@ def spaces(text: bytes) -> np.ndarray:
     return np.flatnonzero(single) + 1
 
 
+def between_spaces(text: bytes, at: np.ndarray) -> np.ndarray:
+    """Every boundary between letters of a script without spaces that is at least `APART` bytes from all the spaces
+    `at`, so that neither kind of anchor keeps one of the other kind away; ascending."""
+    first = np.concatenate([np.zeros(1, np.int64), at + APART])
+    last = np.concatenate([at - APART, np.array([len(text)])])
+    wide = np.flatnonzero(first <= last)
+    if text.isascii() or not len(wide):
+        return np.empty(0, dtype=np.int64)
+    found = boundaries(np.frombuffer(text, dtype=np.uint8))
+    stretch = np.searchsorted(first[wide], found, side="right") - 1
+    return found[(stretch >= 0) & (found <= last[wide][stretch])]
+
+
 def mix(key: int, values: np.ndarray) -> np.ndarray:
     """A 64-bit hash of (key, value) for each value: the finalizer of SplitMix64 (Steele, Lea and Flood 2014). A draw
     over every space of a corpus needs a hash that numpy computes."""
@@ -57,10 +74,9 @@ def mix(key: int, values: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def choose(text: bytes, key: int, most: int) -> list[int]:
-    """At most `most` anchors of a document: the space of smallest hash, then the one of smallest hash among those at
-    least `APART` bytes from all before, and so on."""
-    places = spaces(text)
+def choose(places: np.ndarray, key: int, most: int) -> list[int]:
+    """At most `most` anchors of a document: of these bytes the one of smallest hash, then the one of smallest hash
+    among those at least `APART` bytes from all before, and so on."""
     order = mix(key, places)
     chosen: list[int] = []
     while len(places) and len(chosen) < most:
@@ -74,17 +90,20 @@ def draw(documents: Iterable[tuple[int, bytes]], seed: int, most: int) -> tuple[
     """The anchors of the documents (id, text), at most `most` each, in the order of the sample; and whether any
     document had that many, so that it may hold more."""
     ids, places, levels, hashes = [], [], [], []
-    full = False
+    full = unspaced = False
     for document_id, text in documents:
         key = hash63(seed, document_id)
-        chosen = choose(text, key, most)
+        at = spaces(text)
+        more = between_spaces(text, at)
+        unspaced |= len(more) > 0
+        chosen = choose(np.concatenate([at, more]), key, most)
         full |= len(chosen) == most
         ids += [document_id] * len(chosen)
         places += chosen
         levels += range(len(chosen))
         # Hashed once more: the smallest hash of many spaces is small, and would put the long documents first.
         hashes += mix(key, mix(key, np.array(chosen))).tolist()
-    return _ordered(ids, places, levels, hashes), full
+    return replace(_ordered(ids, places, levels, hashes), unspaced=unspaced), full
 
 
 def draw_starts(document_ids: Iterable[int], seed: int) -> Drawn:

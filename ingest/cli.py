@@ -87,6 +87,7 @@ def run_source(
 ) -> None:
     """Read a source into the lake, which is made where it is missing. `show SOURCE` tells which options it takes."""
     from warehouse.lake import Lake
+    from warehouse.paths import local
 
     from .run import ingest
     from .source import make
@@ -109,7 +110,7 @@ def run_source(
         revision=revision,
     )
     reader = make(name, given)
-    if not (lake.expanduser() / "cells").exists():
+    if not (local(lake) / "cells").exists():
         reader.look(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
@@ -124,18 +125,28 @@ def sample(
         list[str], typer.Option(help="Name of the registry or the lake, hub id or folder; may be repeated.")
     ],
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain; may be repeated.")] = None,
-    per_domain: Annotated[int, typer.Option(help="Anchors of each domain, or all there are.")] = 300_000,
+    per_domain: Annotated[
+        int, typer.Option(help="Sequences of each domain under each tokenizer, if it gives as many.")
+    ] = 300_000,
     window: Annotated[str, typer.Option(help="Tokens before and after the anchor, or bytes:128+128.")] = "32+32",
-    at: Annotated[str, typer.Option(help="space: between two words; start: each document's first tokens.")] = "space",
+    at: Annotated[
+        str,
+        typer.Option(
+            help="space: between two words (or two letters, in scripts without spaces); start: each document's first"
+            " tokens."
+        ),
+    ] = "space",
     seed: Annotated[int, typer.Option(help="Another seed draws other anchors.")] = 0,
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
 ) -> None:
-    """Draw anchors and cut a sequence around each, under the tokenizer of every model."""
+    """Draw anchors and cut a sequence around each, under the tokenizer of every model. An anchor that a tokenizer loses
+    (`too_short`, `text_changed`) is redrawn for it."""
     from warehouse.lake import Lake
     from warehouse.registry import find
 
+    from .sample import remarks
     from .sample import sample as draw
 
     opened = Lake.open(lake)
@@ -151,6 +162,8 @@ def sample(
         workers=workers,
     )
     show(counts, form)
+    for line in remarks(counts):
+        say(line)
     finish(summary, "sample")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -109,6 +110,9 @@ def streamed(lake: Lake, name: str, source: str, given: Mapping[str, Any]) -> Co
     reader = make(source, options)
     if not isinstance(reader, DocumentSource):
         raise BadInput(f"source {source!r} has no documents to count in")
+    reader.look(name)
+    for line in reader.remarks({}):
+        print(line, file=sys.stderr)
     parts = []
     for found in reader.inputs():
         settings = {"source": source, "options": reader.options(), "file": found.name, "digest": found.digest}

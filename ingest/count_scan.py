@@ -13,7 +13,7 @@ from warehouse.cells import Cell
 from warehouse.identity import tagged
 from warehouse.lake import Lake
 from warehouse.registry import Source
-from warehouse.tokenizer import load_same
+from warehouse.tokenizer import Tokenizer, load_same
 
 from .count_corpus import Counted, batches
 from .count_spool import Read, leave
@@ -41,20 +41,20 @@ def scans(counted: Counted, settings: Mapping[str, Any], task: Mapping[str, Any]
 def scan(cell: Cell, lake: Lake, spool: Spool, asked: Wanted) -> None:
     """Count in the files of a cell, and leave the counts in the spool. Runs on a worker."""
     source = cell.task["tokenizer"]
-    backend, vocabulary = None, BYTE_VALUES
+    tokenizer, vocabulary = None, BYTE_VALUES
     if source:
-        backend, vocabulary = _backend(Source(**source), cell.settings["tokenizer_digest"])
+        tokenizer, vocabulary = _tokenizer(Source(**source), cell.settings["tokenizer_digest"])
     found, documents, rejects = Scan(asked.spans, vocabulary), 0, Counter()
     for texts, hashes in batches(lake, cell.task["parts"], rejects):
-        found.add(*(tokenized(backend, texts) if backend else as_bytes(texts)), hashes)
+        found.add(*(tokenized(tokenizer, texts) if tokenizer else as_bytes(texts)), hashes)
         documents += len(texts)
     leave(spool, cell.id, Read(documents, found.tokens, rejects), found.counts())
 
 
-def tokenized(backend: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def tokenized(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The token ids of documents, one after the other, and how many each has; nothing added. A tokenizer that changes a
     text counts for what it makes of it, as it did in training."""
-    ids = [np.array(e.ids, np.int32) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    ids = [np.array(i, np.int32) for i in tokenizer.encode(texts)]
     return np.concatenate(ids), np.array([len(i) for i in ids], np.int64)
 
 
@@ -65,7 +65,7 @@ def as_bytes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _backend(source: Source, digest: str) -> tuple[Any, int]:
+def _tokenizer(source: Source, digest: str) -> tuple[Tokenizer, int]:
     """The tokenizer, and the number below which its ids lie."""
     tokenizer = load_same(source, digest)
-    return tokenizer.backend, max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1
+    return tokenizer, max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +74,10 @@ class DocumentSource(ABC):
         if strict:
             forget_checks(lake, corpus)
 
+    def told(self, name: str) -> dict[str, str | None]:
+        """What a file's name says of its records, for the settings of its cell."""
+        return {}
+
     def look(self, corpus: str | None) -> None:
         self._corpus(corpus)
         self.inputs()
@@ -95,6 +99,7 @@ class DocumentSource(ABC):
             "file": given.name,
             "digest": given.digest,
         }
+        settings |= self.told(given.name)
         if keep is not None:
             settings["keep"] = keep
         tables = TABLES if keep is None else ("rejects", "domains")  # its documents wait in the spool
@@ -137,7 +142,11 @@ class DocumentSource(ABC):
         lines = [f"{line} ({parts})" if parts else line]
         if left:
             lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
-        return lines
+        return lines + self.remarks({domain: n for domain, _, n in domains})
+
+    def remarks(self, seen: Mapping[str, int]) -> list[str]:
+        """What else to say of what was read; `seen`: documents of each domain."""
+        return []
 
 
 def refuse_changes(lake: Lake, cells: list[Cell], corpus: str, keep: int | None) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from warehouse.errors import BadInput
 from warehouse.options import option
 
-from . import streams
-from .documents import Input
+from .listing import Listing, find
 from .readers import PARQUET, parquet_rows, records
-from .records import RecordSource, Refused
-from .source import Document, Reject, source_name
+from .records import Record, RecordSource, Refused
+from .source import source_name
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,18 @@ class FileSource(RecordSource):
     STREAM: ClassVar[str] = "hf://datasets/OWNER/NAME/..."  # an example of a URL that it reads
     path: tuple[str, ...] = option((), "file, folder, or URL (hf://, https://, s3://, ...); may be repeated")
 
-    def look(self, corpus: str | None) -> None:
-        self._corpus(corpus)
-        self._files()
-
-    def inputs(self) -> list[Input]:
-        return [Input(name, streams.digest(location), location) for name, location in self._files()]
-
-    def _files(self) -> list[tuple[str, str]]:
-        """(name, location)"""
+    @cached_property
+    def listing(self) -> Listing:
         if not self.path:
             raise BadInput(
                 f"source {source_name(self)!r} needs --path: a file or a folder, or {self.STREAM} to stream it"
             )
-        return streams.find(self.path, self.SUFFIXES, self.file_name)
+        return find(self.path, self.SUFFIXES, self.file_name)
 
-    def file_name(self, given: str, location: str) -> str:
-        """What a file is called in the lake; `given` is its name relative to the --path."""
-        return given
-
-    def read(self, given: Input) -> Iterator[Document | Reject]:
-        columns, path = self.columns(), given.path
-        rows = parquet_rows(path, columns) if self.SUFFIXES == PARQUET else records(path, columns, self.max_bytes)
-        for record in rows:
-            yield self.document(given.name, record)
+    def records(self, location: str, fields: Collection[str] | None) -> Iterator[Record]:
+        if self.SUFFIXES == PARQUET:
+            return parquet_rows(location, fields)
+        return records(location, fields, self.max_bytes)
 
 
 @dataclass(frozen=True)

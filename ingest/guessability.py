@@ -222,8 +222,8 @@ def huffman_length(data: bytes) -> float:
 
 def rouge_l(prefix: str, continuation: str) -> float | None:
     """ROUGE-L of the continuation's words against the prefix's: 2 LCS / (words of both), the F1 of Lin 2004, "ROUGE",
-    section 3.1, with beta = 1. LCS: longest common subsequence. Words: runs of letters, digits and `_`, in lower case.
-    None where either has no word."""
+    section 3.1, with beta = 1. LCS: longest common subsequence. Words: runs of letters, digits and `_`, in lower case;
+    in scripts without spaces that is what stands between two marks. None where either has no word."""
     left, right = WORD.findall(prefix.lower()), WORD.findall(continuation.lower())
     if not left or not right:
         return None

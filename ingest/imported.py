@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from warehouse.registry import families, resolve
 
 from . import streams, vectors
 from .documents import listed
+from .listing import Listing, find
 from .source import HEAD, Reject, source_name
 from .strict import refuse
 
@@ -75,14 +77,22 @@ class ResultSource(ABC):
     def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: dict[int, int | None]) -> list[int]:
         """The id of each row's sequence; `known`: anchors of the lake's sequences, by sequence id."""
 
-    def find(self) -> list[File]:
-        """The files at --path."""
+    @cached_property
+    def listing(self) -> Listing:
         if not self.path:
             raise BadInput(f"source {source_name(self)!r} needs --path: a file or a folder")
-        return [File(name, streams.digest(path), str(path)) for name, path in streams.find(self.path, self.SUFFIXES)]
+        return find(self.path, self.SUFFIXES, self.file_name)
+
+    def file_name(self, given: str, location: str) -> str:
+        """What a file is called in the lake; `given` is its name relative to the --path."""
+        return given
+
+    def find(self) -> list[File]:
+        """The files at --path."""
+        return [File(name, streams.digest(path), path) for name, path in self.listing.files]
 
     def look(self, corpus: str | None) -> None:
-        self.find()
+        self.listing  # noqa: B018
 
     def stages(
         self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
@@ -140,6 +150,7 @@ class ResultSource(ABC):
         ]
         if left := sum(n for _, n in rejects):
             lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
+        lines += self.listing.lines()
         lines += [f"{m}: {c!r} is not its base condition, so its rows stand in `matches_all` only" for m, c in unseen]
         return lines
 

@@ -16,6 +16,7 @@ import numpy as np
 from warehouse.cells import Cell
 from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.paths import local
 from warehouse.registry import Source
 from warehouse.tokenizer import load_same
 
@@ -40,7 +41,7 @@ def indexed(
     Raises `BadInput`."""
     if len(tokenizers) != 1 or tokenizers[0] == OWN:
         raise BadInput("an index has one tokenizer, which it does not tell: name it with --tokenizer MODEL (or bytes)")
-    folder = Path(text).expanduser()
+    folder = local(text)
     if folder.is_dir():
         folder = folder.resolve()
         name, part = folder.name, Scanned(file_digest(folder), 0, {"index": str(folder), "public": False})

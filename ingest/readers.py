@@ -29,13 +29,14 @@ def is_lost_rest(reason: str) -> bool:
     return LOST_REST.match(reason) is not None
 
 
-def records(location: str, columns: Collection[str], max_bytes: int) -> Iterator[Record]:
+def records(location: str, fields: Collection[str] | None, max_bytes: int) -> Iterator[Record]:
     """The records of a file, in order; which kind it is its name tells, JSON lines where it tells nothing.
 
-    columns: what is needed of a Parquet file. max_bytes: a longer line of JSON is a problem and is never held.
+    fields: what is needed of a Parquet file, None for all. max_bytes: a longer line of JSON is a problem and is never
+    held.
     """
-    if location.endswith(PARQUET):
-        return parquet_rows(location, columns)
+    if location.lower().endswith(PARQUET):
+        return parquet_rows(location, fields)
     return json_lines(location, max_bytes)
 
 
@@ -67,8 +68,9 @@ def parse(line: bytes) -> dict[str, Any]:
     return record
 
 
-def parquet_rows(location: str, columns: Collection[str]) -> Iterator[Record]:
-    """The rows of a Parquet file, of each those of `columns` that it has.
+def parquet_rows(location: str, fields: Collection[str] | None) -> Iterator[Record]:
+    """The rows of a Parquet file, of each the columns that it has of these fields (None: all). A field may be a column
+    as it is spelt, or lead into one along its dots.
 
     A file or a row group that cannot be read is one record with its problem; the other row groups are read.
     """
@@ -85,18 +87,20 @@ def parquet_rows(location: str, columns: Collection[str]) -> Iterator[Record]:
         except (ValueError, OSError) as e:
             yield Record(0, {}, head, _damage("the Parquet file", e))
             return
+        names = file.schema_arrow.names
+        columns = [n for n in names if fields is None or any(f == n or f.startswith(f"{n}.") for f in fields)]
         position = 0
         for group in range(file.num_row_groups):
             yield from _row_group(file, group, columns, position)
             position += file.metadata.row_group(group).num_rows
 
 
-def _row_group(file: pq.ParquetFile, group: int, columns: Collection[str], position: int) -> Iterator[Record]:
+def _row_group(file: pq.ParquetFile, group: int, columns: list[str], position: int) -> Iterator[Record]:
     known = file.metadata.row_group(group)
     size = max(known.total_byte_size, 1)
     rows = min(max(BATCH * known.num_rows // size, 1), MAX_ROWS)
     try:
-        for batch in file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False):
+        for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
             yield from _batch(batch, position)
             position += batch.num_rows
     except (ValueError, OSError) as e:
@@ -105,7 +109,7 @@ def _row_group(file: pq.ParquetFile, group: int, columns: Collection[str], posit
 
 def _batch(batch: pa.RecordBatch, position: int) -> Iterator[Record]:
     try:
-        found = batch.to_pylist()
+        found = batch.to_pylist(maps_as_pydicts="lossy")
     except UnicodeDecodeError:  # Arrow does not check what a column of text holds
         if batch.num_rows == 1:
             yield Record(position, {}, b"", "not UTF-8")

@@ -1,22 +1,34 @@
 """Records on their way to documents: what is taken of one, and the reason for what is not.
 
-A record is an object of named fields: a line of a JSON lines file, a row of a Parquet file, an example of a dataset.
+A record is an object of named fields: a line of a JSON lines file, a row of a Parquet file, an example of a dataset. A
+field is looked up as it is spelt, then as a path: `meta.set` is first a field of that name, then `set` in `meta`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar
 
-from warehouse.errors import BadInput
+from warehouse.cells import Cell
+from warehouse.errors import BadInput, UnknownName
+from warehouse.lake import Lake
 from warehouse.options import option
 
-from .documents import DocumentSource, name_problem
+from . import streams
+from .documents import DocumentSource, Input, name_problem
+from .folders import folder_fields, told_name
+from .listing import Listing
 from .source import HEAD, Document, Reject
 
 CLASSES = ("structural", "free_text")
+BEGINNING = 100  # records of a file in which its fields are looked for first
+DEEPEST = 4  # names of a path that are offered where a field is mistyped
 
 
 class Refused(Exception):
@@ -45,8 +57,8 @@ class Record:
 class RecordSource(DocumentSource):
     """The part that all sources of records share: `document` makes one record a document or a reject.
 
-    A source says where the text stands, the domain, and, where records have one, their own id; each may be dotted. One
-    whose domains stand nowhere says it in `domain_of`.
+    A source says where its files are and what records stand in one, and in which fields stand the text, the domain,
+    and, where records have one, their own id. One whose domains stand nowhere says it in `domain_of`.
     """
 
     text_field: ClassVar[str] = "text"
@@ -58,9 +70,43 @@ class RecordSource(DocumentSource):
         if self.max_bytes < 1:
             raise BadInput(f"--max-bytes must be positive, not {self.max_bytes}")
 
-    def columns(self) -> set[str]:
-        """The fields of a record that are needed, without what follows a dot."""
-        return {name.partition(".")[0] for name in (self.text_field, self.id_field, self.domain_field) if name}
+    @cached_property
+    @abstractmethod
+    def listing(self) -> Listing:
+        """What there is to read, and what lies beside it; raises `BadInput` where there is nothing."""
+
+    @abstractmethod
+    def records(self, location: str, fields: Collection[str] | None) -> Iterator[Record]:
+        """The records of a file in order, in bounded memory; with these of their fields at least, None for all."""
+
+    def file_name(self, given: str, location: str) -> str:
+        """What a file is called in the lake; `given` is its name relative to the --path."""
+        return given
+
+    def inputs(self) -> list[Input]:
+        return [Input(name, streams.digest(location), location) for name, location in self.listing.files]
+
+    def read(self, given: Input) -> Iterator[Document | Reject]:
+        for record in self.records(given.path, self.fields()):
+            yield self.document(given.name, record)
+
+    def fields(self) -> set[str]:
+        """The fields of a record that are needed."""
+        return {name for name in (self.text_field, self.id_field, self.domain_field) if name}
+
+    def look(self, corpus: str | None) -> None:
+        """Raises `UnknownName` too, for a field that is in no record."""
+        self._corpus(corpus)
+        refuse_unknown(self, self.fields(), ())
+
+    def stages(
+        self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
+    ) -> Iterator[list[Cell]]:
+        self.look(corpus)
+        yield from super().stages(lake, corpus, keep=keep, strict=strict)
+
+    def remarks(self, seen: Mapping[str, int]) -> list[str]:
+        return self.listing.lines()
 
     def domain_of(self, fields: Mapping[str, Any], file: str) -> object:
         """The domain of a record of this file; raises `Refused` where it cannot be told."""
@@ -117,7 +163,7 @@ class ChosenFields(RecordSource):
 
     text_field: str = option("text", "field that holds the text")
     id_field: str | None = option(None, "field with the record's own id: the document's source is then FILE#ID")
-    domain_field: str | None = option(None, "field with the record's domain")
+    domain_field: str | None = option(None, "field with the record's domain, or KEY of the folders KEY=VALUE")
     domain: str = option("text", "domain of records without one")
     class_: tuple[str, ...] = option((), "'structural' or 'free_text' (default) for all domains, or DOMAIN=CLASS")
     max_bytes: int = option(4 << 20, "longest record that is taken, in bytes")
@@ -130,21 +176,105 @@ class ChosenFields(RecordSource):
             if entry.rpartition("=")[2] not in CLASSES:
                 raise BadInput(f"--class {entry!r}: give structural or free_text, or DOMAIN=structural")
 
+    def file_name(self, given: str, location: str) -> str:
+        return told_name(given, location, [self.domain_field] if self.domain_field else [])
+
+    def told(self, name: str) -> dict[str, str | None]:
+        found = folder_fields(name)
+        return {"folder": found[self.domain_field]} if self.domain_field in found else {}
+
+    def look(self, corpus: str | None) -> None:
+        self._corpus(corpus)
+        told = {key for name, _ in self.listing.files for key in folder_fields(name)}
+        refuse_unknown(self, self.fields() - ({self.domain_field} & told), told)
+
     def domain_of(self, fields: Mapping[str, Any], file: str) -> object:
-        return field(fields, self.domain_field, self.domain) if self.domain_field else self.domain
+        if self.domain_field is None:
+            return self.domain
+        found = field(fields, self.domain_field, None)
+        found = folder_fields(file).get(self.domain_field) if found is None else found
+        return self.domain if found is None else found
+
+    def remarks(self, seen: Mapping[str, int]) -> list[str]:
+        lines, n = super().remarks(seen), seen.get(self.domain, 0)
+        if self.domain_field and n:
+            lines.insert(
+                0,
+                f"{n} of {sum(seen.values())} documents are in domain {self.domain!r}, that of records without"
+                f" a field {self.domain_field!r}",
+            )
+        return lines
 
     def domain_class(self, domain: str) -> str:
         classes = dict(entry.rpartition("=")[::2] for entry in self.class_)
         return classes.get(domain, classes.get("", "free_text"))
 
 
-def field(fields: Mapping[str, Any], dotted: str, *default: Any) -> Any:
-    """The value at a dotted path; the default, or `Refused`, where there is none or it is null."""
-    value: Any = fields
-    for key in dotted.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
+def field(fields: Mapping[str, Any], name: str, *default: Any) -> Any:
+    """The value of a field; the default, or `Refused`, where there is none or it is null."""
+    value = next((v for v in _values(fields, name) if v is not None), None)
     if value is not None:
         return value
     if default:
         return default[0]
-    raise Refused(f"no field {dotted}")
+    raise Refused(f"no field {name}")
+
+
+def _values(fields: object, name: str) -> Iterator[Any]:
+    """What stands at a name: as it is spelt, then as a path."""
+    if not isinstance(fields, Mapping):
+        return
+    if name in fields:
+        yield fields[name]
+    dot = name.rfind(".")
+    while dot >= 0:
+        if name[:dot] in fields:
+            yield from _values(fields[name[:dot]], name[dot + 1 :])
+        dot = name.rfind(".", 0, dot)
+
+
+def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Collection[str]) -> None:
+    """Raise `UnknownName` for one of these fields that is in no record of the source. folders: what its folders tell.
+
+    First the beginning of each file is read, until all fields have been met; only where one is in none of them, the
+    rest. Of a file that cannot be read its cell will say why.
+    """
+    missing, names = set(fields), set()
+
+    def search(location: str, needed: Collection[str] | None, limit: int | None) -> bool:
+        """Whether the file may hold more: it has more records than the limit, and is no table without such columns."""
+        n, more = 0, False
+        try:
+            for record in islice(source.records(location, needed), limit):
+                n += 1
+                more = n == limit and (record.raw is not None or any(_leads(record.fields, f) for f in missing))
+                names.update(_names(record.fields) if needed is None else ())
+                missing.difference_update([f for f in missing if any(True for _ in _values(record.fields, f))])
+                if not missing and limit is None:  # a beginning is read to its end: `datasets` leaves files open else
+                    break
+        except (BadInput, OSError):
+            pass
+        return more
+
+    files = [location for _, location in source.listing.files]
+    longer = [location for location in files if missing and search(location, None, BEGINNING)]
+    if missing and longer:
+        print(f"no field {min(missing)!r} where the files begin: reading on to find it", file=sys.stderr)
+    for location in longer:
+        if missing:
+            search(location, fields, None)
+    if missing and names:
+        raise UnknownName("field", min(missing), names | set(folders))
+
+
+def _leads(fields: Mapping[str, Any], name: str) -> bool:
+    """Does one of these fields stand at the name, or on its path?"""
+    return any(name == key or name.startswith(f"{key}.") for key in fields)
+
+
+def _names(fields: object, depth: int = DEEPEST) -> Iterator[str]:
+    """The fields of a record, those of fields as paths."""
+    if isinstance(fields, Mapping) and depth:
+        for name, value in fields.items():
+            yield str(name)
+            yield from (f"{name}.{below}" for below in _names(value, depth - 1))

@@ -6,7 +6,7 @@ and the next run tries again, and never becomes a reject.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,19 @@ def is_remote(location: str | Path) -> bool:
     return "://" in str(location) and not str(location).startswith(LOCAL)
 
 
-def find(url: str, suffixes: Sequence[str]) -> list[tuple[str, str]]:
-    """The files at a URL, as (name, URL). A folder is searched through for files that end in one of `suffixes`, and
-    their names are relative to it; on a web server, which has no folders, it ends in a slash.
+def find(url: str) -> tuple[list[tuple[str, str]], bool]:
+    """The files at a URL, as (name, URL), and whether it is a folder: then all that lie in it, and their names are
+    relative to it; on a web server, which has no folders, it ends in a slash.
 
     Raises `BadInput` where there is nothing, and where the store cannot be asked.
     """
     fs, path = _store(url)
     with _asking(url):
         if not url.endswith("/") and fs.info(path)["type"] == "file":
-            return [(url.rsplit("/", 1)[1], url)]
-        inside = sorted(f for f in fs.find(path) if f.endswith(tuple(suffixes)))
-    if not inside:
-        raise BadInput(f"the folder {url} holds no file that ends in {', '.join(suffixes)}")
+            return [(url.rsplit("/", 1)[1], url)], False
+        inside = sorted(fs.find(path))
     root = path.rstrip("/") + "/"
-    return [(file.removeprefix(root), str(fs.unstrip_protocol(file))) for file in inside]
+    return [(file.removeprefix(root), str(fs.unstrip_protocol(file))) for file in inside], True
 
 
 def digest(url: str) -> str:

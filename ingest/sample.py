@@ -4,13 +4,19 @@ A sample is (corpus, domain, seed, the documents that are there, rule). Its anch
 sample of the same documents adds ranks and changes none; new documents make a new sample. A window that an earlier
 sample holds already (the same anchor, tokenizer and lengths) is not written again: a sequence is one row whoever asked
 for it.
+
+A tokenizer may lose an anchor: the document is too short around it, or its text is changed. Under that tokenizer the
+next ranks are then sampled as well, until it has as many sequences as were asked for or no anchor is left. The others
+keep theirs, so that the anchors which all tokenizers share are as many as before. How far a tokenizer goes follows from
+the documents alone, not from what was asked for before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,20 +37,39 @@ EXPERIMENT, VERSION, TABLES = "sample", 1, ("sequences", "rejects")
 SHARD = 1_000_000  # anchors a cell at most
 BATCH = 256  # documents tokenized at once
 PIECE = 10_000  # sequences in a piece of rows
+PLACE = ("corpus", "domain", "snapshot", "seed")  # settings that say, with the rule, which anchors are drawn
 CHANGED = "text changed by the tokenizer"
 
 
 @dataclass(frozen=True)
 class Part:
-    """The sample of one domain under one tokenizer: how many anchors it has, and the cells that are still missing."""
+    """The sample of one domain under one tokenizer.
 
-    corpus: str
-    domain: str
-    tokenizer: str
-    sample: str
-    anchors: int
-    cells: tuple[Cell, ...]
+    settings: of its cells, without their ranks. asked: anchors that are asked for, or all there are. tried: those, and
+    the ones that take the place of lost ones; ranks [0, tried). done: ranges of ranks that are published.
+    """
+
+    settings: Mapping[str, Any]
     source: Source  # of the tokenizer
+    asked: int
+    tried: int
+    done: tuple[tuple[int, int], ...]
+
+    def cells(self) -> list[Cell]:
+        """Those that are missing. A sample without an anchor is a cell, too, so that the lake knows that it was
+        drawn."""
+        ranks = missing(self.done, self.tried, SHARD) if self.tried or self.done else [(0, -1)]
+        return [
+            Cell(
+                EXPERIMENT,
+                VERSION,
+                {**self.settings, "first_rank": first, "last_rank": last},
+                TABLES,
+                group=f"{self.settings['corpus']}/{self.settings['domain']}",
+                task={"source": asdict(self.source), "wanted": self.tried},
+            )
+            for first, last in ranks
+        ]
 
 
 def sample(
@@ -62,16 +87,27 @@ def sample(
     """Draw anchors and write the sequences of these checkpoints' tokenizers, and how guessable each is (imported ones
     of these tokenizers, too); how the run went, and `counts`.
 
-    per_domain: anchors of each domain, or all there are. at: 'space', or 'start' for each document's first tokens (the
-    setting of the Pythia evaluation, Biderman et al. 2023). Raises `UnknownName`, `BadInput`.
+    per_domain: sequences of each domain under each tokenizer, or as many as its anchors give. at: 'space' (between two
+    words, or two letters of a script without spaces), or 'start' for each document's first tokens. Raises
+    `UnknownName`, `BadInput`.
     """
     recover(lake)  # ranks that a killed run left ready are not planned again
     parts = plan_parts(lake, corpora, sources, domains, per_domain, Window.parse(window), at, seed)
-    summary = run(lake, [c for p in parts for c in p.cells], work, workers=workers, title="sample")
-    failed = {cell.id for cell, _ in summary.failed}
-    unguessed = guessability.cells(lake, {p.tokenizer: p.source for p in parts})
+    summary, whole = _run(lake, parts, workers)
+    done = _done(lake)
+    again, whole = _run(lake, [redraw(lake, p, done, per_domain) for p in whole], workers)
+    summary.add(again)
+    unguessed = guessability.cells(lake, {p.settings["tokenizer"]: p.source for p in parts})
     summary.failed += run(lake, unguessed, guessability.work, workers=workers, title="guessability").failed
-    return summary, counts(lake, [p for p in parts if not failed & {c.id for c in p.cells}])
+    return summary, counts(lake, whole)
+
+
+def _run(lake: Lake, parts: Sequence[Part], workers: int | None) -> tuple[Summary, list[Part]]:
+    """Publish what is missing of the parts; how it went, and the parts of which nothing is missing now."""
+    cells = [p.cells() for p in parts]
+    summary = run(lake, [c for found in cells for c in found], work, workers=workers, title="sample")
+    failed = {cell.id for cell, _ in summary.failed}
+    return summary, [p for p, found in zip(parts, cells, strict=True) if not failed & {c.id for c in found}]
 
 
 def plan_parts(
@@ -97,9 +133,12 @@ def plan_parts(
     done = _done(lake)
     parts = []
     for (corpus, domain), snapshot in there.items():
+        drawn = _drawn(lake, corpus, domain, snapshot, seed, at, per_domain)
         rule = {"at": at, "apart": APART, "window": str(window)}
+        if drawn.unspaced:
+            rule["unspaced"] = "graphemes"  # samples of text with spaces keep their names
         name = sample_name(corpus, domain, seed, snapshot, rule)
-        anchors = len(_drawn(str(lake.path), corpus, domain, snapshot, seed, at, per_domain))
+        anchors = min(per_domain, len(drawn))
         for digest, tokenizer in tokenizers.items():
             settings = {
                 "corpus": corpus,
@@ -111,19 +150,8 @@ def plan_parts(
                 "seed": seed,
                 "rule": rule,
             }
-            task = {"source": asdict(tokenizer.source), "per_domain": per_domain}
-            cells = [
-                Cell(
-                    EXPERIMENT,
-                    VERSION,
-                    settings | {"first_rank": first, "last_rank": last},
-                    TABLES,
-                    group=f"{corpus}/{domain}",
-                    task=task,
-                )
-                for first, last in missing(done.get((name, digest), []), anchors, SHARD)
-            ]
-            parts.append(Part(corpus, domain, names[digest], name, anchors, tuple(cells), tokenizer.source))
+            ranges = tuple(done.get((name, digest), []))
+            parts.append(Part(settings, tokenizer.source, anchors, anchors, ranges))
     return parts
 
 
@@ -137,28 +165,60 @@ def missing(done: Sequence[tuple[int, int]], total: int, most: int) -> list[tupl
     return gaps
 
 
+def redraw(lake: Lake, part: Part, done: Mapping[tuple[str, str], Sequence[tuple[int, int]]], per_domain: int) -> Part:
+    """The part with as many more anchors as it takes to have all sequences that were asked for. Those beyond what is
+    published (`done`) are looked at here, in their order, and sampled by the cells."""
+    s = part.settings
+    ranges = tuple(done.get((s["sample"], s["tokenizer_digest"]), []))
+    seen = max((last + 1 for _, last in ranges if not missing(ranges, last + 1, SHARD)), default=0)
+    lost, tried = _lost(lake, s, seen), part.asked
+    while part.asked == per_domain and (tried := reach(lost, per_domain)) > seen:
+        drawn = _drawn(lake, *(s[k] for k in PLACE), s["rule"]["at"], max(tried, seen + BATCH))
+        if seen >= len(drawn):
+            tried = seen
+            break
+        ahead = np.arange(seen, min(max(tried, seen + BATCH), len(drawn)))
+        encoder = _encoder(part.source, s["tokenizer_digest"])
+        lost += sorted(rank for rank, *_, cut in _cuts(lake, s, drawn, ahead, encoder) if not cut)
+        seen += len(ahead)
+    return replace(part, tried=tried, done=ranges)
+
+
+def reach(lost: Sequence[int], wanted: int) -> int:
+    """The least number of ranks, from 0 on, of which `wanted` are not among the lost ones (ascending)."""
+    for rank in lost:
+        if rank >= wanted:
+            break
+        wanted += 1
+    return wanted
+
+
+def _lost(lake: Lake, s: Mapping[str, Any], before: int) -> list[int]:
+    """The ranks below `before` that gave no sequence, ascending."""
+    with lake.connect(["rejects"]) as con:
+        found = con.execute(
+            "select position from stored.rejects where corpus = ? and source = ? and position < ? order by position",
+            [s["corpus"], sample_rows.source(s["domain"], s["tokenizer"], s["sample"]), before],
+        ).fetchnumpy()
+    return found["position"].tolist()
+
+
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """The sequences and rejects of one cell; runs on a worker."""
     s = cell.settings
     if _snapshots(lake, [s["corpus"]], [s["domain"]])[s["corpus"], s["domain"]] != s["snapshot"]:
         raise Conflict(f"documents were added to {s['corpus']}/{s['domain']} meanwhile: sample again")
-    task = s["corpus"], s["domain"], s["snapshot"], s["seed"], s["rule"]["at"], cell.task["per_domain"]
-    drawn = _drawn(str(lake.path), *task)
+    drawn = _drawn(lake, *(s[k] for k in PLACE), s["rule"]["at"], cell.task["wanted"])
     ranks = np.arange(s["first_rank"], s["last_rank"] + 1)
-    order = np.argsort(drawn.document_id[ranks], kind="stable")
-    ranks, ids = ranks[order], drawn.document_id[ranks][order]
     encoder = _encoder(Source(**cell.task["source"]), s["tokenizer_digest"])
     known = _known(lake, s)
     sequences, rejects = [], []
-    for document_id, text, tokens in _tokenized(lake, s, np.unique(ids), encoder):
-        for rank in ranks[np.searchsorted(ids, document_id) : np.searchsorted(ids, document_id, side="right")]:
-            anchor = int(drawn.anchor[rank])
-            cut = tokens and _cut(tokens, anchor, Window.parse(s["rule"]["window"]))
-            if not cut:
-                reason = CHANGED if tokens is None else f"too short for {s['rule']['window']}"
-                rejects.append(sample_rows.reject(s, int(rank), reason, text, anchor))
-            elif (row := sample_rows.row(s, document_id, int(rank), tokens, cut))["sequence_id"] not in known:
-                sequences.append(row)
+    for rank, document_id, text, tokens, cut in _cuts(lake, s, drawn, ranks, encoder):
+        if not cut:
+            reason = CHANGED if tokens is None else f"too short for {s['rule']['window']}"
+            rejects.append(sample_rows.reject(s, rank, reason, text, int(drawn.anchor[rank])))
+        elif (row := sample_rows.row(s, document_id, rank, tokens, cut))["sequence_id"] not in known:
+            sequences.append(row)
         if len(sequences) + len(rejects) >= PIECE:
             yield from sample_rows.tables(sequences, rejects)
             sequences, rejects = [], []
@@ -167,26 +227,49 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
 
 def counts(lake: Lake, parts: Sequence[Part]) -> pa.Table:
     """One row is one domain under one tokenizer: its anchors, and what became of them. `in_other_samples`: windows that
-    the lake held before."""
-    columns = ("anchors", "sequences", "too_short", "text_changed", "in_other_samples")
+    the lake held before. `redrawn`: of the anchors, those that were drawn in the place of lost ones."""
+    columns = ("anchors", "sequences", "too_short", "text_changed", "in_other_samples", "redrawn")
     rows = []
     with lake.connect(["sequences", "rejects"]) as con:
         for p in parts:
+            place = {k: p.settings[k] for k in ("corpus", "domain", "tokenizer")}
             (sequences,) = con.execute(
                 "select count(*) from stored.sequences where corpus = ? and domain = ? and tokenizer = ? and sample = ?"
                 " and rank < ?",
-                [p.corpus, p.domain, p.tokenizer, p.sample, p.anchors],
+                [*place.values(), p.settings["sample"], p.tried],
             ).fetchone()
             changed, short = con.execute(
                 "select count(*) filter (reason = ?), count(*) filter (reason <> ?) from stored.rejects"
                 " where corpus = ? and source = ? and position < ?",
-                [CHANGED, CHANGED, p.corpus, sample_rows.source(p.domain, p.tokenizer, p.sample), p.anchors],
+                [
+                    *(CHANGED, CHANGED, place["corpus"]),
+                    sample_rows.source(place["domain"], place["tokenizer"], p.settings["sample"]),
+                    p.tried,
+                ],
             ).fetchone()
-            numbers = (p.anchors, sequences, short, changed, p.anchors - sequences - short - changed)
-            row = {"corpus": p.corpus, "domain": p.domain, "tokenizer": p.tokenizer}
-            rows.append(row | dict(zip(columns, numbers, strict=True)))
+            others = p.tried - sequences - short - changed
+            numbers = (p.tried, sequences, short, changed, others, p.tried - p.asked)
+            rows.append(place | dict(zip(columns, numbers, strict=True)))
     fields = [(n, pa.string()) for n in ("corpus", "domain", "tokenizer")] + [(n, pa.int64()) for n in columns]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+
+def remarks(found: pa.Table) -> list[str]:
+    """A line for each row of `counts` without a sequence, old or new, that says why."""
+    lines = []
+    for r in found.to_pylist():
+        where, anchors = f"{r['corpus']} ({r['domain']})", r["anchors"]
+        if not anchors:
+            lines.append(
+                f"{where}: no place to begin in any document: no single space between two words, and no two letters"
+                " of a script without spaces far from one"
+            )
+        elif r["too_short"] + r["text_changed"] == anchors:
+            lines.append(
+                f"{where}: none of {anchors} anchors gave a sequence under {r['tokenizer']}: {r['too_short']} with too"
+                f" short a text around (--window), {r['text_changed']} in a text that it does not give back"
+            )
+    return lines
 
 
 def _snapshots(lake: Lake, corpora: Sequence[str], domains: Sequence[str]) -> dict[tuple[str, str], str]:
@@ -214,9 +297,15 @@ def _done(lake: Lake) -> dict[tuple[str, str], list[tuple[int, int]]]:
     return found
 
 
+def _drawn(lake: Lake, corpus: str, domain: str, snapshot: str, seed: int, at: str, wanted: int) -> Drawn:
+    """At least the first `wanted` anchors of a domain, or all there are."""
+    return _draw(str(lake.path), corpus, domain, snapshot, seed, at, 1 << (wanted - 1).bit_length() if wanted else 0)
+
+
 @lru_cache(maxsize=4)
-def _drawn(lake_path: str, corpus: str, domain: str, snapshot: str, seed: int, at: str, wanted: int) -> Drawn:
-    """The first `wanted` anchors of a domain. Kept for the next tokenizer: `snapshot` tells other documents apart."""
+def _draw(lake_path: str, corpus: str, domain: str, snapshot: str, seed: int, at: str, wanted: int) -> Drawn:
+    """Kept for the next tokenizer, and for anchors that take the place of lost ones: `snapshot` tells other documents
+    apart."""
     where = "from stored.documents where corpus = ? and domain = ?"
     with Lake.open(lake_path).connect(["documents"]) as con:
 
@@ -234,10 +323,10 @@ def _drawn(lake_path: str, corpus: str, domain: str, snapshot: str, seed: int, a
             while full:
                 drawn, full = draw(documents(), seed, most)
                 full, most = full and len(drawn) < wanted, most * 4
-    return Drawn(drawn.document_id[:wanted], drawn.anchor[:wanted])
+    return replace(drawn, document_id=drawn.document_id[:wanted], anchor=drawn.anchor[:wanted])
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _encoder(source: Source, digest: str) -> Encoder:
     return Encoder(load_same(source, digest))
 
@@ -250,6 +339,19 @@ def _known(lake: Lake, s: dict) -> set[int]:
             [s["corpus"], s["domain"], s["tokenizer"]],
         ).fetchnumpy()
     return set(found["sequence_id"].tolist())
+
+
+def _cuts(
+    lake: Lake, s: Mapping[str, Any], drawn: Drawn, ranks: np.ndarray, encoder: Encoder
+) -> Iterator[tuple[int, int, str, Tokens | None, Cut | None]]:
+    """(rank, document_id, text, the document's tokens, where the anchor cuts them) for each of these ranks, in any
+    order; no tokens where the tokenizer changes the text, and no cut where it gives no sequence."""
+    window = Window.parse(s["rule"]["window"])
+    order = np.argsort(drawn.document_id[ranks], kind="stable")
+    ranks, ids = ranks[order], drawn.document_id[ranks][order]
+    for document_id, text, tokens in _tokenized(lake, s, np.unique(ids), encoder):
+        for rank in ranks[np.searchsorted(ids, document_id) : np.searchsorted(ids, document_id, side="right")].tolist():
+            yield rank, document_id, text, tokens, tokens and _cut(tokens, int(drawn.anchor[rank]), window)
 
 
 def _tokenized(lake: Lake, s: dict, ids: np.ndarray, encoder: Encoder) -> Iterator[tuple[int, str, Tokens | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,51 +33,20 @@ class Line:
     problem: str | None = None
 
 
-def find(
-    paths: Iterable[str], suffixes: Iterable[str], name: Callable[[str, str], str] = lambda given, location: given
-) -> list[tuple[str, str]]:
-    """The files at `paths`, local or URLs, as (name, location) in the order of their names. A folder is searched
-    through, for files that end in one of `suffixes`; their names are relative to it. A file that is named itself may
-    be called anything. `name(given, location)` may call a file otherwise.
-
-    Raises `BadInput` where there is nothing, or two files would bear one name.
-    """
-    found: dict[str, str] = {}
-    for path in paths:
-        look = remote.find if remote.is_remote(path) else _find
-        for given, location in look(path, tuple(suffixes)):
-            called = name(given, location)
-            if found.setdefault(called, location) != location:
-                raise BadInput(
-                    f"two files are called {called} ({found[called]} and {location}): ingest them one by one"
-                )
-    return sorted(found.items())
-
-
-def _find(given: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
-    path = Path(given.removeprefix(remote.LOCAL)).expanduser()
-    if path.is_file():
-        return [(path.name, str(path.absolute()))]
-    if not path.is_dir():
-        raise BadInput(f"there is no file or folder {path}")
-    inside = [f for f in path.rglob("*") if f.name.endswith(suffixes) and f.is_file()]
-    if not inside:
-        raise BadInput(f"the folder {path} holds no file that ends in {', '.join(suffixes)}")
-    return [(f.relative_to(path).as_posix(), str(f.absolute())) for f in inside]
-
-
 def digest(location: str | Path, ends: int = 1 << 20) -> str:
     """Tells a changed file: its size, and the sha256 of its first and last MiB; of a remote one, what its store says
-    of its content."""
+    of its content. Raises `BadInput` where it cannot be read."""
     if remote.is_remote(location):
         return remote.digest(str(location))
-    path = Path(location)
-    size = path.stat().st_size
-    h = hashlib.sha256()
-    with path.open("rb") as f:
-        h.update(f.read(ends))
-        f.seek(max(size - ends, 0))
-        h.update(f.read(ends))
+    path, h = Path(location), hashlib.sha256()
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as f:
+            h.update(f.read(ends))
+            f.seek(max(size - ends, 0))
+            h.update(f.read(ends))
+    except OSError as e:
+        raise BadInput(f"{path} cannot be read ({e.strerror})") from e
     return f"{size}:sha256:{h.hexdigest()}"
 
 
@@ -88,7 +57,7 @@ def open_file(location: str | Path) -> BinaryIO | remote.RemoteFile:
 
 def pieces(location: str | Path) -> Iterator[bytes]:
     """The decompressed bytes of a file; .gz and .zst are told by the name. `CutStream` follows the last good one."""
-    read = {".gz": _gzip, ".zst": _zstd, ".zstd": _zstd}.get(Path(location).suffix, _plain)
+    read = {".gz": _gzip, ".zst": _zstd, ".zstd": _zstd}.get(Path(location).suffix.lower(), _plain)
     with open_file(location) as f:
         yield from read(f)
 

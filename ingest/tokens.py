@@ -2,7 +2,8 @@
 
 Boundaries come from the bytes of the tokens, never from offset mappings, which differ by a byte between tokenizers. A
 document is taken only if the bytes of its tokens, put together, are the bytes of its text (SentencePiece may put a
-space before it): where a tokenizer changes the text (NFC, unknown characters), no byte of it has a certain token.
+space before it): where a tokenizer changes the text (NFC, runs of spaces that become one, unknown characters), no byte
+of it has a certain token; nor where the two libraries that read a checkpoint's files cut it differently.
 """
 
 from __future__ import annotations
@@ -31,15 +32,16 @@ class Encoder:
     """A tokenizer that knows the bytes of its tokens."""
 
     def __init__(self, tokenizer: Tokenizer):
-        self._backend = tokenizer.backend
+        self._tokenizer = tokenizer
         self._bytes = token_bytes(tokenizer)
         self._lengths = np.array([len(b) for b in self._bytes], dtype=np.int64)
 
     def encode(self, texts: Sequence[str]) -> Iterator[Tokens | None]:
-        """The tokens of whole documents, nothing added; None where they are not the text."""
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        for text, encoding in zip(texts, encodings, strict=True):
-            ids = encoding.ids
+        """The tokens of whole documents, nothing added; None where they are not the text, or the libraries disagree."""
+        for text, ids in zip(texts, self._tokenizer.agreed(texts), strict=True):
+            if ids is None:
+                yield None
+                continue
             data, joined = text.encode(), b"".join([self._bytes[i] for i in ids])
             added = len(joined) - len(data)  # a space that the tokenizer put first
             if joined == data or joined == b" " + data:

@@ -6,7 +6,7 @@ Nothing is judged here: the audit compares what is given with the vector.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,27 @@ TYPES = MEASURED | SEQUENCE | {"sequence_id": pa.string()}
 VECTORS = ("match", "forced_match")
 
 
-def read(path: Path) -> Iterator[pa.Table]:
-    """The rows of a Parquet or JSONL file in pieces, with every column of `TYPES`; a missing one is NULL.
+def read(path: Path, folders: Mapping[str, str | None]) -> Iterator[pa.Table]:
+    """The rows of a Parquet or JSONL file in pieces, with every column of `TYPES`; a missing one is what its folders
+    say of it, or NULL.
 
     `match` and `forced_match` come packed, whether they were lists of booleans, packed bytes or, in JSON, their hex
     digits. Raises `BadInput`, naming file and row, where a required column is missing or a value has the wrong type.
     """
-    at = 0
-    for columns in _parquet(path) if path.suffix == ".parquet" else _jsonl(path):
+    at, told = 0, {name: _told(path, name, value) for name, value in folders.items() if name in TYPES}
+    for columns in _rows(path):
+        height = len(next(iter(columns.values()), []))
+        for name, value in told.items():
+            columns[name] = [value if own is None else own for own in columns.get(name, [None] * height)]
         piece = typed(path, columns, at)
         at += piece.num_rows
         yield piece
+
+
+def given_columns(path: Path) -> set[str]:
+    """Those of `TYPES` that the file's first rows have."""
+    first = next(_rows(path), {})
+    return {name for name, values in first.items() if any(value is not None for value in values)}
 
 
 def derive(piece: pa.Table) -> pa.Table:
@@ -67,6 +77,18 @@ def unpacked(packed: bytes, n: int) -> np.ndarray:
 def _default(row: dict[str, Any], name: str, value: object) -> None:
     if row[name] is None:
         row[name] = value
+
+
+def _told(path: Path, name: str, value: str | None) -> object:
+    """What a folder says of a column, in the column's type."""
+    try:
+        return pa.scalar(value, pa.string()).cast(TYPES[name]).as_py()
+    except pa.ArrowException as e:
+        raise BadInput(f"{path}: in the folder {name}={value}, {name} is not {TYPES[name]}") from e
+
+
+def _rows(path: Path) -> Iterator[dict[str, list]]:
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _jsonl(path)
 
 
 def _parquet(path: Path) -> Iterator[dict[str, list]]:

@@ -37,16 +37,25 @@ def show_(name: Name) -> None:
 def run(
     name: Name,
     parameter: Annotated[
-        list[str], typer.Option("--parameter", "-p", help="key=value in the place of a default; may be repeated.")
+        list[str],
+        typer.Option(
+            "--parameter",
+            "-p",
+            help="key=value in the place of a default; of all findings condition, sample_rule and sample_window."
+            " May be repeated.",
+        ),
     ] = [],  # noqa: B006
     lake: LakePath = DEFAULT_LAKE,
     format: Format = FormatName.table,
 ) -> None:
     """A finding's answer."""
     from .finding import find, parse
+    from .only import SHARED, Only
 
-    text = find(name).sql(**parse(parameter))
-    ask, _ = _open(lake)
+    given = parse(parameter)
+    only = Only(**{key: given.pop(key) for key in SHARED if key in given})
+    text = find(name).sql(**given)
+    ask, _ = _open(lake, only)
     show(ask(text), format)
 
 
@@ -56,7 +65,9 @@ def sql(
     format: Format = FormatName.table,
 ) -> None:
     """SQL over the lake, read-only: one statement, or an interactive prompt."""
-    ask, tables = _open(lake)
+    from .only import ALL
+
+    ask, tables = _open(lake, ALL)
     if statement is None and sys.stdin.isatty():
         from .prompt import converse
 
@@ -65,8 +76,8 @@ def sql(
         show(ask(sys.stdin.read() if statement is None else statement), format)
 
 
-def _open(path):
-    """What asks the lake at `path` as it is now, and the names of its tables."""
+def _open(path, only):
+    """What asks the lake at `path` as it is now, `only` so much of it, and the names of its tables."""
     from warehouse.lake import Lake
 
     from . import guard
@@ -74,7 +85,7 @@ def _open(path):
 
     lake = Lake.open(path)
     files = snapshot(lake)
-    con = connect(lake, files)
+    con = connect(lake, files, only)
     known = views(con)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return lambda text: guard.ask(con, text), known

@@ -18,6 +18,8 @@ from itertools import takewhile
 from warehouse import shelf
 from warehouse.errors import BadInput, UnknownName
 
+from .only import SHARED
+
 SHELF = "queries.findings"
 HEAD = re.compile(r"^with parameters as \(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
 LINE = re.compile(
@@ -72,7 +74,7 @@ class Finding:
         known = self.parameters
         for name in values:
             if name not in known:
-                raise UnknownName(f"parameter of {self.name}", name, known)
+                raise UnknownName(f"parameter of {self.name}", name, {*known, *SHARED})
         literals = {name: literal(known[name], value) for name, value in values.items()}
 
         def line(m: re.Match) -> str:

@@ -18,7 +18,8 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.errors import BadInput, one_line
-from warehouse.lake import quoted
+from warehouse.paths import utf8
+from warehouse.relation import as_pattern, quoted
 
 FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "range", "repeat", "unnest"}
 
@@ -29,7 +30,8 @@ def lock(con: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:
     # makes when it needs it and removes when it is closed.
     con.execute(f"set temp_directory = {quoted(str(Path(gettempdir()) / f'memlake-{uuid4().hex}'))}")
     con.execute("set python_enable_replacements = false")
-    con.execute(f"set allowed_paths = [{', '.join(quoted(f) for f in files)}]")
+    allowed = dict.fromkeys(path for file in files for path in (file, as_pattern(file)))
+    con.execute(f"set allowed_paths = [{', '.join(map(quoted, allowed))}]")
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
 
@@ -45,7 +47,7 @@ def ask(con: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
 
 def admit(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
     """The one SELECT in the text; raises `BadInput`. Parsed on the locked connection: parsing IMPORT DATABASE reads."""
-    statements = con.extract_statements(text)
+    statements = con.extract_statements(utf8(text))
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         found = ", ".join(s.type.name for s in statements) or "nothing"
         raise BadInput(f"only one SELECT is admitted, this is {found}")

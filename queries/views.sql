@@ -1,9 +1,6 @@
 -- What SQL sees beside one view for each stored table. Run after those: `domains` replaces one of them. The view of a
--- table that has a model and a condition shows the model's base condition only (see ask.py).
-
--- One row is one sequence under one model and one condition, of all conditions.
-create or replace view matches_all as
-    select * from stored.matches;
+-- table that has a model and a condition shows the model's base condition only (see ask.py). What is of sequences says
+-- of which sample (sample_rule, sample_window: see samples.sql), so that nothing is added up over several.
 
 -- One row is one domain of a corpus; `class` is 'structural' or 'free_text', counts are over all that was read.
 create or replace view domains as
@@ -16,8 +13,8 @@ create or replace view domains as
 -- the target token there, NULL where decoding was skipped; forced_matched: the arg-max does, given the true tokens
 -- before; generated: the greedy token; logprob: natural log-probability of the target, given the true tokens before.
 create or replace view match_positions as
-    select model, corpus, domain, condition, sequence_id, anchor_id, n_tokens, unnest(range(n_tokens)) as position,
-        get_bit("match"::bit, position::int) = 1 as matched,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, anchor_id, n_tokens,
+        unnest(range(n_tokens)) as position, get_bit("match"::bit, position::int) = 1 as matched,
         get_bit(forced_match::bit, position::int) = 1 as forced_matched,
         generated[position + 1] as generated,
         logprobs[position + 1] as logprob
@@ -26,12 +23,20 @@ create or replace view match_positions as
 -- One row is one token of one sequence. position: from 0 at the first token of the continuation, as in
 -- `match_positions`, negative in the prefix; byte_end: byte of the document after the token.
 create or replace view sequence_tokens as
-    select sequence_id, anchor_id, document_id, corpus, domain, tokenizer,
+    select sequence_id, anchor_id, document_id, corpus, domain, sample_rule, sample_window, tokenizer,
         unnest(range(-prefix_tokens, n_tokens)) as position,
         tokens[prefix_tokens + position + 1] as token,
         byte_ends[prefix_tokens + position + 1] as byte_end
     from sequences
     where len(tokens) > 0;
+
+-- One row is one sequence and the text it was cut from, which documents that are exact copies share: what intervals
+-- count as independent. A sequence whose document is not known is a text of its own.
+create or replace view sequence_texts as
+    select sequence_id, corpus, domain, coalesce(text_hash, document_id, sequence_id) as text
+    from stored.sequences
+    left join (select document_id, corpus, domain, text_hash from stored.documents)
+        using (document_id, corpus, domain);
 
 -- One row is one model and the number of parameters by which it may be compared within its line. A line is the models
 -- of one family that were asked for at the same revision, miniatures apart. `size_kind` is the same for the whole line:
@@ -53,7 +58,7 @@ create or replace view model_sizes as
 -- (noise 0, and no seed, layer or scope).
 create or replace view noise_conditions as
     select model, c.condition, c.noise, c.noise_seed, c.noise_layer, c.noise_scope
-    from stored.models m
+    from models m
     join stored.conditions b on b.condition = m.base_condition
     join stored.conditions c
         on c.dtype is not distinct from b.dtype and c.attention is not distinct from b.attention and c.bos = b.bos
@@ -62,7 +67,7 @@ create or replace view noise_conditions as
 -- One row is one layer at one continuation position of one row of `layer_tokens`. layer: 0 after the embedding, l after
 -- block l; depth: layer / number of blocks.
 create or replace view layer_positions as
-    select model, corpus, domain, condition, sequence_id, position, target, first_layer,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, position, target, first_layer,
         unnest(range(len(top1))) as layer, layer / (len(top1) - 1) as depth,
         top1[layer + 1] as top1, target_probability[layer + 1] as target_probability,
         target_rank[layer + 1] as target_rank, entropy[layer + 1] as entropy, kl_to_final[layer + 1] as kl_to_final
@@ -70,14 +75,14 @@ create or replace view layer_positions as
 
 -- One row is one layer of one row of `layer_similarity`.
 create or replace view similarity_layers as
-    select model, corpus, domain, condition, sequence_id, part,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, part,
         unnest(range(len(cosine))) as layer, layer / (len(cosine) - 1) as depth,
         cosine[layer + 1] as cosine, relative_l2[layer + 1] as relative_l2
-    from stored.layer_similarity;
+    from layer_similarity;
 
 -- One row is one prompt length of one row of `prompt_compression`. kept: tokens of the prompt that were kept.
 create or replace view prompt_lengths as
-    select model, corpus, domain, condition, sequence_id, "window", prefix_tokens,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, "window", prefix_tokens,
         unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
     from prompt_compression;
 
@@ -87,7 +92,7 @@ create or replace view prompt_lengths as
 create or replace view noise_matches as
     with noisy as (
         select model, corpus, domain, sequence_id, noise, noise_seed, noise_layer, noise_scope, memorized, score
-        from stored.matches
+        from matches_all
         join noise_conditions using (model, condition)
         where noise > 0
     ), strengths as (
@@ -97,7 +102,8 @@ create or replace view noise_matches as
         from (select distinct model, corpus, domain, sequence_id, noise_layer, noise_scope from noisy)
         join matches clean using (model, corpus, domain, sequence_id)
     )
-    select strengths.*, clean.memorized as clean_memorized, clean.score as clean_score, clean.completion_entropy
+    select strengths.*, clean.sample_rule, clean.sample_window, clean.condition, clean.memorized as clean_memorized,
+        clean.score as clean_score, clean.completion_entropy
     from strengths
     join matches clean using (model, corpus, domain, sequence_id);
 
@@ -160,86 +166,87 @@ create or replace view noise_groups as
 create or replace view layer_groups as
     from groups_of('layers');
 
--- One row is one attention head of one model in one domain: its cells pooled. n: sequences on which it was taken away;
--- n_all: the most on which any of its cells' heads was, in a screened cell those of its leaders; complete: taken away on all of them, as heads are that
--- screening did not drop; mean_drop: nats of the continuation's log-probability that are lost without it (clean -
--- ablated), as measured; estimated_drop: by screening's first-order estimate; heads: of the model; place: 1 for the
--- largest drop, among complete heads only.
+-- One row is one attention head of one model in one domain and sample: its cells pooled. n: sequences on which it was
+-- taken away; n_all: the most on which any of its cells' heads was, in a screened cell those of its leaders; complete:
+-- taken away on all of them, as heads are that screening did not drop; mean_drop: nats of the continuation's
+-- log-probability that are lost without it (clean - ablated), as measured; estimated_drop: by screening's first-order
+-- estimate; heads: of the model; place: 1 for the largest drop, among complete heads only.
 create or replace view head_drops as
     select *, count(*) over domain_heads as heads,
         if(complete, row_number() over (domain_heads order by complete desc, mean_drop desc, layer, head), null)
             as place
     from (
-        select model, corpus, domain, method, layer, head, sum(n)::bigint as n, sum(of_cell)::bigint as n_all,
-            sum(n) > 0 and sum(n) = sum(of_cell) as complete,
+        select model, corpus, domain, sample_rule, sample_window, condition, method, layer, head, sum(n)::bigint as n,
+            sum(of_cell)::bigint as n_all, sum(n) > 0 and sum(n) = sum(of_cell) as complete,
             0 - sum(n * mean_delta_logprob) / nullif(sum(n), 0) as mean_drop,
             pooled_variance(n, mean_delta_logprob, var_delta_logprob) as variance, sum(n_lost)::bigint as n_lost,
             0 - sum(of_cell * estimate) / nullif(sum(of_cell) filter (estimate is not null), 0) as estimated_drop
         from (select *, max(n) over (partition by cell) as of_cell from head_effects)
         group by all
     )
-    window domain_heads as (partition by model, corpus, domain, method);
+    window domain_heads as (partition by model, corpus, domain, sample_rule, sample_window, condition, method);
 
--- One row is one sequence on which heads of a model were taken away. document: its own id where the document is not
--- known; memorized: before.
+-- One row is one sequence on which heads of a model were taken away. text: see sequence_texts; memorized: before.
 create or replace view head_sequences as
-    select model, corpus, domain, method, sequence_id, coalesce(document_id, sequence_id) as document, memorized
+    select model, corpus, domain, a.sample_rule, a.sample_window, a.condition, method, sequence_id,
+        coalesce(text, sequence_id) as text, memorized
     from (
-        select model, corpus, domain, method, sequence_id
+        select model, corpus, domain, sample_rule, sample_window, condition, method, sequence_id
         from head_deltas
         join (      -- of each cell one head that was taken away on all its sequences
             select cell, layer, head
             from head_effects
             qualify row_number() over (partition by cell order by n desc, layer, head) = 1
         ) using (cell, layer, head)
-    )
+    ) a
     join matches using (model, corpus, domain, sequence_id)
-    left join sequences using (corpus, domain, sequence_id);
+    left join sequence_texts using (corpus, domain, sequence_id);
 
--- One row is one layer of one model on one corpus: the mean drop of its heads, averaged over domains with equal
--- weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders alone
--- would make every layer look important. incomplete: (head, domain) pairs of which that is true.
+-- One row is one layer of one model on one corpus and sample: the mean drop of its heads, averaged over domains with
+-- equal weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders
+-- alone would make every layer look important. incomplete: (head, domain) pairs of which that is true.
 create or replace view layer_drops as
-    select model, corpus, method, layer, avg(mean_drop) as mean_drop, count(*) as domains,
-        sum(incomplete)::bigint as incomplete
+    select model, corpus, sample_rule, sample_window, condition, method, layer, avg(mean_drop) as mean_drop,
+        count(*) as domains, sum(incomplete)::bigint as incomplete
     from (
-        select model, corpus, domain, method, layer, avg(coalesce(mean_drop, estimated_drop)) as mean_drop,
-            count(*) filter (not complete) as incomplete
+        select model, corpus, domain, sample_rule, sample_window, condition, method, layer,
+            avg(coalesce(mean_drop, estimated_drop)) as mean_drop, count(*) filter (not complete) as incomplete
         from head_drops
         group by all
     )
     where mean_drop is not null
-    group by model, corpus, method, layer;
+    group by all;
 
--- One row is one model under one method: the mean drop of each of its layers over the corpora it is not a control for,
--- each with equal weight, in a list from layer 0 on.
+-- One row is one model under one method and sample: the mean drop of each of its layers over the corpora it is not a
+-- control for, each with equal weight, in a list from layer 0 on.
 create or replace view model_profiles as
-    select model, method, list(mean_drop order by layer) as drops
+    select model, sample_rule, sample_window, condition, method, list(mean_drop order by layer) as drops
     from (
-        select model, method, layer, avg(mean_drop) as mean_drop
+        select model, sample_rule, sample_window, condition, method, layer, avg(mean_drop) as mean_drop
         from layer_drops
         left join model_corpora using (model, corpus)
         where role is distinct from 'control'
         group by all
     )
-    group by model, method;
+    group by all;
 
--- One row is one model on one domain under one of two weights, by which domains are put together. rate, low, high: as
--- in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the corpus
--- that ingest saw, kept or not; NULL where the domain is not in `domains`).
+-- One row is one model on one domain and sample under one of two weights, by which domains are put together. rate, low,
+-- high: as in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the
+-- corpus that ingest saw, kept or not; NULL where the domain is not in `domains`).
 create or replace view weighted_rates as
-    select model, corpus, domain, "class", n_bytes, weighted_by, if(weighted_by = 'bytes', n_bytes, n) as weight,
-        n, documents, memorized, memorized / n as rate, low, high
+    select model, corpus, domain, sample_rule, sample_window, condition, "class", n_bytes, weighted_by,
+        if(weighted_by = 'bytes', n_bytes, n) as weight, n, documents, memorized, memorized / n as rate, low, high
     from (
-        select model, corpus, domain, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
+        select model, corpus, domain, sample_rule, sample_window, condition, sum(n)::bigint as n,
+            count(*) as documents, sum(m)::bigint as memorized,
             cluster_low(m, n) as low, cluster_high(m, n) as high, unnest(['sample', 'bytes']) as weighted_by
         from (
-            select model, corpus, domain, coalesce(document_id, sequence_id) as document,
-                count(*) as n, count(*) filter (memorized) as m
+            select model, corpus, domain, sample_rule, sample_window, condition,
+                coalesce(text, sequence_id) as text, count(*) as n, count(*) filter (memorized) as m
             from matches
-            left join sequences using (sequence_id, corpus, domain)
+            left join sequence_texts using (sequence_id, corpus, domain)
             group by all
         )
-        group by model, corpus, domain
+        group by all
     )
     left join domains using (corpus, domain);

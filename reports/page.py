@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -26,13 +27,18 @@ from warehouse import shelf
 from warehouse import table as tables
 from warehouse.errors import BadInput
 from warehouse.lake import Lake
+from warehouse.paths import local
 
 from . import about, html, published
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HERE = Path(__file__).parent
 FIGURES = "reports.figures"
 ORDER = (  # in which findings are told; others come after, by name
     "memorization_rate",
+    "byte_rate",
     "corpus_rate",
     "control_adjusted_rate",
     "guessability",
@@ -46,6 +52,7 @@ ORDER = (  # in which findings are told; others come after, by name
     "score_transitions",
     "position_curve",
     "extraction_probability",
+    "model_difference",
     "shared_memorization",
     "prompt_compression",
     "compression_distribution",
@@ -104,7 +111,7 @@ def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: da
     only: names of findings, all for none. Raises `UnknownName` for one that is not there, `BadInput` for a path that
     cannot be written.
     """
-    out = (out or lake.path / "reports" / "index.html").expanduser().absolute()
+    out = local(out or lake.path / "reports" / "index.html").absolute()
     text = page(lake, [find(name) for name in only or told()], now or datetime.now(UTC))
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
@@ -202,17 +209,31 @@ def _drawn(finding: Finding, rows: pa.Table, answers: Answers) -> str:
     from .svg import render
 
     module = _figure(finding)
-    also = [answers[name].to_pandas() for name in getattr(module, "ALSO", ())]
-    panels = module.draw(rows.to_pandas(), *also)
-    if not panels:
-        return ""
-    drawn = "\n".join(f"<div>{render(p, f'{finding.name}-{i}')}</div>" for i, p in enumerate(panels))
+    frames = [rows.to_pandas(), *(answers[name].to_pandas() for name in getattr(module, "ALSO", ()))]
     head, _, caption = module.__doc__.partition("\n")
-    return (
-        f"<figure><figcaption>{html.prose(caption)}</figcaption>\n"
-        f'<div class=panels role=img aria-label="{escape(head)}">\n'
-        f"{drawn}\n</div></figure>\n"
-    )
+    drawn = []
+    for heading, parts in _samples(frames):
+        panels = [render(p, f"{finding.name}-{len(drawn)}-{i}") for i, p in enumerate(module.draw(*parts))]
+        if panels:
+            inside = "\n".join(f"<div>{panel}</div>" for panel in panels)
+            drawn.append(f'{heading}<div class=panels role=img aria-label="{escape(head)}">\n{inside}\n</div>')
+    if not drawn:
+        return ""
+    return f"<figure><figcaption>{html.prose(caption)}</figcaption>\n" + "\n".join(drawn) + "</figure>\n"
+
+
+def _samples(frames: list[pd.DataFrame]) -> Iterator[tuple[str, list[pd.DataFrame]]]:
+    """The frames for each sampling rule and window of the first, with a heading where there are several: figures add
+    nothing up over them."""
+    by = ["sample_rule", "sample_window"]
+    found = frames[0][by].drop_duplicates().sort_values(by, na_position="last") if by[0] in frames[0] else None
+    if found is None or len(found) == 1:
+        yield "", frames
+        return
+    for rule, window in found.fillna("not known").itertuples(index=False):
+        parts = [f[(f[by].fillna("not known") == [rule, window]).all(axis=1)] if by[0] in f else f for f in frames]
+        heading = f"<h3>Anchors: {escape(rule)}, window: {escape(window)}</h3>\n"
+        yield heading, [part.reset_index(drop=True) for part in parts]
 
 
 def _sql(finding: Finding) -> str:

@@ -13,14 +13,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
 
 from . import table as tables
 from .errors import one_line
-from .lake import Lake, quoted, relation
+from .lake import Lake
+from .relation import partition_path, quoted, relation
 from .table import Expect, Measure, Table
 
 
@@ -60,7 +60,7 @@ class Rows:
                 literal = quoted(value) if isinstance(value, str) else value
                 con.execute(f'set variable "{key}" = {literal}')
         files = self.lake.snapshot(self.table_name)
-        beside = [f.path for f in files if f.partition in self.partitions]
+        beside = [f for f in files if f.partition in self.partitions]
         own = any(c.name == "cell" for c in self.spec.columns)
         others = " where cell <> getvariable('cell')" if own else ""
         con.execute(f"create view published as from ({relation(self.table_name, beside)}){others}")
@@ -68,7 +68,7 @@ class Rows:
         for name, select in self.with_them.items():
             if name not in self._mentioned():
                 continue
-            both = f"{relation(name, self.lake.files(name))} union all {select}"
+            both = f"{relation(name, self.lake.snapshot(name))} union all {select}"
             con.execute(f"create or replace view stored.{name} as {both}")
         return con
 
@@ -156,15 +156,6 @@ def offenders(rows: Rows) -> pa.Table:
             f"select * from (select {columns}, list_filter([{broken}], lambda x: x is not null) as broken"
             f" from ({judged(rows.spec.expectations)})) where len(broken) > 0"
         ).to_arrow_table()
-
-
-def partition_path(spec: Table, values: dict[str, object]) -> str:
-    """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions."""
-
-    def folder(value: object) -> str:
-        return "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe="")
-
-    return "/".join(f"{k}={folder(values[k])}" for k in spec.partition)
 
 
 def out_of_range(observed: Sequence[float | None], low: Sequence[float], high: Sequence[float]) -> set[int]:

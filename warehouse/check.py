@@ -17,8 +17,9 @@ from . import audit
 from . import table as tables
 from .audit import Rows
 from .errors import one_line
-from .lake import File, Lake, relation
+from .lake import Lake
 from .publish import LOG_TABLES
+from .relation import File, relation
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _cells(lake: Lake, name: str, settings: dict[str, dict[str, object]]) -> Ite
         named = re.match(r"c\d+-[0-9a-f]{32}(?=-)", Path(file.path).name)
         files[named[0] if named and "cell" in tables.table(name).schema.names else ""].append(file)
     for cell, own in files.items():
-        select = relation(name, [f.path for f in own])
+        select = relation(name, own)
         if cell:
             known = settings.get(cell, {}) | {"cell": cell}
             yield Rows(lake, name, select, known, [f.partition for f in own])

@@ -11,6 +11,7 @@ MemlakeError            one clear line on stderr, exit code 2
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -43,8 +44,9 @@ class UnknownName(MemlakeError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.known = known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]!r}?" if near else ""
+        folded = {k.casefold(): k for k in known}
+        near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+        hint = f": did you mean {folded[near[0]]!r}?" if near else ""
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         listed = f"there are: {shown}" if known else f"there is no {kind} yet"
         super().__init__(f"no {kind} {name!r}{hint} ({listed})")
@@ -52,4 +54,5 @@ class UnknownName(MemlakeError):
 
 def one_line(error: BaseException) -> str:
     """An error's message in one line; of DuckDB's without the excerpt of the statement under it."""
-    return " ".join(str(error).split("\n\nLINE ")[0].split())
+    text = re.sub(r"\x1b\[\d*m", "", str(error))  # delta-rs colours its errors
+    return " ".join(text.split("\n\nLINE ")[0].split())

@@ -8,9 +8,10 @@ import shutil
 from . import table as tables
 from .errors import Conflict, UnknownName
 from .identity import tagged
-from .lake import Lake, quoted
+from .lake import Lake
 from .publish import LOG_TABLES, record
 from .register import transaction
+from .relation import quoted
 
 SAMPLE = "ingest_keep"  # the experiment whose cell publishes a `--keep` sample
 

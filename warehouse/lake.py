@@ -8,10 +8,11 @@ judged, `quarantine/` rows that failed.
 from __future__ import annotations
 
 import fcntl
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,20 +23,13 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
+from . import paths
 from . import table as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
+from .relation import File, literal, relation
 
 ATTEMPTS = 30  # commits that lost a race are tried again this often
-
-
-@dataclass(frozen=True)
-class File:
-    """One Parquet file of a snapshot. `partition` maps partition column to value; `rows` is its number of rows."""
-
-    path: str
-    partition: dict[str, str]
-    rows: int
-    size: int
+NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
 
 
 class Lake:
@@ -48,27 +42,28 @@ class Lake:
     @classmethod
     def open(cls, path: str | Path) -> Lake:
         """The lake at `path`; raises `NotALake`, or `DamagedLake` where a table's log cannot be read."""
-        path = Path(path).expanduser().absolute()
+        path = _place(path)
         if not (path / "cells" / "_delta_log").is_dir():
             what = "does not exist" if not path.exists() else "is not a lake"
             raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
         lake = cls(path)
         for name in tables.names():
             if not (path / name).exists():  # the lake was made before memlake had this table
-                _make(path, name)
+                _make(path, [name])
             lake.delta(name)
         return lake
 
     @classmethod
     def create(cls, path: str | Path) -> Lake:
         """The lake at `path`, made where the path is missing or an empty folder."""
-        path = Path(path).expanduser().absolute()
+        path = _place(path)
         if (path / "cells" / "_delta_log").is_dir():
             return cls.open(path)
         if path.exists() and (not path.is_dir() or any(p.name not in tables.names() for p in path.iterdir())):
             raise NotALake(f"{path} is neither a lake nor an empty folder: name another with --lake")
-        for name in sorted(tables.names(), key=lambda n: n == "cells"):  # `cells` last: it marks a whole lake
-            _make(path, name)
+        if cls(path)._odd():
+            raise NotALake(f"no lake can be made at {path}, for the characters {NO_DELETE}: name another with --lake")
+        _make(path, sorted(tables.names(), key=lambda n: n == "cells"))  # `cells` last: it marks a whole lake
         return cls.open(path)
 
     # Reading
@@ -125,7 +120,7 @@ class Lake:
         for name in tables.names() if only is None else only:
             files = self.snapshot(name) if snapshot is None else snapshot[name]
             try:
-                con.execute(f"create view stored.{name} as {relation(name, [f.path for f in files])}")
+                con.execute(f"create view stored.{name} as {relation(name, files)}")
             except duckdb.Error as e:
                 raise DamagedLake(f"table {name} of {self.path} cannot be read: {one_line(e)}") from e
         return con
@@ -176,6 +171,8 @@ class Lake:
     def retract(self, name: str, transaction: str, predicate: str | None) -> bool:
         """Take a transaction back: delete the rows that meet `predicate` (none for None), and let it be published
         again. False where the log does not hold it."""
+        if self._odd():
+            raise BadInput(f"rows of {self.path} cannot be deleted, for the characters {NO_DELETE}: move the lake")
 
         def attempt(delta: DeltaTable) -> bool:
             if not self.holds(name, transaction, delta):
@@ -192,6 +189,9 @@ class Lake:
             return True
 
         return self._race(name, attempt)
+
+    def _odd(self) -> bool:
+        return any(c in NO_DELETE for c in str(self.path.resolve()))
 
     def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
         spec = tables.table(name)
@@ -210,6 +210,10 @@ class Lake:
                 return attempt(self.delta(name))
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
+            except OSError as e:
+                if e.errno is not None:
+                    raise
+                raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
     def _grow(self, name: str) -> None:
@@ -248,35 +252,37 @@ class Lake:
         return self.path / "quarantine"
 
 
-def _make(path: Path, name: str) -> None:
-    """An empty table, where there is none."""
-    spec = tables.table(name)
-    partition = list(spec.partition)
-    DeltaTable.create(
-        str(path / name), schema=spec.schema, partition_by=partition, description=spec.grain, mode="ignore"
-    )
+def _place(path: str | Path) -> Path:
+    """The absolute path of a lake; raises `NotALake` for one that delta-rs, which takes it for a URL, would not find,
+    or find somewhere else."""
+    path = paths.local(path).absolute()
+    try:
+        text = paths.utf8(str(path.resolve()))
+    except (ValueError, RuntimeError) as e:  # a NUL byte, links that lead in a circle
+        raise NotALake(f"{str(path)!r} cannot be the path of a lake ({one_line(e)}): name another with --lake") from e
+    if unquote(text) != text or re.search(r"[\\\x00-\x1f\x7f]", text):
+        raise NotALake(
+            f"{str(path)!r} cannot be the path of a lake, for a backslash, a control character or a % before two"
+            " hexadecimal digits: name another with --lake"
+        )
+    return path
 
 
-def relation(name: str, files: Sequence[str]) -> str:
-    """SELECT of a table's columns over Parquet files in its partition folders; of no rows where there is no file."""
-    columns = tables.table(name).columns
-    if not files:
-        nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns)
-        return f"select {nulls} where false"
-    listed = ", ".join(quoted(f) for f in files)
-    names = ", ".join(f'"{c.name}"' for c in columns)
-    options = "hive_partitioning = true, hive_types_autocast = false"
-    if later := ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in columns if c.later):
-        found = f"select * from read_parquet([{listed}], union_by_name = true, {options})"
-        return f"select {names} from (select {later} where false union all by name {found})"
-    return f"select {names} from read_parquet([{listed}], {options})"
-
-
-def literal(value: str | float | None) -> str:
-    """A text, number, boolean or NULL in SQL."""
-    return "NULL" if value is None else quoted(value) if isinstance(value, str) else str(value)
-
-
-def quoted(text: str) -> str:
-    """The text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
+def _make(path: Path, names: Sequence[str]) -> None:
+    """Make those of the tables that are missing, empty: all of them or none; raises `NotALake`."""
+    missing = [p for p in (*reversed(path.parents), path, *(path / name for name in names)) if not p.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            spec = tables.table(name)
+            DeltaTable.create(
+                str(path / name),
+                schema=spec.schema,
+                partition_by=list(spec.partition),
+                description=spec.grain,
+                mode="ignore",
+            )
+    except (DeltaError, OSError) as e:
+        for folder in missing:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise NotALake(f"{path} cannot be written ({one_line(e)}): name another with --lake") from e

@@ -27,7 +27,8 @@ from deltalake.transaction import AddAction
 from . import audit
 from . import table as tables
 from .audit import Rows, Verdict
-from .lake import Lake, relation
+from .lake import Lake
+from .relation import File, relation
 from .stage import Stage
 
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
@@ -86,8 +87,8 @@ def staged_rows(lake: Lake, folder: Path, manifest: dict[str, object], name: str
     """The rows of one table that a manifest lists, wherever they lie by now."""
 
     def select(table: str) -> str:
-        paths = [f["path"] for f in manifest["files"] if f["table"] == table]
-        return relation(table, [str((folder if (folder / p).exists() else lake.path) / p) for p in paths])
+        listed = [f for f in manifest["files"] if f["table"] == table]
+        return relation(table, [staged_file(folder if (folder / f["path"]).exists() else lake.path, f) for f in listed])
 
     files = [f for f in manifest["files"] if f["table"] == name]
     before = manifest["tables"][: manifest["tables"].index(name)]
@@ -100,6 +101,12 @@ def staged_rows(lake: Lake, folder: Path, manifest: dict[str, object], name: str
         partitions=[f["partition"] for f in files],
         expected=manifest["expected"].get(name),
     )
+
+
+def staged_file(folder: Path, listed: dict[str, object]) -> File:
+    """A file of `Stage.files` that lies in `folder`."""
+    path = folder / listed["path"]
+    return File(str(path), listed["partition"], listed["rows"], path.stat().st_size)
 
 
 def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Verdict]:

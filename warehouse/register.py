@@ -14,8 +14,9 @@ from . import table as tables
 from .audit import Rows
 from .errors import Conflict
 from .identity import canonical
-from .lake import Lake, relation
-from .publish import commit
+from .lake import Lake
+from .publish import commit, staged_file
+from .relation import relation
 from .stage import Stage
 
 
@@ -54,7 +55,7 @@ def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
         with Stage(Path(folder), name, uuid.uuid4().hex[:12]) as stage:
             stage.write(name, pa.Table.from_pylist([dict(row)], schema=spec.schema))
         (file,) = stage.files
-        select = relation(name, [str(Path(folder) / file["path"])])
+        select = relation(name, [staged_file(Path(folder), file)])
         judged = Rows(lake, name, select, settings={}, partitions=[file["partition"]])
         failed = [v.expectation for v in audit.judge(judged) if not v.passed]
         if failed and not _known(lake, name, row):  # known by now: another process was faster

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import table as tables
-from .audit import partition_path
+from .relation import partition_path
 from .table import Table
 
 ROW_GROUP = 100_000  # rows; large enough to compress, small enough to skip

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .errors import BadInput, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +31,9 @@ class FormatName(StrEnum):
     parquet = "parquet"
 
 
-Format = Annotated[FormatName, typer.Option("--format", help="How to print the rows.")]
+Format = Annotated[
+    FormatName, typer.Option("--format", help="How to print the rows; json has null for NaN and infinity.")
+]
 
 
 def say(line: str) -> None:
@@ -36,21 +42,34 @@ def say(line: str) -> None:
 
 
 def show(rows: pa.Table, form: FormatName = FormatName.table) -> None:
-    """Print rows on stdout: aligned columns, CSV, JSON (one object a line) or a Parquet file."""
+    """Print rows on stdout: aligned columns, CSV, JSON (one object a line) or a Parquet file. JSON has no NaN and no
+    infinity: they become null. Raises `BadInput` for what Python or the format has no form for."""
+    import pyarrow as pa
+
+    try:
+        _write(rows, form)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError) as e:
+        raise BadInput(f"a value cannot be shown as {form.value} ({one_line(e)}): cast its column to text") from e
+
+
+def _write(rows: pa.Table, form: FormatName) -> None:
     if form is FormatName.table:
         print(aligned(rows))
     elif form is FormatName.csv:
         import csv
 
         writer = csv.writer(sys.stdout, lineterminator="\n")
+        cells = [c.to_pylist() for c in rows.columns]
         writer.writerow(rows.column_names)
-        for row in zip(*(c.to_pylist() for c in rows.columns), strict=True):
+        for row in zip(*cells, strict=True):
             writer.writerow("" if v is None else _plain(v) if isinstance(v, bytes) else v for v in row)
     elif form is FormatName.json:
         import json
 
+        if doubled := [name for name, n in Counter(rows.column_names).items() if n > 1]:
+            raise BadInput(f"several columns are called {doubled[0]}, JSON would keep one: rename them with `as`")
         for row in rows.to_pylist():
-            print(json.dumps(row, default=_plain, ensure_ascii=False))
+            print(json.dumps(_finite(row), default=_plain, ensure_ascii=False, allow_nan=False))
     else:
         import pyarrow.parquet as pq
 
@@ -84,6 +103,15 @@ def _text(value: object) -> str:
 def _plain(value: object) -> object:
     """A value that text has no form for: bytes in hexadecimal."""
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: object) -> object:
+    """The value with None for NaN and infinities, in lists and structs too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def finish(summary: Summary, what: str) -> None:

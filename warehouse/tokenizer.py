@@ -3,42 +3,104 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import hub
-from .errors import BadInput, Conflict
+from . import hub, piece_model, special_tokens
+from .errors import BadInput, Conflict, one_line
 from .identity import canonical, sha256
-from .registry import Source
+from .registry import Source, json_object
 
 if TYPE_CHECKING:
     import tokenizers
+    from sentencepiece import SentencePieceProcessor
 
     from .lake import Lake
+
+CLASSES = {"gpt_neox": "GPTNeoXTokenizer", "olmo": "GPTNeoXTokenizer"}  # of transformers; else GPT-2's
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A tokenizer as it is used here: no padding, no truncation."""
+    """A tokenizer as it is used here: no padding, no truncation.
+
+    pieces: sentencepiece's reading, where the checkpoint ships a tokenizer.model. own: that reading decides; otherwise
+    `backend` does, and the two are compared.
+    """
 
     backend: tokenizers.Tokenizer
     digest: str  # sha256 of its canonical serialized form
     vocab_size: int  # tokens it can produce
     bos_id: int | None  # the beginning-of-sequence token; None where it has none
     source: Source
+    pieces: SentencePieceProcessor | None = None
+    own: bool = False
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of whole texts, nothing added."""
+        if self.own:
+            return self.pieces.encode(list(texts))
+        return [e.ids for e in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def agreed(self, texts: Sequence[str]) -> Iterator[list[int] | None]:
+        """The same; None for a text that the libraries read differently: under sentencepiece alone one in which a
+        special or added token is written out (it takes the letters, transformers the token), else one that it cuts
+        otherwise."""
+        ids = self.encode(texts)
+        if not self.pieces:
+            yield from ids
+        elif self.own:
+            yield from (None if self._special.search(t) else i for t, i in zip(texts, ids, strict=True))
+        else:
+            others = self.pieces.encode(list(texts))
+            yield from (i if i == other else None for i, other in zip(ids, others, strict=True))
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        """Finds tokens that sentencepiece does not read in a text."""
+        added = self.backend.get_added_tokens_decoder().items()
+        known = range(self.pieces.get_piece_size())
+        read = {i for i in known if not self.pieces.is_control(i) and not self.pieces.is_unknown(i)}
+        return re.compile("|".join(re.escape(t.content) for i, t in added if i not in read) or "(?!)")
 
 
 def load_tokenizer(source: Source) -> Tokenizer:
-    """The tokenizer of a checkpoint. Raises `BadInput` where there is none, or the hub cannot be reached."""
-    backend = _backend(source)
+    """The tokenizer of a checkpoint, with every token that its files declare. Raises `BadInput` where there is none, or
+    the hub cannot be reached."""
+    pieces = own = None
+    said = special_tokens.settings(source)
+    prefix_space = said.get("add_prefix_space")
+    if path := hub.find(source, "tokenizer.json"):
+        backend = _from_json(path)
+        pieces = _beside(source, prefix_space)
+    elif (vocab := hub.find(source, "vocab.json")) and hub.find(source, "merges.txt"):
+        backend = _from_merges(source, vocab.parent, said)
+    elif path := hub.find(source, "tokenizer.model"):
+        own, pieces = piece_model.read(path, prefix_space)
+        backend = piece_model.convert(own)
+    else:
+        raise BadInput(
+            f"{source.location} holds no tokenizer: none of tokenizer.json, vocab.json + merges.txt, tokenizer.model"
+            " (`save_pretrained` of transformers' tokenizers writes the first)"
+        )
+    _add(backend, special_tokens.declared(source, said))
     backend.no_padding()
     backend.no_truncation()
+    bits = [own.SerializeToString(deterministic=True)] if own else []
+    form = json.loads(backend.to_str())
     return Tokenizer(
         backend=backend,
-        digest=sha256([canonical(json.loads(backend.to_str())).encode()]),
+        # of a sentencepiece model without how it is converted: what is made of it does not decide what it cuts
+        digest=sha256([*bits, canonical(form["added_tokens"] if own else form).encode()]),
         vocab_size=backend.get_vocab_size(),
-        bos_id=_bos(source, backend),
+        bos_id=_bos(said, backend, own),
         source=source,
+        pieces=pieces,
+        own=own is not None,
     )
 
 
@@ -81,38 +143,52 @@ def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None =
     return name
 
 
-def _backend(source: Source) -> tokenizers.Tokenizer:
-    """tokenizer.json as it is; older checkpoints are converted by the tokenizer classes of transformers that need no
-    torch (AutoTokenizer imports it)."""
-    if path := hub.find(source, "tokenizer.json"):
-        from tokenizers import Tokenizer as Backend
+def _from_json(path: Path) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer as Backend
 
-        try:
-            return Backend.from_file(str(path))
-        except Exception as error:  # the Rust parser raises bare Exception
-            raise BadInput(f"cannot read the tokenizer {path}: {error}") from error
-    if (vocab := hub.find(source, "vocab.json")) and (merges := hub.find(source, "merges.txt")):
-        from transformers import GPT2Tokenizer
-
-        return GPT2Tokenizer(vocab=str(vocab), merges=str(merges)).backend_tokenizer
-    if path := hub.find(source, "tokenizer.model"):
-        from transformers import LlamaTokenizer
-
-        try:
-            return LlamaTokenizer.from_pretrained(path.parent).backend_tokenizer
-        except ImportError as error:
-            raise BadInput(
-                f"the tokenizer of {source.location} is a sentencepiece model: `pip install sentencepiece protobuf`"
-            ) from error
-    raise BadInput(
-        f"{source.location} holds no tokenizer: none of tokenizer.json, vocab.json + merges.txt, tokenizer.model"
-    )
+    try:
+        return Backend.from_file(str(path))
+    except Exception as error:  # the Rust parser raises bare Exception
+        raise BadInput(f"cannot read the tokenizer {path}: {error}") from error
 
 
-def _bos(source: Source, backend: tokenizers.Tokenizer) -> int | None:
-    path = hub.find(source, "tokenizer_config.json")
-    settings = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    token = settings.get("bos_token")
-    if isinstance(token, dict):  # older files write an AddedToken out
-        token = token["content"]
-    return backend.token_to_id(token) if token else None
+def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenizers.Tokenizer:
+    """By the tokenizer class of transformers that the checkpoint names, else by that of its architecture.
+    (AutoTokenizer would do the same, and import torch.)"""
+    import transformers
+
+    hub.find(source, "added_tokens.json")  # where the class will look for it; what is `said` lies there
+    path = hub.find(source, "config.json")
+    config = json_object(path) if path else {}
+    named = said.get("tokenizer_class") or config.get("tokenizer_class")
+    name = str(named or CLASSES.get(config.get("model_type"), "GPT2Tokenizer")).removesuffix("Fast")
+    try:
+        return getattr(transformers, name).from_pretrained(folder, local_files_only=True).backend_tokenizer
+    except Exception as error:  # of many kinds: no such class, one that reads other files, a line of merges.txt
+        raise BadInput(
+            f"{source.location}: {name} of transformers cannot read vocab.json and merges.txt ({one_line(error)})"
+        ) from error
+
+
+def _beside(source: Source, prefix_space: bool | None) -> SentencePieceProcessor | None:
+    """sentencepiece's reading of a checkpoint that also ships a tokenizer.json; other formats have that file's name,
+    too (tiktoken)."""
+    path = hub.find(source, "tokenizer.model")
+    try:
+        return piece_model.read(path, prefix_space)[1] if path else None
+    except BadInput:
+        return None
+
+
+def _add(backend: tokenizers.Tokenizer, tokens: Sequence[tokenizers.AddedToken]) -> None:
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for token in tokens:
+        if token.content not in known:
+            (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+            known.add(token.content)
+
+
+def _bos(said: dict[str, Any], backend: tokenizers.Tokenizer, own: Any) -> int | None:
+    if token := said.get("bos_token"):
+        return backend.token_to_id(special_tokens.content(token))
+    return own.trainer_spec.bos_id if own and own.trainer_spec.bos_id >= 0 else None  # a model may have none: -1

@@ -2,7 +2,10 @@
 
 A record that cannot be taken (malformed JSON, no text, wrong type, not UTF-8, a lone surrogate, too long) becomes a
 row of `rejects` with its reason; so does the end of a compressed stream that is cut off. NUL bytes in a text are kept.
-Fields may be dotted: `--domain-field meta.pile_set_name`.
+A field is looked up as it is spelt, then as a path (`--domain-field meta.pile_set_name`); a domain then in the names of
+folders (`--domain-field lang`: lang=python/a.jsonl). One that is in no record is an error; records without a domain are
+counted. Of a folder all .jsonl, .ndjson and .json files are read, in any case and through links, each once; hidden ones
+are not.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Needed: model, corpus, domain, sequence_id, n_tokens, and match: a list of booleans, or packed bytes (numpy.packbits;
 in JSON as hex digits). Any other column of `matches` may be given too, and is then checked against the vector; what is
-left out is derived. Also condition (one of this lake's; `imported` where there is none), tokenizer (its name; by
+left out is derived. What a file lacks and a folder KEY=VALUE above it tells (`model=pythia-1b/`) is taken from there.
+Also condition (one of this lake's; `imported` where there is none), tokenizer (its name; by
 default that of the model in this lake, else the family's, or the model's name where its family is one's own),
 prefix_tokens and tokens.
 
@@ -25,6 +26,7 @@ from warehouse.lake import Lake
 from warehouse.options import option
 
 from .. import streams, vectors
+from ..folders import folder_fields, told_name
 from ..imported import File, ResultSource
 
 DIGITS = 19  # of the largest id of a sequence
@@ -43,8 +45,12 @@ class Source(ResultSource):
             raise BadInput("source 'results' takes no --corpus: the rows name their corpus")
         return self.find()
 
+    def file_name(self, given: str, location: str) -> str:
+        above = (folder_fields(location).keys() - folder_fields(given).keys()) & vectors.TYPES.keys()
+        return told_name(given, location, above - vectors.given_columns(Path(location)) if above else ())
+
     def read(self, file: File) -> Iterator[pa.Table]:
-        return vectors.read(Path(file.path))
+        return vectors.read(Path(file.path), folder_fields(file.name))
 
     def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: dict[int, int | None]) -> list[int]:
         """The row's own id where the lake has it; else an id made from where the row comes from."""

@@ -4,17 +4,15 @@
 -- Why this number: a model reproduces some text because it is frequent, formulaic or easy, not because it was in its
 -- training data. What a model that never saw the corpus reproduces of the same text says how much that is; the adjusted
 -- rate is the difference. Compare controls of like size: a stronger one guesses more.
--- Bases of comparison:
+-- Bases of comparison, a row for each that there is:
+--   anchor           anchors that both were asked about, reproduced when the first `horizon` bytes from the anchor on
+--                    match (as in shared_memorization): the same for all controls, easier than a whole continuation
 --   sequence         the control has the same tokenizer and was asked about the same sequences: memorized or not
---   anchor           it has another one: anchors that both were asked about, reproduced when the first `horizon` bytes
---                    from the anchor on match (as in shared_memorization), which is easier than a whole continuation
 --   not comparable   the two have neither sequences nor anchors in common: NULL
 --   held-out corpus  the model itself, on the domain of the same name of a corpus that it did not train on: other
 --                    texts, which may be easier or harder
 -- Interval: 95 %, of the difference, from the document-cluster intervals of both rates and, where the texts are the
--- same, the correlation of their errors over documents, shrunk (Newcombe 1998, Statistics in Medicine 17:2635, method
--- 10): unlike a t interval it keeps a width where neither model reproduces anything, or both the same. Simulated with
--- 20 to 200 documents of 1 to 5 sequences it covered the true difference in 93 to 100 % of cases.
+-- same, the correlation of their errors (difference_low in macros.sql).
 -- Leaves out: sequences or anchors that only one of the two was asked about, anchors inside a token, or with fewer
 -- bytes after them than `horizon` (left_out is their share); of several windows of a model on one anchor all but the
 -- one with the longest prompt; and that a control may have met copies of the text elsewhere.
@@ -22,42 +20,57 @@
 -- Source: design.md, "Across tokenizers"; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on other
 -- data as a baseline).
 -- Columns:
---   family          architecture and training line of the model
---   model           the model, which trained on the corpus
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the text
---   domain          domain of the text
---   class           'structural' or 'free_text'; NULL: not known
---   control         the model that it is compared with: a control of the corpus, or itself
---   control_params  the control's number of parameters; NULL: not known
---   control_corpus  corpus on which the control was asked
---   basis           see above
---   horizon         bytes that must match; NULL but where the basis is the anchor
---   n               sequences or anchors of the model that are compared
---   n_control       those of the control
---   documents       documents that the n lie in
---   left_out        share of the model's sequences or anchors of the domain that is not compared
---   rate            share of the n that the model reproduces
---   control_rate    share of the n_control that the control reproduces
---   adjusted_rate   rate - control_rate
---   low             lower end of its interval
---   high            upper end of its interval
+--   family             architecture and training line of the model
+--   model              the model, which trained on the corpus
+--   miniature          trained here, tiny, on a small corpus: not comparable with published models
+--   params             its number of parameters (see model_sizes); NULL: not known
+--   corpus             corpus of the text
+--   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'; the same for both
+--   sample_window      tokens (or bytes) before and after the cut; the same for both
+--   condition          under which the model was measured: see `conditions`
+--   domain             domain of the text
+--   class              'structural' or 'free_text'; NULL: not known
+--   control            the model that it is compared with: a control of the corpus, or itself
+--   control_params     the control's number of parameters; NULL: not known
+--   control_corpus     corpus on which the control was asked
+--   control_condition  under which it was measured; NULL where they are not comparable
+--   basis              see above
+--   horizon            bytes that must match; NULL but where the basis is the anchor
+--   n                  sequences or anchors of the model that are compared
+--   n_control          those of the control
+--   documents          distinct texts that the n lie in
+--   left_out           share of the model's sequences or anchors of the domain that is not compared
+--   rate               share of the n that the model reproduces
+--   control_rate       share of the n_control that the control reproduces
+--   adjusted_rate      rate - control_rate
+--   low                lower end of its interval
+--   high               upper end of its interval
 with parameters as (select
-    32 as horizon       -- bytes that both continuations must hold, across tokenizers
+    32 as horizon       -- bytes that both continuations must hold, at anchors
 ), places as materialized (     -- joining and grouping by a number instead of names is three times as fast
     select *, row_number() over ()::int as place
-    from (select distinct model, corpus, domain from matches)
+    from (select distinct model, corpus, sample_rule, sample_window, condition, domain from matches)
     join model_corpora using (model, corpus)
 ), measured as materialized (
-    select place, tokenizer, sequence_id, anchor_id, coalesce(document_id, sequence_id) as document, memorized,
+    select place, tokenizer, sequence_id, anchor_id, coalesce(text, sequence_id) as text, memorized,
         byte_cut = anchor and byte_end - byte_cut >= horizon and matched_bytes is not null
             and row_number() over (partition by place, anchor_id order by prefix_tokens desc, sequence_id) = 1
             as comparable,
         matched_bytes >= horizon as reproduced
-    from (select model, corpus, domain, sequence_id, memorized, matched_bytes from matches)
-    join places using (model, corpus, domain)
-    join sequences using (sequence_id, corpus, domain), parameters
+    from (
+        select m.*, s.* exclude (sequence_id, corpus, domain), text
+        from (
+            select model, corpus, sample_rule, sample_window, domain, sequence_id, memorized, matched_bytes from matches
+        ) m
+        join (
+            select sequence_id, corpus, domain, tokenizer, anchor_id, anchor, byte_cut, byte_end, prefix_tokens
+            from sequences
+        ) s using (sequence_id, corpus, domain)
+        left join sequence_texts using (sequence_id, corpus, domain)
+    ) m
+    join places p on p.model = m.model and p.corpus = m.corpus and p.domain = m.domain
+        and p.sample_rule is not distinct from m.sample_rule and p.sample_window is not distinct from m.sample_window,
+    parameters
 ), lines as materialized (
     select *, row_number() over ()::int as line
     from (
@@ -65,85 +78,83 @@ with parameters as (select
     )
     join places using (place)
 ), asked as materialized (
-    select line, sequence_id, anchor_id, document, memorized, comparable, reproduced
+    select line, sequence_id, anchor_id, text, memorized, comparable, reproduced
     from measured
     join lines using (place, tokenizer)
 ), pairs as (
-    select a.line as line_a, b.line as line_b, if(a.tokenizer = b.tokenizer, 'sequence', 'anchor') as basis
+    select a.line as line_a, b.line as line_b, a.tokenizer = b.tokenizer as same_sequences
     from lines a
-    join lines b using (corpus, domain)
+    join lines b on a.corpus = b.corpus and a.domain = b.domain and a.sample_rule is not distinct from b.sample_rule
+        and a.sample_window is not distinct from b.sample_window
     where a.role = 'trained' and b.role = 'control'
-), met as (         -- documents of a pair
-    select line_a, line_b, basis, a.document, count(*) as n,
+), met as (         -- texts of a pair
+    select line_a, line_b, 'sequence' as basis, a.text, count(*) as n,
         count(*) filter (a.memorized) as x, count(*) filter (b.memorized) as y
     from pairs
     join asked a on a.line = line_a
     join asked b on b.line = line_b and b.sequence_id = a.sequence_id
-    where basis = 'sequence'
+    where same_sequences
     group by all
     union all
-    select line_a, line_b, basis, a.document, count(*) as n,
+    select line_a, line_b, 'anchor', a.text, count(*) as n,
         count(*) filter (a.reproduced) as x, count(*) filter (b.reproduced) as y
     from pairs
     join asked a on a.line = line_a
     join asked b on b.line = line_b and b.anchor_id = a.anchor_id
-    where basis = 'anchor' and a.comparable and b.comparable
+    where a.comparable and b.comparable
     group by all
 ), paired as (
     select line_a, line_b, basis, sum(n) as n, sum(n) as n_control, count(*) as documents,
         sum(x) / sum(n) as rate, cluster_low(x, n) as rate_low, cluster_high(x, n) as rate_high,
         sum(y) / sum(n) as control_rate, cluster_low(y, n) as control_low, cluster_high(y, n) as control_high,
-        sum(x * y) - rate * sum(y * n) - control_rate * sum(x * n) + rate * control_rate * sum(n * n) as covariance,
-        sum(x * x) - 2 * rate * sum(x * n) + rate ** 2 * sum(n * n) as variance,
-        sum(y * y) - 2 * control_rate * sum(y * n) + control_rate ** 2 * sum(n * n) as control_variance,
-        case when variance > 1e-9 and control_variance > 1e-9
-            then covariance / sqrt(variance * control_variance) else 0 end as unshrunk,
-        case when unshrunk <= 0 then unshrunk else greatest(0.0, unshrunk
-            - 0.5 / (count(*) * sqrt(rate * (1 - rate) * control_rate * (1 - control_rate)))) end as correlation
+        error_correlation(x, y, n) as correlation
     from met
     group by line_a, line_b, basis
 ), alone as (       -- each model on each domain
     select line, sum(n) as n, count(*) as documents,
         sum(x) / sum(n) as rate, cluster_low(x, n) as rate_low, cluster_high(x, n) as rate_high
-    from (select line, document, count(*) as n, count(*) filter (memorized) as x from asked group by line, document)
+    from (select line, text, count(*) as n, count(*) filter (memorized) as x from asked group by line, text)
     group by line
 ), compared as (
-    select a.model, a.corpus, a.domain, b.model as control, b.corpus as control_corpus, basis, n, n_control, documents,
-        if(basis = 'anchor', a.anchors, a.sequences) as units,
+    select line_a as line, b.model as control, b.corpus as control_corpus, b.condition as control_condition, basis, n,
+        n_control, documents, if(basis = 'anchor', a.anchors, a.sequences) as units,
         rate, rate_low, rate_high, control_rate, control_low, control_high, correlation
     from paired
     join lines a on line_a = a.line
     join lines b on line_b = b.line
     union all
-    select model, a.corpus, domain, model, b.corpus, 'held-out corpus', x.n, y.n, x.documents,
+    select a.line, a.model, b.corpus, b.condition, 'held-out corpus', x.n, y.n, x.documents,
         a.sequences, x.rate, x.rate_low, x.rate_high, y.rate, y.rate_low, y.rate_high, 0
     from lines a
-    join lines b using (model, domain, tokenizer)
+    join lines b on a.model = b.model and a.domain = b.domain and a.tokenizer = b.tokenizer
+        and a.sample_rule is not distinct from b.sample_rule and a.sample_window is not distinct from b.sample_window
     join alone x on x.line = a.line
     join alone y on y.line = b.line
     where a.role = 'trained' and b.role = 'control'
 ), wanted as (
-    select distinct a.model, a.corpus, a.domain, c.model as control
+    select line, c.model as control
     from lines a
     join model_corpora c using (corpus)
     where a.role = 'trained' and c.role = 'control'
 ), answered as (
     from compared
     union all by name
-    select *, corpus as control_corpus, 'not comparable' as basis, 0 as n, 0 as n_control, 0 as documents, 0 as units
+    select line, control, corpus as control_corpus, 'not comparable' as basis, 0 as n, 0 as n_control, 0 as documents,
+        0 as units
     from wanted
-    anti join compared using (model, corpus, domain, control)
+    anti join compared using (line, control)
+    join lines using (line)
 )
-select m.family, model, m.miniature, m.params, corpus, domain, "class", control, c.params as control_params,
-    control_corpus, basis, if(basis = 'anchor', horizon, null) as horizon,
+select m.family, model, m.miniature, m.params, corpus, sample_rule, sample_window, condition, domain, "class", control,
+    c.params as control_params, control_corpus, control_condition, basis,
+    if(basis = 'anchor', horizon, null) as horizon,
     n::bigint as n, n_control::bigint as n_control, documents, 1 - n / greatest(units, 1) as left_out,
     rate, control_rate, rate - control_rate as adjusted_rate,
-    adjusted_rate - sqrt(greatest(0, (rate - rate_low) ** 2 + (control_high - control_rate) ** 2
-        - 2 * correlation * (rate - rate_low) * (control_high - control_rate))) as low,
-    adjusted_rate + sqrt(greatest(0, (rate_high - rate) ** 2 + (control_rate - control_low) ** 2
-        - 2 * correlation * (rate_high - rate) * (control_rate - control_low))) as high
+    difference_low(rate, rate_low, control_rate, control_high, correlation) as low,
+    difference_high(rate, rate_high, control_rate, control_low, correlation) as high
 from answered
+join lines using (line)
 join model_sizes m using (model)
 join model_sizes c on c.model = control
 left join domains using (corpus, domain), parameters
-order by m.family, m.params, model, corpus, domain, control, control_corpus
+order by m.family, m.params, model, corpus, sample_rule, sample_window, domain, control, control_corpus, basis

@@ -5,30 +5,34 @@
 -- continuation, the strictest and most reported definition. Read it beside the same model's rows with role 'control':
 -- text it never saw gives the rate of what can be guessed.
 -- Interval: 95 %, document-cluster (see effective_n in macros.sql), since sequences of one document resemble each
--- other. An imported sequence without a document counts as a document of its own.
--- Leaves out: near misses (score_distribution has them); prompt lengths: windows of all lengths that were measured
--- count together; and that a text may stand in several documents. A domain's rate is of its sample, the same number
--- of sequences in every domain.
+-- other. Documents that are exact copies count as one; an imported sequence without a document is one of its own.
+-- Leaves out: near misses (score_distribution has them), and that a text may stand in other documents. A domain's rate
+-- is of its sample, the same number of sequences in every domain. 32 tokens are more text under one tokenizer than
+-- under another: byte_rate compares families.
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158; arXiv 2603.21658, section 4.1.
 -- Columns:
---   family        architecture and training line
---   model         the model
---   miniature     trained here, tiny, on a small corpus: not comparable with published models
---   params        its number of parameters (see model_sizes); NULL: not known
---   corpus        corpus of the sequences
---   role          'trained' or 'control'; NULL: not known
---   domain        domain of the sequences
---   class         'structural' or 'free_text'; NULL: not known
---   n             sequences
---   documents     documents they lie in
---   memorized     sequences produced verbatim
---   rate          memorized / n
---   low           lower end of the interval
---   high          upper end of the interval
-select family, model, miniature, params, corpus, role, domain, "class", n, documents, memorized, rate, low, high
+--   family          architecture and training line
+--   model           the model
+--   miniature       trained here, tiny, on a small corpus: not comparable with published models
+--   params          its number of parameters (see model_sizes); NULL: not known
+--   corpus          corpus of the sequences
+--   role            'trained' or 'control'; NULL: not known
+--   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window   tokens (or bytes) before and after the cut
+--   condition       under which it was measured: see `conditions`
+--   domain          domain of the sequences
+--   class           'structural' or 'free_text'; NULL: not known
+--   n               sequences
+--   documents       distinct texts they lie in
+--   memorized       sequences produced verbatim
+--   rate            memorized / n
+--   low             lower end of the interval
+--   high            upper end of the interval
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class", n,
+    documents, memorized, rate, low, high
 from weighted_rates
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
 where weighted_by = 'sample'
-order by family, params, model, corpus, domain
+order by family, params, model, corpus, sample_rule, sample_window, domain

@@ -2,14 +2,25 @@
 --
 -- Why this number: within a family the rate is close to a + b log10(parameters), so b, in percentage points for ten
 -- times the parameters, sums it up. A line is the models of one family at one revision with one role to the corpus,
--- miniatures apart. A model's rate is the mean of its rates in the domains that all models of the line share, each
--- domain with equal weight: then neither a domain that one model lacks nor a larger sample of a domain moves the
--- line. Sizes are nominal or counted for the whole line, never mixed (see model_sizes).
+-- measured under one condition on one kind of sample, miniatures apart. A model's rate is the mean of its rates in the
+-- domains that all models of the line share, each domain with equal weight: then neither a domain that one model lacks
+-- nor a larger sample of a domain moves the line. Sizes are nominal or counted for the whole line, never mixed (see
+-- model_sizes).
 -- Fit: least squares over models, each with equal weight, because models scatter about the line by more than the
--- sample explains. Interval: 95 %, Student's t with models - 2 degrees of freedom.
--- Leaves out: models whose size is not known and domains that not all models have (both counted), that rates cannot
--- leave [0, 100] as a line can, and that the models are measured on the same sequences.
--- Units: percentage points (slope: for each factor of ten in parameters; intercept: at one parameter).
+-- sample explains. logit_slope is the same fit to ln(rate / (1 - rate)), which has no ceiling, of (m + 1/2) / (n + 1),
+-- since a rate may be 0.
+-- Two kinds of error, which answer different questions; both 95 %:
+--   between models  slope_low to slope_high: would other models of the family lie on this line? Student's t with models
+--                   - 2 degrees of freedom, of which three models leave one.
+--   of the sample   sample_low to sample_high: would these models have this slope on other texts? All models of a line
+--                   are asked about the same texts, so texts are taken whole: the slope is a linear combination of
+--                   rates, and its variance over texts a sum (linearization: Wolter 2007, 6.5); Student's t with
+--                   degrees_of_freedom (macros.sql). It is what a bootstrap of texts tends to, without its chance. A
+--                   rate of 0 or 1 counts as certain; its logit is nothing that the sample would bound: NULL.
+-- Leaves out: models whose size is not known and domains that not all models have (both counted), and that rates cannot
+-- leave [0, 100] as a line can.
+-- Units: percentage points (slope: for each factor of ten in parameters; intercept: at one parameter); logit_slope and
+-- its limits: natural logarithm of the odds, for each factor of ten.
 -- Source: arXiv 2603.21658, section 4.1; Carlini et al. 2023, arXiv 2202.07646.
 -- Columns:
 --   family             architecture and training line
@@ -17,25 +28,43 @@
 --   revision           revision that was asked for; NULL: the main one
 --   corpus             corpus of the sequences
 --   role               'trained' or 'control'; NULL: not known
+--   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window      tokens (or bytes) before and after the cut
+--   condition          under which it was measured: see `conditions`
 --   size_kind          'nominal' or 'counted' parameters
 --   models             models in the fit
 --   sizes              distinct sizes among them
 --   domains            domains that all of them share
 --   sequences          sequences in the fit, over models and domains
+--   documents          distinct texts they lie in
 --   left_out_models    models whose size is not known
 --   left_out_domains   domains that only some models have
 --   slope              percentage points a decade of parameters; NULL: see note
---   slope_low          lower end of its interval; NULL with 2 models
---   slope_high         upper end of its interval; NULL with 2 models
+--   slope_low          lower end of its interval between models; NULL with 2 models, or all on the line
+--   slope_high         upper end of it
+--   sample_low         lower end of its interval of the sample; NULL: a domain has one text, or none varies
+--   sample_high        upper end of it
 --   intercept          rate at one parameter, percentage points
---   r2                 share of the variance between models that the line explains; NULL where all rates are equal
---   note               'too few' (sizes), 'no shared domain', or NULL
+--   r2                 share of the variance between models that the line explains
+--   logit_slope        slope of the logit of the rate
+--   logit_low          lower end of its interval between models
+--   logit_high         upper end of it
+--   logit_sample_low   lower end of its interval of the sample; NULL also where a model's rate is 0 or 1
+--   logit_sample_high  upper end of it
+--   note               'too few' (sizes), 'no shared domain', 'nothing varies' (all rates are equal), or NULL
 with parameters as (select
     3 as minimum_sizes      -- distinct sizes below which no line is drawn
-), rates as (
-    select {'family': family, 'miniature': miniature, 'revision': revision, 'corpus': corpus, 'role': role} as line,
-        size_kind, model, params, domain, share(memorized) as rate, count(*) as n
+), texts as materialized (
+    select model, corpus, domain, sample_rule, sample_window, condition, coalesce(text, sequence_id) as text,
+        count(*) as n, count(*) filter (memorized) as m
     from matches
+    left join sequence_texts using (sequence_id, corpus, domain)
+    group by all
+), rates as (
+    select {'family': family, 'miniature': miniature, 'revision': revision, 'corpus': corpus, 'role': role,
+            'sample_rule': sample_rule, 'sample_window': sample_window, 'condition': condition} as line,
+        size_kind, model, params, domain, sum(m) / sum(n) as rate, sum(n) as n, count(*) as texts
+    from texts
     join model_sizes using (model)
     left join model_corpora using (model, corpus)
     group by all
@@ -45,39 +74,72 @@ with parameters as (select
         = count(distinct model) filter (params is not null) over (partition by line) as shared
     from rates
 ), points as (
-    select line, size_kind, model, params, log10(params) as x, 100 * avg(rate) filter (shared) as y,
-        sum(n) filter (shared) as n
-    from marked
-    group by all
-), fits as (
-    select line, size_kind,
-        count(*) filter (x is not null) as models, count(distinct params) as sizes,
-        coalesce(sum(n) filter (x is not null), 0)::bigint as sequences, count(*) filter (x is null) as left_out_models,
-        regr_slope(y, x) as slope, regr_intercept(y, x) as intercept, regr_r2(y, x) as r2,
-        student_t(models - 2) * sqrt(
-            greatest(0.0, regr_syy(y, x) - regr_sxy(y, x) ** 2 / nullif(regr_sxx(y, x), 0))
-            / nullif(models - 2, 0) / nullif(regr_sxx(y, x), 0)
-        ) as margin, regr_syy(y, x) as spread
+    select *, (y * asked + 0.5) / (asked + 1) as inside, ln(inside / (1 - inside)) as logit,
+        asked / (asked + 1) / inside / (1 - inside) as logit_by_rate
+    from (
+        select line, size_kind, model, params, log10(params) as x, avg(rate) filter (shared) as y,
+            sum(n) filter (shared) as asked, min(texts) filter (shared) as fewest
+        from marked
+        group by all
+    )
+), sums as (
+    select line, size_kind, count(*) filter (x is not null) as models, count(distinct params) as sizes,
+        coalesce(sum(asked) filter (x is not null), 0)::bigint as sequences,
+        count(*) filter (x is null) as left_out_models, min(fewest) filter (x is not null) as fewest,
+        bool_and(0 < y and y < 1) filter (x is not null) as all_inside, avg(x) as x_mean,
+        avg(y) filter (x is not null) as y_mean, regr_sxx(y, x) as sxx, regr_sxy(y, x) as sxy, regr_syy(y, x) as syy,
+        regr_sxy(logit, x) as logit_sxy, regr_syy(logit, x) as logit_syy
     from points
     group by all
-), drawn as (
-    select fits.*, domains, left_out_domains,
-        case when domains = 0 then 'no shared domain' when sizes < minimum_sizes then 'too few' end as note
-    from fits
+), lines as (       -- sxx, by which all else is divided, becomes NULL where no line is drawn
+    select sums.* replace (if(note is null, sxx, null) as sxx), domains, left_out_domains, note
+    from sums
     join (
         select line, count(distinct domain) filter (shared) as domains,
             count(distinct domain) filter (not shared) as left_out_domains
         from marked
         group by line
-    ) using (line), parameters
+    ) using (line), parameters, lateral (
+        select case when domains = 0 then 'no shared domain' when sizes < minimum_sizes then 'too few'
+            when syy < 1e-12 then 'nothing varies' end as note
+    )
+), weights as (     -- by which a model's rate in a domain enters the slopes
+    select line, model, domain, rate, marked.n, (x - x_mean) / sxx / domains as weight,
+        weight * logit_by_rate as logit_weight
+    from marked
+    join points using (line, model)
+    join lines using (line)
+    where shared and x is not null
+), errors as (
+    select line, count(*) as documents, student_t(degrees_of_freedom(size)) as t, sum(z * z) as variance,
+        sum(logit_z * logit_z) as logit_variance
+    from (
+        select line, text, sum(abs(weight) * t.n / w.n) as size, sum(weight * (m - rate * t.n) / w.n) as z,
+            sum(logit_weight * (m - rate * t.n) / w.n) as logit_z
+        from weights w
+        join texts t on t.model = w.model and t.domain = w.domain and t.corpus = line.corpus
+            and t.sample_rule is not distinct from line.sample_rule
+            and t.sample_window is not distinct from line.sample_window and t.condition = line.condition
+        group by line, text
+    )
+    group by line
+), drawn as (
+    select *, sxy / sxx as slope, logit_sxy / sxx as logit_slope, syy - slope * sxy as residual,
+        logit_syy - logit_slope * logit_sxy as logit_residual,
+        student_t(models - 2) / sqrt(nullif(models - 2, 0) * sxx) as width,
+        if(residual > 1e-12, width * sqrt(residual), null) as margin,
+        if(logit_residual > 1e-12, width * sqrt(logit_residual), null) as logit_margin,
+        t * sqrt(fewest / nullif(fewest - 1, 0) * nullif(variance, 0)) as sample_margin,
+        if(all_inside, t * sqrt(fewest / nullif(fewest - 1, 0) * logit_variance), null) as logit_sample_margin
+    from lines
+    left join errors using (line)
 )
-select line.family, line.miniature, line.revision, line.corpus, line.role, size_kind, models, sizes, domains, sequences,
-    left_out_models, left_out_domains,
-    if(note is null, slope, null) as slope,
-    if(note is null, slope - margin, null) as slope_low,
-    if(note is null, slope + margin, null) as slope_high,
-    if(note is null, intercept, null) as intercept,
-    if(note is null and spread > 1e-9, r2, null) as r2,
-    note
+select line.family, line.miniature, line.revision, line.corpus, line.role, line.sample_rule, line.sample_window,
+    line.condition, size_kind, models, sizes, domains, sequences, coalesce(documents, 0) as documents, left_out_models,
+    left_out_domains, 100 * slope as slope, 100 * (slope - margin) as slope_low, 100 * (slope + margin) as slope_high,
+    100 * (slope - sample_margin) as sample_low, 100 * (slope + sample_margin) as sample_high,
+    100 * (y_mean - slope * x_mean) as intercept, 1 - residual / syy as r2,
+    logit_slope, logit_slope - logit_margin as logit_low, logit_slope + logit_margin as logit_high,
+    logit_slope - logit_sample_margin as logit_sample_low, logit_slope + logit_sample_margin as logit_sample_high, note
 from drawn
 order by all

@@ -1,8 +1,8 @@
 """What does a model memorize beyond what can be guessed?
 
 One mark is one model in one domain of a corpus it trained on: its rate less that of a control, with the 95 % interval
-of the difference. Filled dot: a control with the same tokenizer, on the same sequences. Diamond: one with another
-tokenizer, on the same bytes. Hollow: the model itself, on other text of the domain that it never saw. Of several
+of the difference. Filled dot: a control with the same tokenizer, by whole sequences. Diamond: one with any tokenizer,
+by the bytes after an anchor. Hollow: the model itself, on other text of the domain that it never saw. Of several
 controls of a kind the one that reproduces most is shown. At 0 the model does no better than its control.
 """
 

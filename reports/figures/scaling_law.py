@@ -2,8 +2,9 @@
 
 One dot is one model: its rate, averaged over the domains that all models of its family have. The line is the
 least-squares fit against the logarithm of the number of parameters; its slope, in percentage points for ten times the
-parameters, and the 95 % interval of the slope stand above. Hollow and grey: control text. Below three sizes no line
-is drawn.
+parameters, stands above with two 95 % intervals: where the slope of other models of the family would lie, and where
+that of these models on other texts. Hollow and grey: control text. No line is drawn below three sizes, or where all
+rates are equal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import pandas as pd
 from . import _style as style
 
 ALSO = ("memorization_rate",)  # the finding whose rows are the dots
-LINE = ["family", "miniature", "revision", "corpus", "role"]
+LINE = ["family", "miniature", "revision", "corpus", "role", "condition"]
+
+INTERVALS = {"other models": ("slope_low", "slope_high"), "other texts": ("sample_low", "sample_high")}
 
 
 def draw(rows: pd.DataFrame, rates: pd.DataFrame) -> list[alt.Chart]:
@@ -59,18 +62,19 @@ def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], fl
         axis=alt.Axis(values=powers, labelExpr=style.SIZE_LABELS, grid=False),
     )
     y = style.percent([0, upper], "sequences memorized")
-    layers, notes = [], ["no fit"]
+    layers, notes = [], []
     for dots, colour in ((panel.control, style.CONTROL), (panel.studied, style.colour(panel.family))):
+        notes = notes if dots.empty else []  # those of control text stand only where there is no other
         for key, line in dots.assign(role=dots["role"].fillna("")).groupby(LINE):
             fit = _fit(rows, key)
-            notes = _notes(fit)
-            if fit is not None and fit["slope"] == fit["slope"]:
+            notes += _notes(fit) if dots["condition"].nunique() == 1 else [key[-1], *_notes(fit)]
+            if fit is not None and pd.notna(fit["slope"]):
                 ends = pd.DataFrame({"x": np.geomspace(*across, 60)})
                 ends["y"] = (fit["intercept"] + fit["slope"] * np.log10(ends["x"])) / 100
                 inside = ends[ends["y"].between(0, upper)]
                 layers.append(alt.Chart(inside).mark_line(color=colour, strokeWidth=1.5, opacity=0.6).encode(x=x, y=y))
             data = line.rename(columns={"params": "x", "rate": "y"})
-            fill = "white" if key[-1] == "control" else colour
+            fill = "white" if key[LINE.index("role")] == "control" else colour
             layers.append(
                 alt.Chart(data)
                 .mark_point(size=55, stroke=colour, fill=fill, strokeWidth=1.5, opacity=1)
@@ -95,7 +99,8 @@ def _notes(fit: pd.Series | None) -> list[str]:
     if isinstance(fit["note"], str):
         return [f"{fit['note']}: no line", f"models {fit['models']}, sizes {fit['sizes']}, domains {fit['domains']}"]
     slope = f"{style.signed(fit['slope'])} points per tenfold size"
-    if fit["slope_low"] != fit["slope_low"]:
-        return [slope, "two models: no interval"]
-    ends = " to ".join(style.signed(fit[end]) for end in ("slope_low", "slope_high"))
-    return [slope, f"95 %: {ends}; {fit['models']} models"]
+    return [slope, *(f"{about}: {_interval(fit, ends)}" for about, ends in INTERVALS.items())]
+
+
+def _interval(fit: pd.Series, ends: tuple[str, str]) -> str:
+    return "not known" if pd.isna(fit[ends[0]]) else " to ".join(style.signed(fit[end]) for end in ends)

@@ -2,8 +2,8 @@
 
 Below the diagonal: of the texts that at least one model of a pair reproduces, the share that both do (Jaccard
 index, in percent). Above it: what that share would be were the two independent within each domain. The more the
-lower half outdoes the upper, the more is shared. Models of one tokenizer are compared by sequence, others by the
-bytes after an anchor. A dash: neither model reproduced anything; empty: never measured on the same text.
+lower half outdoes the upper, the more is shared. All pairs are compared by the bytes after an anchor. A dash: neither
+model reproduced anything; empty: never measured on the same text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[alt.Chart]:
     """One panel a corpus."""
     models = models.assign(rank=models["family"].map(style.rank)).sort_values(["miniature", "rank", "params", "model"])
     order = models.drop_duplicates("model").set_index("model")["family"]
-    return [_panel(part, order, corpus) for corpus, part in rows.groupby("corpus")]
+    return [_panel(part, order, corpus) for corpus, part in rows[rows["n"] > 0].groupby("corpus")]
 
 
 def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> alt.LayerChart:

@@ -76,3 +76,24 @@ def test_published_cells_that_hold_less_than_is_asked_for_are_a_conflict(monkeyp
     assert covered(monkeypatch, ask("memorized"), done) == [(0, 4, 5, None, True), (5, 9, 5, None, False)]
     with pytest.raises(Conflict, match="with --among contrast already"):
         covered(monkeypatch, ask("all"), done)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(3, [(0, 4, 3)]), (4, [(0, 4, 3), (9, 9, 1)]), (9, [(0, 4, 3), (9, 12, 2)])]
+)
+def test_a_limit_takes_the_first_sequences_of_a_sample(monkeypatch, limit, expected):
+    """Not its first ranks: those that gave no sequence are missing, and others stand at the end in their place."""
+    monkeypatch.setattr(cover, "published", lambda lake, experiment: [])
+    shards = [(PLACE, [0, 2, 4]), (PLACE, [9, 12]), (PLACE | {"sample": "other"}, [7])]
+    monkeypatch.setattr(cover, "_shards", lambda *_: shards)
+
+    class Subject:
+        tokenizer = "t"
+
+    asked = Request(models=("m",), corpora=("c",), limit=limit)
+    found = [
+        (s["sample"], (s["first_rank"], s["last_rank"], n))
+        for s, n in cover.cover(None, Subject(), asked, Ask("x", {}))
+    ]
+    assert [place for sample, place in found if sample == "s"] == expected
+    assert [place for sample, place in found if sample == "other"] == [(7, 7, 1)]

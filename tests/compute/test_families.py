@@ -41,7 +41,7 @@ def test_a_checkpoint_is_of_its_own_family_with_its_architecture_beside_it(own, 
     rows = "select model, family, architecture from stored.models order by all"
     assert ask(lake, rows) == [("b", "mine", "llama"), ("c", "said", "llama"), ("tiny", "tiny", "llama")]
     lines = memlake.open(lake.path).query("scaling_law").to_pandas()
-    assert sorted(lines["family"]) == ["mine", "said", "tiny"] and set(lines["note"]) == {"too few"}
+    assert set(lines["family"]) == {"mine", "said", "tiny"} and set(lines["note"]) == {"too few"}
     capsys.readouterr()
     assert execute(lake, "scoring", replace(request, family="mine")).skipped == 1
     assert capsys.readouterr().err == "tiny: of the family 'mine' from now on (was 'tiny')\n"

@@ -167,10 +167,16 @@ def test_another_tokenizer_is_another_checkpoint(scored):
         execute(lake, "scoring", request)
 
 
-def test_another_bos_token_matters_where_the_condition_has_one(scored):
-    lake, request, folder = scored
-    edit(folder / "tokenizer_config.json", bos_token="w1")
+def test_another_bos_token_matters_where_the_condition_has_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("compute.run.run", run_here)
+    model = save(tmp_path / "tiny")
+    special = tmp_path / "tiny" / "tokenizer_config.json"
+    special.write_text(json.dumps({"bos_token": "w0", "eos_token": "w1"}))
+    lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
+    request = Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu")
     assert execute(lake, "scoring", request).done
+    special.write_text(json.dumps({"bos_token": "w1", "eos_token": "w0"}))
+    assert execute(lake, "scoring", request).skipped == 1
     with pytest.raises(Conflict, match="BOS token was 0, now 1"):
         plan(lake, "scoring", replace(request, bos=True))
 

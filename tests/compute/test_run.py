@@ -12,8 +12,11 @@ from compute.cover import gaps
 from compute.run import Request, execute, held, plan, planned
 from ingest.run import ingest
 from tests.ingest.here import run_here
+from warehouse.cells import Cell
 from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.lake import Lake
+from warehouse.registry import resolve
+from warehouse.tokenizer import load_tokenizer, register_tokenizer
 
 from .small_lake import BYTES, ROWS, make, save
 from .tiny import windows
@@ -141,6 +144,22 @@ def test_no_sequences_of_its_tokenizer(road, tmp_path):
     message = "mine has no sequences under the tokenizer of .*foreign to measure it on: run `memlake ingest sample"
     with pytest.raises(BadInput, match=f"{message} --corpus mine --model .*foreign` first"):
         plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
+
+
+@pytest.mark.parametrize(("last", "why"), [(-1, "have no place to begin"), (4, "all 5 anchors were lost")])
+def test_a_sample_without_a_sequence(road, tmp_path, last, why):
+    """It is not asked for again."""
+    folder, lake, *_ = road
+    shutil.copytree(lake.path, tmp_path / "lake")
+    lake = Lake.open(tmp_path / "lake")
+    path = shutil.copytree(folder / "tiny", tmp_path / "foreign") / "tokenizer.json"
+    path.write_text(path.read_text().replace('"w1"', '"other"'))
+    name = register_tokenizer(lake, load_tokenizer(resolve(str(tmp_path / "foreign"))))
+    place = {"corpus": "mine", "domain": "code", "tokenizer": name, "first_rank": 0, "last_rank": last}
+    assert run_here(lake, [Cell("sample", 1, place, ())], lambda cell, lake: iter(())).done
+    with pytest.raises(BadInput, match=f"no sequences under .*: it was sampled under it, but .*{why}") as raised:
+        plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
+    assert "\n" not in str(raised.value) and "first" not in str(raised.value)
 
 
 def test_other_weights_under_the_same_name(road, tmp_path):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.anchors import APART, NOWHERE, choose, draw, draw_starts, mix, spaces
+from ingest.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, mix, spaces
+from ingest.unspaced import LETTERS, boundaries, tables
 
 
 @pytest.mark.parametrize(
@@ -50,13 +53,13 @@ def words(n: int, seed: int) -> bytes:
 
 def test_anchors_of_a_document_stand_apart_and_more_only_append():
     text = words(2000, 1)
-    chosen = choose(text, 7, 100)
+    chosen = choose(spaces(text), 7, 100)
     assert len(chosen) > 10
     assert all(text[i : i + 1] == b" " for i in chosen)
     assert min(b - a for a, b in zip(sorted(chosen), sorted(chosen)[1:], strict=False)) >= APART
     for most in range(1, 11):
-        assert choose(text, 7, most) == chosen[:most]
-    assert choose(text, 8, 100) != chosen
+        assert choose(spaces(text), 7, most) == chosen[:most]
+    assert choose(spaces(text), 8, 100) != chosen
     # No space is left that stands far from all of them.
     assert all(min(abs(i - c) for c in chosen) < APART for i in spaces(text).tolist())
 
@@ -103,3 +106,90 @@ def test_starts_are_one_a_document_in_any_order():
     assert sorted(drawn.document_id.tolist()) == [5, 6, 7, 8]
     assert set(drawn.anchor.tolist()) == {NOWHERE}
     assert pairs(draw_starts([8, 5, 7, 6], seed=1)) == pairs(drawn)
+
+
+SCRIPTS = {
+    "Han": "上海是一座城市今天天气很好人々",
+    "Japanese": "今日はデータベースのがぎぐﾊﾟｰティーを作ります",
+    "Thai": "ประเทศไทยเป็นประเทศที่อยู่ในเอเชียตะวันออกเฉียงใต้น้ำ",
+    "Lao": "ປະເທດລາວເປັນປະເທດທີ່ຢູ່ໃນອາຊີ",
+    "Khmer": "ប្រទេសកម្ពុជាស្ថិតនៅក្នុងអាស៊ី",
+    "Myanmar": "မြန်မာနိုင်ငံသည်အရှေ့တောင်အာရှတွင်ရှိသောနိုင်ငံဖြစ်သည်ဿုဒ္ဓ",
+    "Tibetan": "བོད་ནི་ས་ཆ་ཞིག་ཡིན་པས",
+}
+OTHERS = " .,。、abé1\n\u0301\u200d🦆한글"
+
+
+def in_utf8(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def clusters(text: str) -> list[int]:
+    """Every byte at which a grapheme cluster ends, as another library has them."""
+    return np.cumsum([len(c.encode()) for c in regex.findall(r"\X", text)]).tolist()
+
+
+@given(st.text(alphabet="".join(SCRIPTS.values()) + OTHERS, max_size=60))
+def test_boundaries_are_those_of_grapheme_clusters(text):
+    found = boundaries(in_utf8(text)).tolist()
+    assert set(found) <= set(clusters(text)) - {len(text.encode())}
+    for byte in found:
+        before, after = text.encode()[:byte].decode()[-1], text.encode()[byte:].decode()[0]
+        assert before not in OTHERS and after not in OTHERS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_has_boundaries(script):
+    text = SCRIPTS[script]
+    assert len(boundaries(in_utf8(text))) >= len(text) / 8
+    if script == "Han":  # between any two ideographs
+        assert boundaries(in_utf8(text)).tolist() == clusters(text)[:-2]  # not before 々
+
+
+def test_no_letter_of_the_tables_joins_the_one_before():
+    begins, follows = (np.flatnonzero(t) for t in tables())
+    some = [int(p) for p in begins if p < 0x20000 and not 0x3500 < p < 0x9F00 and not 0xA010 < p < 0xA480]
+    ends = [int(p) for p in follows if p < 0x3400] + [0x4E00, 0x20000]
+    for last in ends[::7]:
+        joined = [first for first in some if len(regex.findall(r"\X", chr(last) + chr(first))) != 2]
+        assert not joined
+    for script, ranges in LETTERS.items():
+        letters = [chr(p) for a, b in ranges for p in (a, b)]
+        assert all(regex.match(rf"[\p{{Script={script.replace(' ', '_')}}}\p{{Cn}}]", c) for c in letters), script
+
+
+def test_plain_text_has_no_other_boundaries():
+    for text in (
+        "the quick brown fox",
+        "ÀÉ größer",
+        "Москва и не",
+        "한국어 문장은 띄어쓰기를",
+        "हिन्दी में",
+        "العربية",
+        "🦆🦆",
+        "",
+    ):
+        assert not len(boundaries(in_utf8(text)))
+
+
+@pytest.mark.parametrize("gaps", [[], [10], [600], [1500], [100, 1023, 1200], [511], [512], [513], [1535, 1536]])
+def test_anchors_without_spaces_stand_apart_from_spaces(gaps):
+    """Chinese with a single space after so many bytes each, against a plain loop."""
+    text = " ".join("中" * (n // 3) for n in [*gaps, 700]).encode()
+    at = spaces(text)
+    assert len(at) == len(gaps)
+    plain = [b for b in boundaries(np.frombuffer(text, np.uint8)).tolist() if all(abs(b - s) >= APART for s in at)]
+    assert between_spaces(text, at).tolist() == plain
+
+
+def test_anchors_of_text_with_spaces_do_not_move():
+    english, chinese = words(400, 1), ("天" * 900).encode()
+    mixed = english + chinese + english
+    drawn, full = draw([(1, mixed)], seed=3, most=99)
+    alone, _ = draw([(1, english + b"x" * len(chinese) + english)], seed=3, most=99)
+    assert not full and drawn.unspaced and not alone.unspaced
+    assert set(alone.anchor.tolist()) == {a for a in drawn.anchor.tolist() if mixed[a : a + 1] == b" "}
+    more = sorted(set(drawn.anchor.tolist()) - set(alone.anchor.tolist()))
+    assert len(more) >= 2 and all(b - a >= APART for a, b in pairwise(more))
+    only, _ = draw(documents(20), seed=3, most=8)
+    assert not only.unspaced

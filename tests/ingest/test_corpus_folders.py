@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.run import ingest
 from ingest.source import make
+from tests.ingest.here import rows
 from tests.ingest.test_corpora import read, write
+from warehouse.errors import UnknownName
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,35 @@ def test_of_redpajama_a_file_that_is_called_as_a_domain_is_of_it(tmp_path):
     assert read("redpajama", str(root))["documents"] == documents
     above = read("redpajama", str(root.parent))["documents"]
     assert [domain for _, _, domain, _ in above] == ["arxiv", "common_crawl"]
+
+
+@pytest.mark.parametrize("linked", ["arxiv", "common_crawl"])
+def test_a_domain_on_another_disk_is_read_as_if_it_lay_there(lake, tmp_path, linked):
+    files = {
+        "arxiv/arxiv_0.jsonl": [{"text": f"a {i}"} for i in range(5)],
+        "book/book.jsonl": [{"text": f"b {i}"} for i in range(3)],
+        "book/MORE.JSONL": [{"text": "c"}],
+        "common_crawl/2019-30/a.jsonl.ZST": [{"text": "d"}],
+    }
+    root = tmp_path / "red"
+    write(root, {name.replace(".ZST", ".zst"): records for name, records in files.items()})
+    (root / "common_crawl/2019-30/a.jsonl.zst").rename(root / "common_crawl/2019-30/a.jsonl.ZST")
+    before, _ = ingest(lake, "redpajama", {"path": (str(root),)})
+    (root / linked).rename(tmp_path / "disk2")
+    (root / linked).symlink_to(tmp_path / "disk2")
+    write(root, {".ipynb_checkpoints/book-checkpoint.jsonl": files["book/book.jsonl"]})
+    (root / "book/again.jsonl").symlink_to(root / "book/book.jsonl")
+    after, said = ingest(lake, "redpajama", {"path": (str(root),)})
+    assert (len(before.done), after.skipped, after.done) == (4, 4, [])
+    assert said[1:] == [f"not read below {root}: 1 hidden, 1 linked to what is read already"]
+    found = rows(lake, "select source, domain, count(*)::int from stored.documents group by all order by all")
+    assert found == sorted((name, name.split("/")[0], len(records)) for name, records in files.items())
+
+
+def test_a_corpus_without_the_field_of_its_domains_is_another(lake, tmp_path):
+    write(tmp_path / "in", {"a.jsonl": [{"text": "a", "meta": {"set": "Github"}}]})
+    with pytest.raises(UnknownName, match=r"no field 'meta\.pile_set_name': did you mean 'meta\.set'"):
+        ingest(lake, "pile", {"path": (str(tmp_path / "in"),)})
+    write(tmp_path / "in", {"b.jsonl": [{"text": "b", "meta.pile_set_name": "Github"}]})
+    _, said = ingest(lake, "pile", {"path": (str(tmp_path / "in"),)})
+    assert said[0] == "corpus pile: 1 documents (github 1)"

@@ -18,7 +18,7 @@ from ingest.run import ingest
 from tests.ingest.counting import ALL, TEXTS, filled, of, plainly, read, text, write
 from tests.ingest.here import rows
 from warehouse.cells import published
-from warehouse.errors import BadInput, Conflict
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.forget import forget
 
 
@@ -136,14 +136,43 @@ def test_which_rejects_are_the_rest_of_a_file(tmp_path):
 
 
 def test_a_count_that_read_no_document_is_none(made, tmp_path):
-    other = {"path": (str(tmp_path / "in"),)}  # whose text stands in `body`, and not in `text`
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "1.jsonl").write_text('{"text": null}\n' * 12)
+    other = {"path": (str(tmp_path / "other"),)}
     with pytest.raises(
         BadInput, match=r"^no document of other was read: 12 records are none \(no field text 12\); noth"
     ):
         count(made, "mine", tokenizers=["bytes"], within="other", source="jsonl", options=other)
     assert rows(made, ALL) == [] and not list((made.path / "spool").glob("*"))
-    (tmp_path / "in" / "3.jsonl").write_text(json.dumps({"text": "the quick brown fox"}))
+    (tmp_path / "other" / "2.jsonl").write_text(json.dumps({"text": "the quick brown fox"}))
     _, found = count(made, "mine", tokenizers=["bytes"], within="other", source="jsonl", options=other)
     assert found["rejects"].to_pylist() == [12] and found["tokens_scanned"].to_pylist() == [19]
     _, found = count(made, "mine", tokenizers=["bytes"], within="other", source="jsonl", options=other)
     assert found["rejects"].to_pylist() == [None]  # nothing was read now
+
+
+def test_a_corpus_of_linked_and_hive_folders_is_counted_in_as_it_was_read(empty, capsys):
+    folder = empty / "in"
+    (empty / "disk2").mkdir()
+    (folder / "1.jsonl").rename(empty / "disk2/1.JSONL")
+    (folder / "domain=b").symlink_to(empty / "disk2")
+    write(folder / ".ipynb_checkpoints" / "1-checkpoint.jsonl", TEXTS, "a")
+    (folder / "again.jsonl").symlink_to("domain=b/1.JSONL")
+    (folder / "up").symlink_to("..")
+    lake = filled(empty, 100)
+    _, found = count(lake, "mine", tokenizers=["bytes"])
+    kept = rows(lake, ALL)
+    for cell, _ in list(published(lake, COUNT)):
+        forget(lake, cell=cell)
+    capsys.readouterr()
+    _, again = count(lake, "mine", tokenizers=["bytes"], source="jsonl", options={"path": (str(folder),)})
+    assert again.to_pylist() == found.to_pylist() and again["complete"].to_pylist() == [True]
+    assert rows(lake, ALL) == kept and len(kept) > 20
+    told = "1 hidden, 1 linked to a folder above, 1 linked to what is read already"
+    assert f"not read below {folder}: {told}" in capsys.readouterr().err
+
+
+def test_a_field_of_no_record_is_an_error_before_a_count(made, tmp_path):
+    options = {"path": (str(tmp_path / "in"),), "text_field": "txt"}
+    with pytest.raises(UnknownName, match="no field 'txt'"):
+        count(made, "mine", tokenizers=["bytes"], source="jsonl", options=options)

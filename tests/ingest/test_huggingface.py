@@ -214,3 +214,45 @@ def test_as_a_user_types_it(lake, configured):
     done = CliRunner().invoke(app, [str(a) for a in (*given, "--lake", lake.path)])
     assert done.exit_code == 0, done.output
     assert "corpus mine: 2 of 3 documents kept (text 2 of 3)" in done.stderr
+
+
+def test_a_folder_is_listed_as_those_of_other_sources(lake, tmp_path):
+    root = tmp_path / "in"
+    lines(root / "train/a.jsonl", {"text": "one"})
+    lines(root / "train/lang=c%2B%2B/b.JSONL", {"text": "two"})
+    lines(root / "test/c.jsonl", {"text": "of another split"})
+    lines(root / "train/.ipynb_checkpoints/a.jsonl", {"text": "hidden"})
+    lines(tmp_path / "disk2/d.jsonl", {"text": "three"})
+    (root / "train/linked").symlink_to(tmp_path / "disk2")
+    (root / "train/again.jsonl").symlink_to("a.jsonl")
+    (root / "train/up").symlink_to("..")
+    options = {"dataset": str(root), "domain_field": "lang", "domain": "rest"}
+    _, said = ingest(lake, "huggingface", options, corpus="mine")
+    assert said == [
+        "corpus mine: 3 documents (c++ 1, rest 2)",
+        "2 of 3 documents are in domain 'rest', that of records without a field 'lang'",
+        f"not read below {root}: 1 .jsonl, 1 hidden, 1 linked to a folder above, 1 linked to what is read already",
+    ]
+    names = ["train/a.jsonl", "train/lang=c%2B%2B/b.JSONL", "train/linked/d.jsonl"]
+    assert rows(lake, "select source from stored.documents order by all") == [(name,) for name in names]
+
+
+def test_a_file_that_datasets_does_not_know_in_upper_case(tmp_path):
+    (tmp_path / "A.CSV").write_text("text,n\none,1\n")
+    assert read(tmp_path) == {"A.CSV": [Document("A.CSV", 0, "text", "one")]}
+
+
+def test_a_snapshot_of_the_hubs_cache(tmp_path):
+    lines(tmp_path / "blobs/1f", {"text": "one"})
+    (tmp_path / "snapshots/aa/data").mkdir(parents=True)
+    (tmp_path / "snapshots/aa/data/train.jsonl").symlink_to("../../../blobs/1f")
+    assert list(read(tmp_path / "snapshots/aa")) == ["data/train.jsonl"]
+
+
+def test_a_field_of_no_record_is_an_error(lake, tmp_path):
+    for folder, name, content in (("a", "a.jsonl", '{"text": "one"}'), ("b", "b.csv", "text,n\none,1\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(content)
+        with pytest.raises(UnknownName, match=r"no field 'body' \(there are: (n, )?text\)"):
+            options = {"dataset": str(tmp_path / folder), "text_field": "body"}
+            ingest(lake, "huggingface", options, corpus="mine")

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from ingest.documents import Input
+from ingest.run import ingest
 from ingest.source import Document, Reject, make
 from ingest.sources import jsonl
-from warehouse.errors import BadInput
+from tests.ingest.here import rows
+from warehouse.errors import BadInput, UnknownName
 
 DAMAGE = [  # (line, reason)
     (b"{", "malformed JSON"),
@@ -96,3 +98,77 @@ def test_classes_are_given_for_all_domains_or_for_one():
 def test_bad_options_are_one_clear_line(options, message):
     with pytest.raises(BadInput, match=message):
         make("jsonl", options)
+
+
+def lines(path, *records) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+
+
+def test_a_field_with_a_dot_in_its_name(lake, tmp_path):
+    sets = ["Github", "Github", "ArXiv"]
+    lines(tmp_path / "in/a.jsonl", *({"text.raw": f"{i}", "meta.set": name} for i, name in enumerate(sets)))
+    lines(tmp_path / "in/b.jsonl", {"text": {"raw": "nested"}, "meta": {"set": "Books"}})
+    options = {"path": (str(tmp_path / "in"),), "text_field": "text.raw", "domain_field": "meta.set"}
+    _, said = ingest(lake, "jsonl", options, corpus="mine")
+    assert said == ["corpus mine: 4 documents (ArXiv 1, Books 1, Github 2)"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"domain_field": "metaset"},
+            "no field 'metaset': did you mean 'meta.set'? (there are: Lang, meta, meta.set, text)",
+        ),
+        ({"domain_field": "lang"}, "no field 'lang': did you mean 'Lang'? (there are: Lang, meta, meta.set, text)"),
+        ({"domain_field": "meta.sets"}, "no field 'meta.sets': did you mean 'meta.set'?"),
+        ({"text_field": "txet"}, "no field 'txet': did you mean 'text'?"),
+        ({"id_field": "key"}, "no field 'key' (there are: Lang, meta, meta.set, text)"),
+    ],
+)
+def test_a_field_of_no_record_is_an_error_before_anything_is_published(lake, tmp_path, options, message):
+    lines(tmp_path / "in/a.jsonl", {"text": "one", "meta": {"set": "a"}}, {"text": "two", "Lang": None})
+    lines(tmp_path / "in/b.jsonl", *({"text": f"{i}"} for i in range(500)))
+    with pytest.raises(UnknownName) as raised:
+        ingest(lake, "jsonl", {"path": (str(tmp_path / "in"),)} | options, corpus="mine")
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
+    with pytest.raises(UnknownName):  # before a lake is made
+        make("jsonl", {"path": (str(tmp_path / "in"),)} | options).look("mine")
+    assert rows(lake, "select count(*) from stored.cells") == [(0,)]
+
+
+def test_a_field_that_is_missing_in_some_records_is_counted(lake, tmp_path, capsys):
+    lines(tmp_path / "in/a.jsonl", *({"text": f"a {i}"} for i in range(300)), {"text": "b", "set": "late"})
+    lines(tmp_path / "in/c.jsonl", {"text": "c"}, {"text": "d"})
+    options = {"path": (str(tmp_path / "in"),), "domain_field": "set", "domain": "rest"}
+    summary, said = ingest(lake, "jsonl", options, corpus="mine")
+    assert len(summary.done) == 2 and said == [
+        "corpus mine: 303 documents (late 1, rest 302)",
+        "302 of 303 documents are in domain 'rest', that of records without a field 'set'",
+    ]
+    assert "no field 'set' where the files begin: reading on to find it" in capsys.readouterr().err
+    (tmp_path / "in/a.jsonl").unlink()
+    (tmp_path / "in/c.jsonl").write_text('{"text": "c", "set": null}\n')
+    _, said = ingest(lake, "jsonl", options, corpus="other")  # it is there, though it says nothing
+    assert said[1] == "1 of 1 documents are in domain 'rest', that of records without a field 'set'"
+
+
+def test_where_no_record_can_be_read_no_field_is_missed(lake, tmp_path):
+    (tmp_path / "a.jsonl").write_text("{\n[]\n")
+    _, said = ingest(lake, "jsonl", {"path": (str(tmp_path),), "domain_field": "set"}, corpus="mine")
+    assert said[1].startswith("not taken: 2 records")
+
+
+def test_what_lies_beside_the_files_is_said(lake, tmp_path):
+    lines(tmp_path / "disk2/a.JSONL", {"text": "a"})
+    lines(tmp_path / "in/b.jsonl", {"text": "b"})
+    lines(tmp_path / "in/.ipynb_checkpoints/b-checkpoint.jsonl", {"text": "b"})
+    (tmp_path / "in/linked").symlink_to(tmp_path / "disk2")
+    (tmp_path / "in/README.md").write_text("of the corpus")
+    path = str(tmp_path / "in")
+    for _ in range(2):
+        summary, said = ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")
+        assert said == ["corpus mine: 2 documents (text 2)", f"not read below {path}: 1 .md, 1 hidden"]
+    assert (summary.done, summary.skipped) == ([], 2)
+    assert rows(lake, "select source from stored.documents order by all") == [("b.jsonl",), ("linked/a.JSONL",)]

@@ -10,8 +10,11 @@ import pytest
 
 from ingest import readers
 from ingest.documents import Input
-from ingest.source import Document, Reject
+from ingest.run import ingest
+from ingest.source import Document, Reject, make
 from ingest.sources import parquet
+from tests.ingest.here import rows
+from warehouse.errors import Conflict, UnknownName
 
 
 def read(path, **options) -> list[Document | Reject]:
@@ -116,3 +119,94 @@ def test_memory_does_not_follow_the_row_group(tmp_path, distinct):
     tracemalloc.stop()
     assert n == 4000
     assert peak < 24_000_000 and peak_arrow < 24_000_000
+
+
+def test_a_column_with_a_dot_in_its_name_and_a_struct_and_a_map(tmp_path):
+    path = tmp_path / "a.parquet"
+    tags = pa.array([[("lang", "c")], [("lang", "d")]], pa.map_(pa.string(), pa.string()))
+    meta = [{"content": "not this", "set": "x"}, {"content": "nor this", "set": "y"}]
+    pq.write_table(pa.table({"text": meta, "text.content": ["one", "two"], "tags": tags, "a.b": meta}), path)
+    assert [r.text for r in read(path, text_field="text.content")] == ["one", "two"]
+    for name, domains in {"tags.lang": ["c", "d"], "text.set": ["x", "y"], "a.b.set": ["x", "y"]}.items():
+        assert [r.domain for r in read(path, text_field="text.content", domain_field=name)] == domains
+
+
+def partitioned(root):
+    for folder, texts in {
+        "lang=python": ["a", "b"],
+        "lang=c%2B%2B": ["c"],
+        "lang=__HIVE_DEFAULT_PARTITION__": ["d"],
+    }.items():
+        (root / folder).mkdir(parents=True)
+        pq.write_table(pa.table({"content": texts, "n": [0] * len(texts)}), root / folder / "part-0.parquet")
+    return root
+
+
+def test_folders_tell_the_domain(lake, tmp_path):
+    options = {"path": (str(partitioned(tmp_path / "in")),), "text_field": "content", "domain_field": "lang"}
+    _, said = ingest(lake, "parquet", options, corpus="mine")
+    assert said == [
+        "corpus mine: 4 documents (c++ 1, python 2, text 1)",
+        "1 of 4 documents are in domain 'text', that of records without a field 'lang'",
+    ]
+
+
+@pytest.mark.parametrize("below", ["lang=python", "lang=python/part-0.parquet"])
+def test_a_folder_tells_the_domain_of_what_is_read_of_it_alone(lake, tmp_path, monkeypatch, below):
+    whole = {"path": (str(partitioned(tmp_path / "in")),), "text_field": "content", "domain_field": "lang"}
+    summary, said = ingest(lake, "parquet", whole | {"path": (str(tmp_path / "in" / below),)}, corpus="mine")
+    assert said == ["corpus mine: 2 documents (python 2)"]
+    monkeypatch.chdir(tmp_path / "in/lang=python")
+    ingest(lake, "parquet", whole | {"path": (".",)}, corpus="mine")
+    again, _ = ingest(lake, "parquet", whole, corpus="mine")
+    assert (len(summary.done), len(again.done), again.skipped) == (1, 2, 1)
+    assert rows(lake, "select count(*), count(distinct document_id) from stored.documents") == [(4, 4)]
+
+
+def test_what_was_read_before_folders_were_looked_at_is_not_taken_for_done(lake, tmp_path, monkeypatch):
+    options = {"path": (str(partitioned(tmp_path / "in")),), "text_field": "content", "domain_field": "lang"}
+    with monkeypatch.context() as before:
+        before.setattr("ingest.records.folder_fields", lambda name: {})
+        before.setattr("ingest.records.refuse_unknown", lambda *_: None)
+        ingest(lake, "parquet", options, corpus="mine")
+    assert rows(lake, "select distinct domain from stored.documents") == [("text",)]
+    with pytest.raises(Conflict, match=r"read by an older version of memlake: .*forget --cell"):
+        ingest(lake, "parquet", options, corpus="mine")
+
+
+def test_the_name_of_a_file_is_as_ever_where_no_domain_is_asked_of_its_folder(tmp_path):
+    root = partitioned(tmp_path / "in") / "lang=python"
+    for options in ({}, {"domain_field": "n"}):
+        (given,) = make("parquet", {"path": (str(root),), "text_field": "content"} | options).inputs()
+        assert given.name == "part-0.parquet"
+
+
+def test_files_of_two_folders_that_tell_nothing_are_not_mixed_up(lake, tmp_path):
+    root = partitioned(tmp_path / "in")
+    options = {"text_field": "content"}
+    ingest(lake, "parquet", options | {"path": (str(root / "lang=python"),)}, corpus="mine")
+    with pytest.raises(Conflict, match=r"holds part-0\.parquet already, with other content"):
+        ingest(lake, "parquet", options | {"path": (str(root / "lang=c%2B%2B"),)}, corpus="mine")
+
+
+def test_a_column_of_no_file_is_an_error_at_once(lake, tmp_path, capsys):
+    root = partitioned(tmp_path / "in")
+    pq.write_table(pa.table({"content": ["x"] * 1000, "meta": [None] * 999 + [{"set": "a"}]}), root / "big.parquet")
+    options = {"path": (str(root),), "text_field": "content"}
+    with pytest.raises(UnknownName, match="no field 'language': did you mean 'lang'"):
+        ingest(lake, "parquet", options | {"domain_field": "language"}, corpus="mine")
+    assert capsys.readouterr().err == ""  # the schema tells
+    with pytest.raises(UnknownName, match=r"no field 'meta\.sett': did you mean 'meta'"):
+        ingest(lake, "parquet", options | {"domain_field": "meta.sett"}, corpus="mine")
+    _, said = ingest(lake, "parquet", options | {"domain_field": "meta.set"}, corpus="mine")
+    assert said[0] == "corpus mine: 1004 documents (a 1, text 1003)"
+
+
+def test_an_ending_in_upper_case(tmp_path):
+    pq.write_table(pa.table({"text": ["one"]}), tmp_path / "A.PARQUET")
+    (tmp_path / "b.JSONL").write_text('{"text": "two"}')
+    for name, source in {"A.PARQUET": "parquet", "b.JSONL": "jsonl"}.items():
+        (given,) = make(source, {"path": (str(tmp_path),)}).inputs()
+        (document,) = make(source, {}).read(given)
+        assert given.name == name and document.text in ("one", "two")
+    assert [r.fields for r in readers.records(str(tmp_path / "A.PARQUET"), None, 100)] == [{"text": "one"}]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ingest.listing import Listing
 from ingest.records import ChosenFields, Record, Refused, field
 from ingest.source import Document, Reject
 from warehouse import options
@@ -13,10 +14,9 @@ from warehouse import options
 
 @dataclass(frozen=True)
 class Source(ChosenFields):
-    def inputs(self):
-        return []
+    listing = Listing([], {})
 
-    def read(self, given):
+    def records(self, location, fields):
         yield from ()
 
 
@@ -83,3 +83,29 @@ def test_a_field_is_found_along_its_dots():
 def test_the_options_say_what_they_mean():
     shown = [row["option"] for row in options.listing(Source).to_pylist()]
     assert shown == ["--text-field", "--id-field", "--domain-field", "--domain", "--class", "--max-bytes"]
+
+
+def test_a_field_is_looked_up_as_it_is_spelt_before_it_is_taken_for_a_path():
+    fields = {"a.b": "spelt", "a": {"b": "path", "c": 1, "d.e": {"f": 2}, "d": {"e": {"f": 3}}}, "x.y": {"z": 4}}
+    assert [field(fields, name) for name in ("a.b", "a.c", "a.d.e.f", "x.y.z")] == ["spelt", 1, 2, 4]
+    assert field({"a.b": None, "a": {"b": "path"}}, "a.b") == "path"
+    for missing in ("a.b.c", "x.z", "x", ".a", "a.", "."):
+        with pytest.raises(Refused):
+            field(fields, missing)
+
+
+def test_a_domain_that_no_record_tells_is_told_by_its_folder():
+    source = Source(domain_field="lang", domain="rest")
+
+    def domain(file, fields):
+        found = source.document(file, Record(0, {"text": "a"} | fields))
+        return found.domain if isinstance(found, Document) else found.reason
+
+    assert domain("lang=python/a.jsonl", {"lang": "c++"}) == "c++"
+    for fields in ({}, {"lang": None}):
+        assert domain("lang=python/a.jsonl", fields) == "python"
+        assert domain("x/lang=python/y=1/lang=c%2B%2B/a.jsonl", fields) == "c++"
+        assert domain("lang=__HIVE_DEFAULT_PARTITION__/a.jsonl", fields) == "rest"
+        assert domain("lang=python", fields) == domain("language=python/a.jsonl", fields) == "rest"
+        assert domain("lang=/a.jsonl", fields) == "domain is empty"
+    assert take({"text": "a"}).domain == "text"

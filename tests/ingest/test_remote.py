@@ -15,8 +15,9 @@ import zstandard
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
-from ingest import remote, streams
+from ingest import streams
 from ingest.documents import Input
+from ingest.listing import find
 from ingest.run import ingest
 from ingest.source import Document
 from ingest.sources import jsonl, parquet
@@ -75,12 +76,12 @@ def texts(source, location: str) -> list[str]:
 def test_a_store_reads_as_the_folder_does(folder, hub, kind):
     with serving(folder) as (address, _):
         root = hub(address) + "/data" if kind == "hub" else f"{address}/data/"
-        found = remote.find(root, (".jsonl.zst", ".jsonl.gz", ".parquet"))
+        found = find([root], (".jsonl.zst", ".jsonl.gz", ".parquet")).files
         assert [name for name, _ in found] == ["a.jsonl.zst", "c.parquet", "deep/b.jsonl.gz"]
         assert all(location == f"{root.rstrip('/')}/{name}" for name, location in found)
         hub(address)  # another process has not listed the folder
         for name, location in found:
-            assert remote.find(location, ()) == [(name.split("/")[-1], location)]
+            assert find([location], ()).files == [(name.split("/")[-1], location)]
             source = parquet.Source() if name.endswith(".parquet") else jsonl.Source()
             assert texts(source, location) == texts(source, str(folder / "data" / name)) != []
 
@@ -106,9 +107,28 @@ def test_a_store_is_ingested_once_and_a_changed_file_is_refused(lake, folder, hu
         with pytest.raises(Conflict, match=r"holds a\.jsonl\.zst already, with other content"):
             ingest(lake, "jsonl", {"path": path}, corpus="mine")
     assert (len(first.done), again.skipped, again.done) == (2, 2, [])
-    assert lines == ["corpus mine: 1000 documents (text 1000)"]
+    assert lines == ["corpus mine: 1000 documents (text 1000)", f"not read below {path[0]}: 1 .parquet, 1 .txt"]
     found = rows(lake, "select source, count(*) from stored.documents group by all order by all")
     assert found == [("a.jsonl.zst", 500), ("deep/b.jsonl.gz", 500)]
+
+
+@pytest.mark.parametrize("kind", ["web", "hub"])
+def test_hidden_names_endings_and_folders_that_tell_are_as_in_a_folder(lake, folder, hub, kind):
+    for name in (
+        "lang=c%2B%2B/X.JSONL.ZST",
+        "lang=c%2B%2B/._X.jsonl.zst",
+        ".git/y.jsonl.zst",
+        "_delta_log/z.jsonl.zst",
+    ):
+        (folder / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "in" / name).write_bytes(PACKED)
+    with serving(folder) as (address, _):
+        root = hub(address) + "/in" if kind == "hub" else f"{address}/in/"
+        for path in (root, f"{root.rstrip('/')}/{'lang=c%2B%2B' if kind == 'hub' else 'lang%3Dc%252B%252B'}/"):
+            _, said = ingest(lake, "jsonl", {"path": (path,), "domain_field": "lang"}, corpus="mine")
+            hidden = 3 if path == root else 1
+            assert said == ["corpus mine: 500 documents (c++ 500)", f"not read below {path}: {hidden} hidden"]
+    assert rows(lake, "select count(*) from stored.documents") == [(500,)]
 
 
 class Breaking:
@@ -190,13 +210,13 @@ def test_what_cannot_be_found_or_asked_is_one_clear_line(folder, hub, monkeypatc
         }
         for url, message in cases.items():
             with pytest.raises(BadInput) as raised:
-                streams.find([url], [".parquet"])
+                find([url], [".parquet"])
             assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
 
 
 def test_a_store_that_does_not_answer_is_one_clear_line():
     with pytest.raises(BadInput, match=r"http://127\.0\.0\.1:9/x\.jsonl \(\w*Error: "):
-        streams.find(["http://127.0.0.1:9/x.jsonl"], [".jsonl"])
+        find(["http://127.0.0.1:9/x.jsonl"], [".jsonl"])
 
 
 def test_a_file_url_is_a_local_path(lake, tmp_path):

@@ -225,17 +225,17 @@ def test_a_bad_row_is_one_clear_line(tmp_path, line, message):
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps(record(1)) + "\n" + line + "\n")
     with pytest.raises(BadInput, match=message):
-        list(vectors.read(path))
+        list(vectors.read(path, {}))
 
 
 def test_a_bad_file_is_one_clear_line(lake, tmp_path):
     broken = tmp_path / "r.parquet"
     broken.write_bytes(b"PAR1 nonsense")
     with pytest.raises(BadInput, match="cannot be read as Parquet"):
-        list(vectors.read(broken))
+        list(vectors.read(broken, {}))
     pq.write_table(pa.table({"model": ["m"]}), broken)
     with pytest.raises(BadInput, match="row 1: no corpus"):
-        list(vectors.read(broken))
+        list(vectors.read(broken, {}))
     empty = write(tmp_path / "e.jsonl", [])
     for options, message in (({"path": (empty,)}, "empty file"), ({}, "needs --path")):
         with pytest.raises(BadInput, match=message):
@@ -283,3 +283,32 @@ def test_ids_that_look_like_numbers(lake, tmp_path):
     summary, _ = ingest(lake, "results", {"path": (path,)})
     assert not summary.failed
     assert len(rows(lake, "from stored.sequences where external_id = '²'")) == 1
+
+
+def test_folders_tell_what_the_rows_do_not(lake, tmp_path):
+    root = tmp_path / "out"
+    for i, model in enumerate(("pythia-160m", "pythia-1b")):
+        for j, domain in enumerate(("github", "c++")):
+            folder = root / f"model={model}" / f"domain={domain.replace('+', '%2B')}" / "n_tokens=12"
+            folder.mkdir(parents=True)
+            asked = ("corpus", "sequence_id", "match")
+            table = {k: [record(10 * j + i)[k], record(10 * j + 5)[k]] for k in asked}
+            pq.write_table(pa.table(table | {"domain": [domain if i else None] * 2}), folder / "0.PARQUET")
+    (root / "._0.parquet").write_bytes(b"of a Mac")
+    (root / "again.parquet").symlink_to(root / "model=pythia-1b/domain=github/n_tokens=12/0.PARQUET")
+    _, said = ingest(lake, "results", {"path": (str(root),)})
+    assert said[1:] == [f"not read below {root}: 1 hidden, 1 linked to what is read already"]
+    found = rows(lake, "select model, domain, n_tokens, count(*)::int from stored.matches group by all order by all")
+    assert found == [(m, d, 12, 2) for m in ("pythia-160m", "pythia-1b") for d in ("c++", "github")]
+    for alone in ("model=pythia-1b/domain=github", "model=pythia-160m/domain=github/n_tokens=12/0.PARQUET"):
+        again, _ = ingest(lake, "results", {"path": (str(root / alone),)})  # of some columns the folders above tell
+        assert again.skipped == 1 and again.failed == []
+    assert rows(lake, "select count(*)::int from stored.matches") == [(8,)]
+
+
+def test_a_folder_that_contradicts_the_type_of_a_column_is_one_clear_line(lake, tmp_path):
+    folder = tmp_path / "n_tokens=twelve"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(json.dumps(record(1)))
+    with pytest.raises(BadInput, match="in the folder n_tokens=twelve, n_tokens is not int64"):
+        ingest(lake, "results", {"path": (str(tmp_path),)})

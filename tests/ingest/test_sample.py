@@ -8,11 +8,12 @@ import random
 import pytest
 
 from ingest import sample as sampling
-from ingest.anchors import choose, spaces
+from ingest.anchors import choose, sample_name, spaces
 from ingest.run import ingest
 from ingest.sample import missing, sample
 from tests.ingest import tokenizers
 from tests.ingest.here import rows, run_here
+from warehouse.cells import published
 from warehouse.errors import BadInput, UnknownName
 from warehouse.identity import hash63
 
@@ -90,9 +91,11 @@ def test_every_anchor_is_a_sequence_or_a_reject(lake, tmp_path, neox):
     fill(lake, tmp_path / "in", texts)
     _, counts = sample(lake, ["mine"], [neox])
     (row,) = counts.to_pylist()
-    expected = sum(len(choose(t.encode(), hash63(0, hash63("mine", "a.jsonl", i)), 99)) for i, t in enumerate(texts))
+    expected = sum(
+        len(choose(spaces(t.encode()), hash63(0, hash63("mine", "a.jsonl", i)), 99)) for i, t in enumerate(texts)
+    )
     assert row["anchors"] == expected == row["sequences"] + row["too_short"] + row["text_changed"]
-    changed = len(choose(texts[6].encode(), hash63(0, hash63("mine", "a.jsonl", 6)), 99))
+    changed = len(choose(spaces(texts[6].encode()), hash63(0, hash63("mine", "a.jsonl", 6)), 99))
     assert row["text_changed"] == changed >= 1
     assert row["too_short"] >= 1 and row["sequences"] > 5
     ((source, position, head),) = rows(
@@ -116,6 +119,143 @@ def test_a_larger_sample_appends_and_changes_nothing(lake, tmp_path, neox):
     assert rows(lake, "select count(distinct sample) from stored.sequences") == [(1,)]
     first = rows(lake, "select count(distinct document_id) from stored.sequences where rank < 20")
     assert first == [(20,)]  # one a document until they run out
+
+
+def lossy(n: int = 60) -> list[str]:
+    """Texts of which every third is too short under any tokenizer, and every fifth is changed by NFC."""
+    return [("the e\u0301 " if i % 5 == 0 else "") + text(i, words=12 if i % 3 == 0 else 200) for i in range(n)]
+
+
+def kept(lake, tokenizer: str = "neox") -> list[tuple[int, int]]:
+    return rows(lake, f"select rank, sequence_id from stored.sequences where tokenizer = '{tokenizer}' order by rank")
+
+
+def test_anchors_that_a_tokenizer_loses_are_redrawn(lake, tmp_path, neox, llama):
+    """Against the plain way: all ranks in their order, and the first 20 that give a sequence."""
+    fill(lake, tmp_path / "in", lossy())
+    everything = type(lake).create(tmp_path / "all")
+    fill(everything, tmp_path / "in", lossy())
+    sample(everything, ["mine"], [neox, llama], window="16+16")
+    summary, counts = sample(lake, ["mine"], [neox, llama], per_domain=20, window="16+16")
+    assert not summary.failed
+    found = {r["tokenizer"]: r for r in counts.to_pylist()}
+    for name in ("neox", "llama"):
+        assert kept(lake, name) == kept(everything, name)[:20]
+        last = kept(lake, name)[-1][0]
+        assert (found[name]["sequences"], found[name]["anchors"], found[name]["redrawn"]) == (20, last + 1, last - 19)
+        assert last + 1 == 20 + found[name]["too_short"] + found[name]["text_changed"]
+    assert found["neox"]["text_changed"] > 0 == found["llama"]["text_changed"]
+    assert found["neox"]["redrawn"] > found["llama"]["redrawn"] > 0
+    # The anchors that both have are those of both among the ranks that were asked for, at least
+    shared = "select count(*) from (select anchor_id from stored.sequences group by all having count(*) = 2)"
+    ((n,),) = rows(lake, shared)
+    both = {r for r, _ in kept(everything)} & {r for r, _ in kept(everything, "llama")} & set(range(20))
+    assert n >= len(both) > 5
+    again, counts = sample(lake, ["mine"], [neox, llama], per_domain=20, window="16+16")
+    assert not again.done and {r["tokenizer"]: r for r in counts.to_pylist()} == found
+
+
+def test_what_is_redrawn_does_not_depend_on_what_was_asked_before(lake, tmp_path, neox, monkeypatch):
+    fill(lake, tmp_path / "in", lossy())
+    monkeypatch.setattr(sampling, "BATCH", 1)
+    monkeypatch.setattr(sampling, "SHARD", 3)
+    for n in (4, 11, 20):
+        _, counts = sample(lake, ["mine"], [neox], per_domain=n, window="16+16")
+        assert counts.to_pylist()[0]["sequences"] == n == len(kept(lake))
+    monkeypatch.undo()
+    other = type(lake).create(tmp_path / "other")
+    fill(other, tmp_path / "in", list(lossy()))
+    _, expected = sample(other, ["mine"], [neox], per_domain=20, window="16+16")
+    assert kept(lake) == kept(other) and counts == expected
+    _, fewer = sample(lake, ["mine"], [neox], per_domain=11, window="16+16")
+    assert fewer.to_pylist()[0]["sequences"] == 11
+
+
+def test_a_kill_before_the_redraw_is_made_good(lake, tmp_path, neox, monkeypatch):
+    fill(lake, tmp_path / "in", lossy())
+    monkeypatch.setattr(sampling, "redraw", lambda lake, part, *_: part)  # as an older version left it
+    sample(lake, ["mine"], [neox], per_domain=20, window="16+16")
+    before = kept(lake)
+    assert len(before) < 20
+    monkeypatch.undo()
+    summary, _ = sample(lake, ["mine"], [neox], per_domain=20, window="16+16")
+    assert len(summary.done) == 1 and kept(lake)[: len(before)] == before and len(kept(lake)) == 20
+
+
+def test_anchors_run_out(lake, tmp_path, neox):
+    fill(lake, tmp_path / "in", lossy(9))
+    _, counts = sample(lake, ["mine"], [neox], per_domain=9, window="16+16")
+    (few,) = counts.to_pylist()
+    _, counts = sample(lake, ["mine"], [neox], window="16+16")
+    (row,) = counts.to_pylist()
+    assert row["anchors"] > 9 and row["redrawn"] == 0 and few["sequences"] == min(9, row["sequences"])
+    starts = sample(lake, ["mine"], [neox], per_domain=8, window="40+40", at="start")[1].to_pylist()[0]
+    assert (starts["anchors"], starts["redrawn"], starts["sequences"] < 8) == (9, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("lost", "wanted", "expected"),
+    [
+        ([], 0, 0),
+        ([], 5, 5),
+        ([0], 5, 6),
+        ([5], 5, 5),
+        ([4], 5, 6),
+        ([4, 5, 6], 5, 8),
+        ([1, 3, 7, 8], 5, 7),
+        ([0, 9], 9, 11),
+    ],
+)
+def test_reach(lost, wanted, expected):
+    assert sampling.reach(lost, wanted) == expected
+    assert next(r for r in range(99) if r - sum(p < r for p in lost) == wanted) == expected
+
+
+def test_a_sample_without_a_sequence_says_why(lake, tmp_path, neox):
+    fill(lake, tmp_path / "in", ["nospace" * 100, "x" * 900], domain="solid")
+    fill(lake, tmp_path / "in", ["a few words"] * 3, domain="short", name="b.jsonl")
+    summary, counts = sample(lake, ["mine"], [neox])
+    assert len(summary.done) == 2 and not summary.failed
+    short, solid = sampling.remarks(counts)
+    assert "mine (short): none of 3 anchors gave a sequence under neox: 3 with too short a text" in short
+    assert "mine (solid): no place to begin in any document" in solid
+    again, counts = sample(lake, ["mine"], [neox])
+    assert not again.done and len(sampling.remarks(counts)) == 2
+    fill(lake, tmp_path / "in", [text(1)], domain="solid", name="c.jsonl")
+    _, counts = sample(lake, ["mine"], [neox], domains=["solid"])
+    assert counts.to_pylist()[0]["sequences"] > 0 and not sampling.remarks(counts)
+
+
+CHINESE = "上海是一座城市。今天天气很好。我们去公园散步、看到了很多花。"
+
+
+def test_text_without_spaces_is_sampled(lake, tmp_path, neox, llama):
+    texts = ["".join(random.Random(i).sample(CHINESE, len(CHINESE))) * 20 for i in range(5)]
+    fill(lake, tmp_path / "in", texts, domain="zh")
+    fill(lake, tmp_path / "in", [text(i) for i in range(5)], domain="en", name="b.jsonl")
+    _, counts = sample(lake, ["mine"], [neox, llama], window="8+8")
+    assert all(r["sequences"] == r["anchors"] > 9 for r in counts.to_pylist() if r["domain"] == "zh")
+    found = rows(
+        lake,
+        "select s.tokenizer, text, anchor, tokens, byte_start, byte_end from stored.sequences s"
+        " join stored.documents using (document_id) where s.domain = 'zh'",
+    )
+    backends = {"neox": tokenizers.byte_level(nfc=True), "llama": tokenizers.sentencepiece()}
+    anchors = {name: {(t, a) for n, t, a, *_ in found if n == name} for name in backends}
+    assert anchors["neox"] == anchors["llama"]
+    for name, full, anchor, tokens, start, end in found:
+        before, after = full.encode()[:anchor].decode()[-1], full.encode()[anchor:].decode()[0]
+        assert before not in "。、" and after not in "。、"
+        whole = backends[name].encode(full, add_special_tokens=False).ids
+        assert any(whole[i : i + 16] == tokens for i in range(len(whole)))
+        assert start < anchor < end
+    # The name of a sample of text with spaces is what it was before there were other anchors
+    rule = {"at": "space", "apart": 512, "window": "8+8"}
+    settings = [s for _, s in published(lake, "sample")]
+    assert {s["domain"]: s["rule"] for s in settings} == {"en": rule, "zh": rule | {"unspaced": "graphemes"}}
+    assert all(
+        s["sample"] == sample_name(*(s[k] for k in ("corpus", "domain", "seed", "snapshot", "rule"))) for s in settings
+    )
 
 
 def test_shards_give_the_same_rows_as_one(lake, tmp_path, neox, monkeypatch):

@@ -10,11 +10,10 @@ import zstandard
 
 from ingest import streams
 from ingest.streams import Line
-from warehouse.errors import BadInput
 
 TEXT = b"".join(b"line %d\n" % i for i in range(50_000))
 ZSTD = zstandard.ZstdCompressor().compress
-PACK = {"": bytes, ".gz": gzip.compress, ".zst": ZSTD, ".zstd": ZSTD}
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": ZSTD, ".zstd": ZSTD, ".GZ": gzip.compress, ".Zst": ZSTD}
 
 
 @pytest.mark.parametrize("suffix", PACK)
@@ -93,41 +92,6 @@ def test_a_huge_line_is_not_held(tmp_path, end):
     tracemalloc.stop()
     assert line == Line(b"x" * 200, "longer than 1000000 bytes")
     assert peak < 8_000_000
-
-
-def test_files_are_found_by_suffix_and_named_below_their_folder(tmp_path):
-    for name in ("b.jsonl", "deep/a.jsonl.zst", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = streams.find([str(tmp_path)], [".jsonl", ".jsonl.zst"])
-    assert found == [("b.jsonl", f"{tmp_path}/b.jsonl"), ("deep/a.jsonl.zst", f"{tmp_path}/deep/a.jsonl.zst")]
-    assert streams.find([str(tmp_path / "notes.txt")], [".jsonl"]) == [("notes.txt", f"{tmp_path}/notes.txt")]
-    assert streams.find([f"file://{tmp_path}"], [".jsonl", ".jsonl.zst"]) == found
-
-
-def test_a_source_may_name_its_files_otherwise(tmp_path):
-    for name in ("x/a.jsonl", "y/a.jsonl"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    found = streams.find([str(tmp_path)], [".jsonl"], lambda given, location: given.upper())
-    assert [name for name, _ in found] == ["X/A.JSONL", "Y/A.JSONL"]
-    with pytest.raises(BadInput, match=r"two files are called a\.jsonl"):
-        streams.find([str(tmp_path)], [".jsonl"], lambda given, location: location.rsplit("/")[-1])
-
-
-def test_nothing_to_read_is_one_clear_line(tmp_path):
-    with pytest.raises(BadInput, match="there is no file or folder"):
-        streams.find([str(tmp_path / "nowhere")], [".jsonl"])
-    with pytest.raises(BadInput, match=r"holds no file that ends in \.jsonl"):
-        streams.find([str(tmp_path)], [".jsonl"])
-
-
-def test_two_files_of_one_name_are_refused(tmp_path):
-    for folder in ("x", "y"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.jsonl").touch()
-    with pytest.raises(BadInput, match=r"two files are called a\.jsonl"):
-        streams.find([str(tmp_path / "x"), str(tmp_path / "y")], [".jsonl"])
 
 
 def test_the_digest_sees_both_ends_and_the_size(tmp_path):

@@ -58,7 +58,7 @@ def test_the_bytes_of_the_tokens_are_the_document(kind, text):
     starts = [0, *tokens.ends[:-1].tolist()] if len(tokens.ids) else []
     assert (tokens.ends[-1] if len(tokens.ids) else 0) == len(data)
     assert all(a <= b for a, b in zip(starts, tokens.ends.tolist(), strict=True))
-    assert encoder(kind)._backend.encode(text, add_special_tokens=False).ids == tokens.ids.tolist()
+    assert encoder(kind)._tokenizer.backend.encode(text, add_special_tokens=False).ids == tokens.ids.tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,7 @@ from warehouse.errors import DamagedLake, NotALake, UnknownName
 from warehouse.lake import Lake
 
 MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
+    "byte_rate",
     "corpus_rate",
     "domain_distribution",
     "guessability",  # all sequences not judged
@@ -63,9 +64,10 @@ def test_table_takes_names_of_sql(asked):
 
 def test_every_stored_table_can_be_selected_from(asked):
     known = views(asked.connection)
-    added = re.findall(r"^create or replace view (\w+) as", (ask.HERE / "views.sql").read_text(), re.MULTILINE)
-    assert {"matches_all", "noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
-    assert {*tables.names(), *added} == set(known)
+    text = "".join((ask.HERE / f"{name}.sql").read_text() for name in ("samples", "views"))
+    added = re.findall(r"^create or replace view (\w+) as", text, re.MULTILINE)
+    assert {"noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
+    assert {*tables.names(), "matches_all", *added} == set(known)
     for name in known:
         asked.connection.execute(f'select * from "{name}"').to_arrow_table()
 

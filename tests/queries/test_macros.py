@@ -43,7 +43,47 @@ def test_wilson_is_scipys(con, k, n):
 def test_student_t_is_scipys(con):
     got = con.execute("select student_t(range) from range(1, 201)").fetchall()
     assert np.ravel(got) == pytest.approx(stats.t.ppf(0.975, np.arange(1, 201)), abs=1e-5)
-    assert con.execute("select student_t(0), student_t(null)").fetchone() == (None, None)
+    between = 1 / np.random.default_rng(8).uniform(1e-6, 1, 500)
+    got = con.execute("select student_t(unnest(?::double[]))", [between.tolist()]).fetchall()
+    assert np.ravel(got) == pytest.approx(stats.t.ppf(0.975, between), abs=1e-5)
+    assert con.execute("select student_t(0), student_t(0.99), student_t(null)").fetchone() == (None, None, None)
+
+
+def satterthwaite(n) -> float:
+    """Degrees of freedom of the sum of squared residuals e - w sum(e), e independent with deviations n, by matrices."""
+    n = np.asarray(n, float)[np.asarray(n) > 0]
+    residual = np.eye(len(n)) - np.outer(n / n.sum(), np.ones(len(n)))
+    spread = residual @ np.diag(n**2) @ residual.T
+    return np.trace(spread) ** 2 / np.trace(spread @ spread)
+
+
+def degrees(con, n) -> float:
+    return con.execute("select degrees_of_freedom(n) from (select unnest(?::int[]) as n)", [n]).fetchone()[0]
+
+
+def test_degrees_of_freedom_are_satterthwaites(con):
+    rng = np.random.default_rng(9)
+    for n in ([2, 1], [2, 1, 1], [5] * 12, [0, 3, 3, 3], [100, 1, 1, 1], rng.integers(1, 9, 60).tolist()):
+        assert degrees(con, n) == pytest.approx(satterthwaite(n))
+    for shape in (1.1, 2.0):
+        n = np.ceil(rng.pareto(shape, 300)).astype(int) + 1
+        assert degrees(con, n.tolist()) == pytest.approx(satterthwaite(n), rel=1e-6)
+        assert satterthwaite(n) < 100
+    assert degrees(con, [7] * 1000) == pytest.approx(999)
+    assert degrees(con, [10**6, 1, 1, 1]) == 1 and degrees(con, [4, 0]) == degrees(con, []) == 0
+
+
+@pytest.mark.parametrize(("shape", "p"), [(1.1, 0.3), (1.5, 0.05)])
+def test_intervals_hold_where_few_documents_are_long(con, shape, p):
+    """Coverage in 400 lakes of 50 texts; by one less than the documents it is below 0.87."""
+    rng = np.random.default_rng(10)
+    n = np.ceil(rng.pareto(shape, (400, 50))).astype(int).clip(1, 10**6)
+    m = rng.binomial(n, rng.beta(p, 1 - p, (400, 50)))
+    con.register("drawn", pa.table({"lake": np.repeat(np.arange(400), 50), "m": m.ravel(), "n": n.ravel()}))
+    low, high = con.execute(
+        "select cluster_low(m, n), cluster_high(m, n) from drawn group by lake order by lake"
+    ).fetchnumpy().values()  # fmt: skip
+    assert ((low <= p) & (p <= high)).mean() > 0.93
 
 
 def test_effective_n_is_the_ratio_estimators(con):
@@ -52,7 +92,8 @@ def test_effective_n_is_the_ratio_estimators(con):
     m = rng.binomial(n, rng.beta(0.4, 0.8, 60))
     p = m.sum() / n.sum()
     variance = 60 / 59 * sum((a - p * b) ** 2 for a, b in zip(m, n, strict=True)) / n.sum() ** 2
-    assert documents(con, m, n)[2] == pytest.approx(p * (1 - p) / variance)
+    wider = stats.t.ppf(0.975, satterthwaite(n)) / stats.t.ppf(0.975, 59)
+    assert documents(con, m, n)[2] == pytest.approx(p * (1 - p) / variance / wider**2)
     assert documents(con, m, n)[2] < 0.6 * n.sum()  # sequences of a document are alike here: it must show
 
 
@@ -106,6 +147,23 @@ def test_the_margin_of_documents_of_one_unit_is_students(con):
     x = np.random.default_rng(4).normal(3, 2, 12)
     interval = stats.ttest_1samp(x, 0).confidence_interval(0.95)
     assert margin(con, x.tolist(), [1] * 12) == pytest.approx((interval.high - interval.low) / 2, rel=1e-5)
+
+
+def test_the_margin_takes_satterthwaites_degrees(con):
+    x, n = [3.0, 1.0, 8.0, 0.5], [1, 4, 9, 2]
+    residual = np.array(x) - sum(x) / 16 * np.array(n)
+    expected = stats.t.ppf(0.975, satterthwaite(n)) * np.sqrt(4 / 3 * sum(residual**2)) / 16
+    assert margin(con, x, n) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_difference_takes_those_of_the_less_certain_group(con):
+    a, b = ([2.0, 0.0, 5.0, 1.0], [3, 1, 9, 2]), ([1.0, 1.0, 0.0, 3.0], [1, 2, 0, 4])
+    (x, n), (y, m) = (tuple(map(np.array, group)) for group in (a, b))
+    added = (x - x.sum() / n.sum() * n) / n.sum() - (y - y.sum() / m.sum() * m) / m.sum()
+    df = min(satterthwaite(n), satterthwaite(m))
+    call = "select difference_margin(x, n, y, m) from (select unnest(?) x, unnest(?) n, unnest(?) y, unnest(?) m)"
+    (got,) = con.execute(call, [*a, *b]).fetchone()
+    assert got == pytest.approx(stats.t.ppf(0.975, df) * np.sqrt(3 / 2 * sum(added**2)), rel=1e-5)
 
 
 def test_the_margin_is_about_the_bootstraps(con):
@@ -167,6 +225,121 @@ def test_scaling_law_is_scipys_regression():
     assert (row["slope"], row["intercept"], row["r2"]) == pytest.approx((fit.slope, fit.intercept, fit.rvalue**2))
     assert (row["slope_low"], row["slope_high"]) == pytest.approx((fit.slope - margin, fit.slope + margin))
     assert (row["models"], row["sequences"]) == (7, 560)
+
+
+def test_the_sample_error_of_the_scaling_law_is_the_paired_bootstraps():
+    rng = np.random.default_rng(11)
+    sizes, domains, texts = np.array([1e6, 3e6, 1e7, 1e8]), 2, 150
+    n = rng.integers(1, 4, (domains, texts))
+    alike = rng.beta(0.6, 0.9, (domains, texts))
+    k = np.array([rng.binomial(n, alike ** (1 / (i + 1))) for i in range(4)])
+    at = [(i, d, t, s) for (i, d, t), of in np.ndenumerate(k) for s in range(n[d, t])]
+    matches = [
+        {
+            "model": f"m{i}",
+            "sequence_id": 1000 * (texts * d + t) + s,
+            "corpus": "x",
+            "domain": str(d),
+            "condition": "c",
+            "memorized": bool(s < k[i, d, t]),
+        }
+        for i, d, t, s in at
+    ]
+    ids = sorted({(m["sequence_id"], m["domain"]) for m in matches})
+    con = database({
+        "models": [
+            {"model": f"m{i}", "family": "f", "n_params": int(p), "base_condition": "c", "miniature": True}
+            for i, p in enumerate(sizes)
+        ],
+    })  # fmt: skip
+    con.register("given", pa.Table.from_pylist(matches))
+    con.execute("insert into stored.matches by name from given")
+    given = [{"sequence_id": s, "document_id": s // 1000, "corpus": "x", "domain": d} for s, d in ids]
+    con.register("cut", pa.Table.from_pylist(given))
+    con.execute("insert into stored.sequences by name from cut")
+    (row,) = answer(con, "scaling_law")
+    assert row["documents"] == domains * texts
+
+    x = np.log10(sizes) - np.log10(sizes).mean()
+    rates, asked = np.zeros((3000, 4)), n.sum()
+    for d in range(domains):
+        drawn = rng.multinomial(texts, np.full(texts, 1 / texts), 3000)
+        rates += drawn @ k[:, d].T / (drawn @ n[d])[:, None] / domains
+    inside = (rates * asked + 0.5) / (asked + 1)
+    for name, y in (("sample", 100 * rates), ("logit_sample", np.log(inside / (1 - inside)))):
+        low, high = np.quantile(y @ x / (x @ x), [0.025, 0.975])
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("b", "c"),
+    [(0, 0), (1, 0), (3, 3), (1, 7), (9, 2), (60, 40), (0, 200), (5200, 4900), (10**6, 10**6 + 3000), (10**6, 10**6)],
+)
+def test_mcnemar_is_scipys_exact_test(con, b, c):
+    expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    for pair in ((b, c), (c, b)):
+        assert con.execute("select mcnemar_p(?, ?)", pair).fetchone()[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_errors_of_paired_rates_correlate_as_in_newcombes_method(con):
+    rng = np.random.default_rng(12)
+    n = rng.integers(1, 5, 40)
+    x = rng.binomial(n, 0.5)
+    about = x * rng.binomial(1, 0.9, 40)
+    ends = "cluster_low(x, n), cluster_high(x, n), cluster_low(y, n), cluster_high(y, n), error_correlation(x, y, n)"
+    for y in (about, n - about, rng.binomial(n, 0.5), x, n * 0):
+        con.register("drawn", pa.table({"x": x, "y": y, "n": n}))
+        p, q = x.sum() / n.sum(), y.sum() / n.sum()
+        a, b = x - p * n, y - q * n
+        r = a @ b / np.sqrt((a @ a) * (b @ b)) if y.any() else 0
+        if r > 0:
+            r = max(0, r - 0.5 / (40 * np.sqrt(p * (1 - p) * q * (1 - q))))
+        (p_low, p_high, q_low, q_high, got), *_ = con.execute(f"select {ends} from drawn").fetchall()
+        assert got == pytest.approx(r)
+        low = p - q - np.sqrt((p - p_low) ** 2 + (q_high - q) ** 2 - 2 * r * (p - p_low) * (q_high - q))
+        high = p - q + np.sqrt((p_high - p) ** 2 + (q - q_low) ** 2 - 2 * r * (p_high - p) * (q - q_low))
+        call = "select difference_low($1, $2, $3, $4, $5), difference_high($1, $6, $3, $7, $5)"
+        assert con.execute(call, [p, p_low, q, q_high, r, p_high, q_low]).fetchone() == pytest.approx((low, high))
+        assert low < p - q < high
+
+
+def test_byte_rates_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(13)
+    tokenizers, place = {"m0": "t", "m1": "t", "m2": "u"}, {"corpus": "x", "domain": "d"}
+    sequences, matches = {}, []
+    for model, tokenizer in tokenizers.items():
+        for anchor in range(80):
+            lengths = rng.integers(1, 6 if tokenizer == "t" else 8, 8)
+            cut = 50 - (rng.random() < 0.1)
+            key = anchor + 100 * (tokenizer == "u")
+            ends = [cut - 1, cut, *(cut + np.cumsum(lengths)).tolist()]
+            row = {"anchor_id": anchor, "tokenizer": tokenizer, "document_id": anchor // 2, "anchor": 50}
+            row |= {"byte_cut": cut, "byte_ends": ends, "byte_end": ends[-1], "prefix_tokens": 2, "n_tokens": 8}
+            sequence = sequences.setdefault(key, place | row | {"sequence_id": key})
+            matched = int(rng.choice([0, sequence["byte_end"] - sequence["byte_cut"], rng.integers(0, 30)]))
+            logprobs = (-rng.exponential(2, 8)).astype(np.float32).tolist()
+            row = {"model": model, "sequence_id": key, "anchor_id": anchor, "condition": "c", "memorized": False}
+            matches.append(place | row | {"n_tokens": 8, "matched_bytes": matched, "logprobs": logprobs})
+    models = [{"model": m, "family": m, "base_condition": "c", "miniature": True} for m in tokenizers]
+    con = database({"models": models, "sequences": list(sequences.values()), "matches": matches})
+    rows = answer(con, "byte_rate", horizons=[8, 20], minimum_anchors=1)
+    assert len(rows) == 6
+    for row in rows:
+        h = row["horizon"]
+        reach = {k: (s["byte_end"] - 50) * (s["byte_cut"] == 50) for k, s in sequences.items()}
+        shared = [a for a in range(80) if min(reach[a], reach[a + 100]) >= h]
+        alone = [a for a in range(80) if reach[a] >= h > reach[a + 100]]
+        own = [m for m in matches if m["model"] == row["model"] and m["anchor_id"] in shared]
+        bits = size = 0
+        for m in own:
+            at = np.array(sequences[m["sequence_id"]]["byte_ends"][2:]) - 50
+            k = next(i for i, end in enumerate(at) if end >= h)
+            bits, size = bits - sum(m["logprobs"][: k + 1]) / np.log(2), size + at[k]
+        assert 0 < row["n"] == len(own) < 80 and row["documents"] == len({a // 2 for a in shared})
+        assert row["rate"] == np.mean([m["matched_bytes"] >= h for m in own])
+        assert row["bits_per_byte"] == pytest.approx(bits / size)
+        if row["model"] == "m2":
+            assert row["left_out_alone"] == len(alone) / 80
 
 
 def test_lists_add_up_element_by_element(con):

@@ -9,7 +9,7 @@ import pytest
 from queries.ask import connect, snapshot
 from queries.finding import find, names
 from reports.figures import _style as style
-from reports.figures import dose_response, scaling_law, score_distribution, shared_memorization
+from reports.figures import byte_rate, dose_response, scaling_law, score_distribution, shared_memorization
 from warehouse import shelf
 
 
@@ -32,6 +32,9 @@ def test_the_dots_of_the_scaling_law_are_those_the_finding_fits(rows):
     for fit in rows["scaling_law"].itertuples():
         own = dots[(dots["family"] == fit.family) & (dots["corpus"] == fit.corpus)]
         assert len(own) == fit.models == 3
+        if fit.note == "nothing varies":
+            assert own["rate"].nunique() == 1 and np.isnan(fit.slope)
+            continue
         slope, intercept = np.polyfit(np.log10(own["params"]), 100 * own["rate"], 1)
         assert (slope, intercept) == pytest.approx((fit.slope, fit.intercept), abs=1e-6)
         compared += slope > 1
@@ -48,10 +51,14 @@ def test_a_domain_that_one_model_lacks_moves_no_dot(rows):
 def test_too_few_sizes_draw_dots_and_no_line():
     fit = pd.Series({"note": "too few", "models": 2, "sizes": 2, "domains": 4})
     assert scaling_law._notes(fit) == ["too few: no line", "models 2, sizes 2, domains 4"]
-    fit = pd.Series({"note": None, "models": 3, "slope": 12.34, "slope_low": -1.26, "slope_high": 26.0}, dtype=object)
+    fit = pd.Series(
+        {"note": None, "slope": 12.34, "slope_low": None, "slope_high": None, "sample_low": -1.26, "sample_high": 26.0},
+        dtype=object,
+    )
     assert scaling_law._notes(fit) == [
         "+12.3 points per tenfold size",
-        "95 %: \N{MINUS SIGN}1.3 to +26.0; 3 models",
+        "other models: not known",
+        "other texts: \N{MINUS SIGN}1.3 to +26.0",
     ]
 
 
@@ -69,6 +76,7 @@ def test_observed_stands_below_the_diagonal_and_independence_above(rows):
     cells = {(r["x"], r["y"]): r["value"] for data in chart["datasets"].values() for r in data if "value" in r}
     assert cells == {(0, 1): pair["jaccard"].item(), (1, 0): pair["expected_jaccard"].item()}
     assert cells[0, 1] != cells[1, 0]
+    assert shared_memorization.draw(pair.assign(n=0), rows["memorization_rate"]) == []
 
 
 def histogram(rows: pd.DataFrame) -> dict[float, float]:
@@ -134,3 +142,28 @@ def test_labels_that_would_overlap_move_apart():
 @pytest.mark.parametrize(("largest", "end"), [(0.0, 0.01), (0.003, 0.01), (0.043, 0.05), (0.52, 0.6), (0.97, 1.0)])
 def test_axes_end_at_round_numbers(largest, end):
     assert style.top(pd.Series([largest, 0.0])) == pytest.approx(end)
+
+
+def test_bytes_are_drawn_where_enough_anchors_are_left():
+    about = {"family": "pythia", "miniature": True, "params": 1e6, "corpus": "c", "role": "trained", "anchors": 100}
+    rates = {"rate": 0.5, "low": 0.4, "high": 0.6, "bits_low": -1.0, "bits_high": 3.0, "note": None}
+    rows = pd.DataFrame(
+        [
+            about | rates | {"model": "m", "horizon": 16, "n": 90, "bits_per_byte": 1.0},
+            about | rates | {"model": "m", "horizon": 32, "n": 90, "bits_per_byte": 2.0},
+            about | rates | {"model": "m", "horizon": 64, "n": 40, "bits_per_byte": 1.5},
+            about
+            | rates
+            | {"model": "m", "horizon": 96, "n": 3, "rate": None, "bits_per_byte": None, "note": "too few"},
+        ]
+    )
+    panels = byte_rate.draw(rows)
+    assert [p.title.text for p in panels] == ["16 bytes", "32 bytes", "64 bytes", "32 bytes"]  # the last: of bits
+    assert [p.title.subtitle[1] for p in panels] == ["90 of 100 anchors"] * 2 + [
+        "40 of 100 anchors",
+        "90 of 100 anchors",
+    ]
+    (dot,) = [r for data in panels[-1].to_dict()["datasets"].values() for r in data if "low" in r]
+    assert (dot["x"], dot["low"], dot["high"]) == (2.0, 0, 3.0)
+    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 3
+    assert byte_rate.draw(rows[3:]) == byte_rate.draw(rows[:0]) == []

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import shelf
 from ..errors import BadInput, UnknownName
+from ..paths import local
 
 if TYPE_CHECKING:
     from ..lake import Lake
@@ -85,10 +86,10 @@ def resolve(text: str, revision: str | None = None) -> Source:
     `name@revision` asks for a revision, as the argument does. Names of the registry are matched without regard to
     case. Raises `UnknownName`, and `BadInput` for a folder that holds no checkpoint.
     """
-    if Path(text).expanduser().is_dir():
+    if local(text).is_dir():
         if revision:
             raise BadInput(f"{text} is a folder: a revision ({revision}) can be asked of a hub id only")
-        return _folder(Path(text).expanduser().resolve())
+        return _folder(local(text).resolve())
     if text.startswith((".", "/", "~")):
         raise BadInput(f"there is no folder {text}")
     base, _, at = text.partition("@")
@@ -104,7 +105,7 @@ def resolve(text: str, revision: str | None = None) -> Source:
 def find(lake: Lake, text: str) -> Source:
     """The source that `--model TEXT` means in a lake: a folder, else a model of the lake by its name, else what
     `resolve` finds. Raises `UnknownName`, `BadInput`."""
-    if Path(text).expanduser().is_dir():
+    if local(text).is_dir():
         return resolve(text)
     with lake.connect(["models"]) as con:
         rows = con.execute("select model, source, revision from stored.models").fetchall()

@@ -1,0 +1,33 @@
+"""What the folders KEY=VALUE on the way to a file say of all its records, as Hive and Spark write partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from urllib.parse import unquote
+
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # the folder of what has none
+
+
+@lru_cache(maxsize=1 << 10)
+def folder_fields(name: str) -> Mapping[str, str | None]:
+    """The fields by the folders in a file's name, percent-decoded; None where there is no value. The nearest folder
+    counts."""
+    found: dict[str, str | None] = {}
+    for folder in name.split("/")[:-1]:
+        key, equals, value = (folder if "=" in folder else unquote(folder)).partition("=")  # web servers encode `=`
+        if key and equals:
+            found[unquote(key)] = None if value == NO_VALUE else unquote(value)
+    return found
+
+
+def told_name(given: str, location: str, keys: Collection[str]) -> str:
+    """A file's name with so many of the folders above the --path as tell these fields, the nearest of each: the file is
+    called the same whether --path is such a folder or the one above it. `given` is its name below the --path."""
+    parts = location.split("/")
+    start = below = len(parts) - given.count("/") - 1
+    missing = set(keys) - folder_fields(given).keys()
+    for i in range(below - 1, -1, -1):
+        if told := missing & folder_fields(f"{parts[i]}/").keys():
+            missing, start = missing - told, i
+    return given if start == below else "/".join(parts[start:])
