@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING
 
 from warehouse.cells import published
 from warehouse.errors import BadInput, Conflict
+from warehouse.identity import canonical
 from warehouse.lake import Lake
 from warehouse.options import flag
+
+from .contrast import CALIPER, contrast
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from warehouse.cells import Cell
+
     from .run import Request, Subject
 
 AMONG = ("memorized", "contrast", "all")  # each holds the one before
+OWN = ("first_rank", "last_rank", "among", "caliper", "beyond")  # settings that say which of a sample a cell takes
 COLUMNS = "tokens, prefix_tokens, n_tokens"
 
 
@@ -32,12 +38,14 @@ class Ask:
     same: settings that a published cell must share to count. levels: settings of which a published cell may hold more
     than is asked for: the value asked for, and all values, each of which holds those before it. items: a setting that
     is a list, and what is asked for of it (JSON values): what published cells hold of it is not asked for again.
+    among: of AMONG; where published cells hold fewer sequences, new ones take the rest.
     """
 
     experiment: str
     same: Mapping[str, object]
     levels: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     items: tuple[str, Sequence[object]] | None = None
+    among: str | None = None
 
 
 def subject_settings(subject: Subject) -> dict[str, object]:
@@ -54,7 +62,8 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
     """(settings, number of sequences in their ranks) of the cells that answer a request: those published before, and
     new ones for the ranks between them.
 
-    Raises `Conflict` where published cells hold less of a level than is asked for.
+    A new cell goes `beyond` published ones that take fewer of its ranks: they stand in its settings, and it takes what
+    they do not. Raises `Conflict` where published cells hold less of a level than is asked for.
     """
     done = [
         settings
@@ -69,22 +78,54 @@ def cover(lake: Lake, subject: Subject, request: Request, ask: Ask) -> Iterator[
         if not wanted:
             continue
         here = [s for s in done if all(s.get(key) == value for key, value in place.items())]
-        here = [s for s in here if s["first_rank"] <= wanted[-1] and s["last_rank"] >= wanted[0]]
+        here = [s for s in here if _meets(s, wanted[0], wanted[-1])]
         key, items = ask.items or ("", [None])
-        missing: dict[tuple, list] = {}  # items that are missing in the same ranks share cells
+        missing: list[tuple[list, list]] = []  # new cells but for their items, and the items that they all lack
         used = []
         for item in items:
-            covered = [s for s in here if item is None or item in s[key]]
-            used += [s for s in covered if s not in used]
-            missing.setdefault(tuple(gaps(wanted, covered)), []).append(item)
+            holding = [s for s in here if item is None or item in s[key]]
+            used += [s for s in holding if s not in used]
+            new = list(_new(ask, wanted, holding))
+            lacking = next((group for cells, group in missing if cells == new), None)
+            if lacking is None:
+                missing.append((new, lacking := []))
+            lacking.append(item)
         for s in sorted(used, key=lambda s: s["first_rank"]):
             _check_levels(ask, s)
             yield s, sum(s["first_rank"] <= rank <= s["last_rank"] for rank in shard)
-        asked = {name: value for name, (value, _) in ask.levels.items()}
-        for ranges, group in missing.items():
-            for first, last, count in ranges:
-                own = {"first_rank": first, "last_rank": last, **asked, **({key: group} if key else {})}
-                yield {**ask.same, **place, **own}, count
+        for cells, group in missing:
+            for own, count in cells:
+                yield {**ask.same, **place, **own, **({key: group} if key else {})}, count
+
+
+def _new(ask: Ask, wanted: list[int], holding: list[dict]) -> Iterator[tuple[dict, int]]:
+    """Settings, but for what they share with others, and number of ranks of the cells that are missing beside those
+    that hold something."""
+    full = [s for s in holding if _in_full(ask, s, holding)]
+    fewer = sorted((_own(s) for s in holding if s not in full), key=canonical)
+    asked = {name: value for name, (value, _) in ask.levels.items()}
+    asked |= {"among": ask.among} if ask.among else {}
+    asked |= {"caliper": CALIPER} if ask.among == "contrast" else {}
+    for first, last, count in gaps(wanted, full):
+        beyond = [own for own in fewer if _meets(own, first, last)]
+        yield {"first_rank": first, "last_rank": last, **asked, **({"beyond": beyond} if beyond else {})}, count
+
+
+def _in_full(ask: Ask, done: dict, holding: list[dict]) -> bool:
+    """Is all that is asked for of a published cell's ranks measured, by it or by those that it goes beyond?"""
+    if ask.among is None:
+        return True
+    there = [_own(s) for s in holding]
+    enough = AMONG.index(done["among"]) >= AMONG.index(ask.among)
+    return enough and all(part in there for part in done.get("beyond", ()))
+
+
+def _own(settings: Mapping) -> dict:
+    return {key: settings[key] for key in OWN if key in settings}
+
+
+def _meets(settings: Mapping, first: int, last: int) -> bool:
+    return settings["first_rank"] <= last and settings["last_rank"] >= first
 
 
 def _check_levels(ask: Ask, done: dict) -> None:
@@ -143,13 +184,15 @@ def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: s
     """The sequences of a cell that an experiment measures, in the order of their ranks. Those that scoring left out, as
     the model cannot take them, are left out here too.
 
-    settings: model, condition, corpus, domain, sample, first_rank and last_rank are used. among: 'memorized': those
-    that the model memorized under the condition; 'contrast': these, as many others (the first by rank, which is by
-    hash), and for each memorized one the other that is nearest in completion entropy (of equals the lowest
-    sequence_id); 'all'. columns: of `sequences`, beside sequence_id, memorized and completion_entropy.
+    settings: model, condition, corpus, domain, sample, first_rank and last_rank are used, and caliper and beyond where
+    they are set. among: 'memorized': those that the model memorized under the condition; 'contrast': these, as many
+    others (the first by rank, which is by hash), and those that `pairs` sets beside them; 'all'. What the cells under
+    `beyond` take is left out. columns: of `sequences`, beside sequence_id, memorized and completion_entropy.
 
     Raises `BadInput` where a sequence is not scored yet.
     """
+    import pyarrow.compute as pc
+
     s = settings
     with lake.connect(["sequences", "matches", "rejects"]) as con:
         rows = con.execute(
@@ -175,30 +218,35 @@ def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: s
             f"{s['corpus']} ({s['domain']}) is not scored for {s['model']} under {s['condition']}: run"
             f" `memlake compute run scoring --corpus {s['corpus']} --model {s['model']}` with the same options first"
         )
-    return rows.filter(_contrast(rows)) if among == "contrast" else rows
+    if among == "contrast":
+        rows = rows.filter(contrast(rows, s.get("caliper")))
+    for part in s.get("beyond", ()):
+        fewer = chosen(lake, {**s, "caliper": None, "beyond": (), **part}, tokenizer, part["among"])
+        rows = rows.filter(pc.invert(pc.is_in(rows["sequence_id"], fewer["sequence_id"])))
+    return rows
 
 
-def _contrast(rows: pa.Table) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
+def nothing_memorized(lake: Lake, cells: Sequence[Cell]) -> Iterator[str]:
+    """A line for each model and corpus of which the cells measure nothing, since nothing is memorized."""
+    import pyarrow.compute as pc
 
-    memorized = rows["memorized"].to_numpy()
-    entropy = rows["completion_entropy"].to_numpy()
-    others = np.flatnonzero(~memorized)
-    take = memorized.copy()
-    take[others[: memorized.sum()]] = True
-    if len(others):
-        by_entropy = others[np.lexsort((rows["sequence_id"].to_numpy()[others], entropy[others]))]
-        sorted_entropy = entropy[by_entropy]
-        # Of equals the first in the order: `left` finds it above, a second `left` the first that equals the one below
-        above = np.searchsorted(sorted_entropy, entropy[memorized], side="left")
-        below = np.searchsorted(sorted_entropy, sorted_entropy[np.maximum(above - 1, 0)], side="left")
-        above = np.minimum(above, len(by_entropy) - 1)
-        gap_above, gap_below = (np.abs(sorted_entropy[at] - entropy[memorized]) for at in (above, below))
-        ids = rows["sequence_id"].to_numpy()[by_entropy]
-        lower = (gap_below < gap_above) | ((gap_below == gap_above) & (ids[below] < ids[above]))
-        take[by_entropy[np.where(lower, below, above)]] = True
-    return pa.array(take)
+    places: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        if "corpus" in cell.settings:
+            places.setdefault((cell.settings["model"], cell.settings["corpus"]), []).append(cell)
+    for (model, corpus), here in places.items():
+        if any(cell.task["sequences"] for cell in here):
+            continue
+        ranks = {(c.settings["domain"], c.settings["sample"], c.settings["first_rank"]): c for c in here}.values()
+        scored = [chosen(lake, {**c.settings, "beyond": ()}, c.task["tokenizer"], "all") for c in ranks]
+        if not any(pc.any(rows["memorized"]).as_py() for rows in scored):
+            other = (
+                "--among all measures what is not memorized"
+                if "among" in here[0].settings
+                else "`memlake query run score_distribution` tells how near they came"
+            )
+            n = sum(rows.num_rows for rows in scored)
+            yield f"{model} on {corpus}: of {n} scored sequences none is memorized, nothing to measure: {other}"
 
 
 def select(

@@ -17,6 +17,7 @@ from warehouse.terminal import say
 from warehouse.tokenizer import load_tokenizer, registered
 
 from .conditions import Condition
+from .cover import nothing_memorized
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -105,6 +106,8 @@ def execute(
         request = replace(request, device=pick_device(request.device))
     found, _ = plan(lake, experiment, request)
     others = []  # models whose base condition is another, and the condition of this run
+    for line in nothing_memorized(lake, found):
+        say(line)
     for text in request.models:
         source = _source(lake, text, request)
         model = register_model(lake, source)

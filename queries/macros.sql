@@ -82,6 +82,36 @@ create or replace macro cluster_margin(x, n) as
     * sqrt(greatest(0.0, count(*) filter (n > 0) / nullif(count(*) filter (n > 0) - 1, 0)
         * (sum(x * x) - 2 * (sum(x) / sum(n)) * sum(x * n) + (sum(x) / sum(n)) ** 2 * sum(n * n)))) / sum(n);
 
+-- student_p(t, df): the chance of Student's t with df degrees of freedom at least so far from 0, on either side. It is
+-- I_x(df / 2, 1 / 2) at x = df / (df + t^2), the incomplete beta function by its continued fraction (Press et al. 2007,
+-- Numerical Recipes, 6.4), far from 0 directly, so that the smallest chances keep their digits, near it by the other
+-- end. NULL below one degree of freedom, and where t is not a number.
+create or replace macro beta_step(a, b, x, m) as      -- the fraction's m-th numerator, from 1
+    case when m % 2 = 0 then (m / 2) * (b - m / 2) * x / ((a + m - 1) * (a + m))
+        else -(a + (m - 1) / 2) * (a + b + (m - 1) / 2) * x / ((a + m - 1) * (a + m)) end;
+create or replace macro incomplete_beta(a, b, x, y) as      -- I_x(a, b), y = 1 - x, for x < (a + 1) / (a + b + 2)
+    exp(lgamma(a + b) - lgamma(a + 1) - lgamma(b) + a * ln(x) + b * ln(y))
+    / list_reduce(range(40, 0, -1), lambda rest, m: 1 + beta_step(a, b, x, m) / rest, 1.0::double);
+create or replace macro student_p(t, df) as
+    case when df < 1 or isnan(t) then null when t = 0 then 1.0 when isinf(t) then 0.0
+        when t * t > 3 then incomplete_beta(df / 2, 0.5, df / (df + t * t), t * t / (df + t * t))
+        else 1 - incomplete_beta(0.5, df / 2, t * t / (df + t * t), df / (df + t * t))
+    end;
+
+-- adjusted_p(p, step, family), where step is adjusting(p, family) from the query below it: p for being one of several
+-- tests, those of one `family` that have a p. Up to 10 of them by Holm (1979, Scand. J. Statistics 6:65): the chance
+-- that any would be so small, were there nothing to be found, however the tests depend on each other. More by Benjamini
+-- and Hochberg (1995, J. Royal Statistical Society B 57:289): whoever takes this one and all below takes so large a
+-- share in vain, at most on average, if tests depend on each other positively (Benjamini and Yekutieli 2001).
+create or replace macro adjusting(p, family) as p * case when count(p) over (partition by family) <= 10
+        then count(p) over (partition by family) + 1 - row_number() over (partition by family order by p)
+        else count(p) over (partition by family) / row_number() over (partition by family order by p)
+    end;
+create or replace macro adjusted_p(p, step, family) as
+    case when p is not null then least(1.0, if(count(p) over (partition by family) <= 10,
+        max(step) over (partition by family order by p), min(step) over (partition by family order by p desc)))
+    end;
+
 -- log_p_needed(n, p): the natural logarithm of the smallest p_z with 1 - (1 - p_z)^n >= p, for n >= 1 and 0 < p < 1:
 -- p_z = 1 - (1 - p)^(1 / n) = -expm1(x) at x = ln(1 - p) / n, by its series where x is small. The other side of the
 -- comparison, log_p_z, is then never taken out of logarithms: 1e-300 is a common p_z, and 1 - 1e-300 is 1.
@@ -103,18 +133,37 @@ create or replace macro pooled_variance(n, mean, variance) as
 -- hypergeometric distribution: C(a, x) C(heads - a, b - x) / C(heads, b). In logarithms: C(2560, 512) has 555 digits.
 create or replace macro log_choose(n, k) as lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
 create or replace macro overlap_chance(heads, a, b, x) as
-    exp(log_choose(a, x) + log_choose(heads - a, b - x) - log_choose(heads, b));
+    case when x between greatest(0, a + b - heads) and least(a, b)
+        then exp(log_choose(a, x) + log_choose(heads - a, b - x) - log_choose(heads, b))
+        else 0.0
+    end;
 
--- expected_jaccard(heads, a, b): the mean Jaccard index of such sets. Near 0.111 for fifths of many heads.
--- overlap_p(heads, a, b, x): the probability that they have x or more in common. Both for 1 <= a, b <= heads.
-create or replace macro expected_jaccard(heads, a, b) as
-    list_sum([
-        overlap_chance(heads, a, b, i) * i / (a + b - i) for i in range(greatest(0, a + b - heads), least(a, b) + 1)
-    ]);
-create or replace macro overlap_p(heads, a, b, x) as
-    least(1.0, list_sum([
-        overlap_chance(heads, a, b, i) for i in range(greatest(x, a + b - heads), least(a, b) + 1)
-    ]));
+-- common_chances(heads, a, b), a list: for each number of heads from 0 up the chance that two such sets have so many in
+-- common. all_common(heads, sizes): that all of two or more sets of these sizes have; each further set takes from what
+-- is in common so far. total_chances(parts): the sum of independent numbers that have these lists, by convolution.
+create or replace macro common_chances(heads, a, b) as
+    [overlap_chance(heads, a, b, x) for x in range(least(a, b)::bigint + 1)];
+create or replace macro thinned(chances, heads, size) as
+    list_transform(range(least(size, len(chances) - 1)::bigint + 1), lambda x: list_sum(list_transform(
+        range(x, len(chances)), lambda c: chances[c + 1] * overlap_chance(heads, c, size, x))));
+create or replace macro all_common(heads, sizes) as
+    list_reduce([[size::double] for size in sizes[3:]], lambda chances, size: thinned(chances, heads, size[1]),
+        common_chances(heads, sizes[1], sizes[2]));
+create or replace macro convolved(p, q) as
+    list_transform(range(1, len(p) + len(q)), lambda i: list_dot_product(
+        p[greatest(1, i - len(q) + 1):least(i, len(p))],
+        list_reverse(q[greatest(1, i - len(p) + 1):least(i, len(q))])));
+create or replace macro total_chances(parts) as list_reduce(parts, lambda p, q: convolved(p, q));
+
+-- Of such a list: mean_of(chances), the mean number; chance_of(chances, x), that of x or more; mean_jaccard(chances, a,
+-- b), the mean Jaccard index of sets of a and b. expected_jaccard(heads, a, b): that of random sets, near 0.111 for
+-- fifths of many heads.
+create or replace macro mean_of(chances) as list_dot_product(chances, range(len(chances))::double[]);
+create or replace macro chance_of(chances, x) as
+    case when len(chances) > x then least(1.0, list_sum(chances[x::bigint + 1:])) end;
+create or replace macro mean_jaccard(chances, a, b) as
+    list_sum(list_transform(range(len(chances)), lambda x: chances[x + 1] * x / (a + b - x)));
+create or replace macro expected_jaccard(heads, a, b) as mean_jaccard(common_chances(heads, a, b), a, b);
 
 -- at_depths(layers, points): a list of values, one a layer, read at `points` evenly spaced relative depths: layer l of
 -- L lies at l / (L - 1), and between layers values are interpolated. A single layer has its value at every depth.
@@ -132,15 +181,14 @@ create or replace macro standard(list) as
     end;
 
 -- lengthened(reliability, times): the reliability of means over `times` as many examples, by the Spearman-Brown
--- formula (Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296); below 0 counts as 0.
+-- formula (Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296); below 0 counts as 0, NULL stays.
 create or replace macro lengthened(reliability, times) as
-    times * greatest(0.0, reliability) / (1 + (times - 1) * greatest(0.0, reliability));
+    times * if(reliability < 0, 0.0, reliability) / (1 + (times - 1) * if(reliability < 0, 0.0, reliability));
 
--- sum_lists(lists, weights): lists of equal length added up element by element, each times its weight. To add up the
--- lists of a document and unnest the sums is three times as fast as to unnest first and add up each layer.
-create or replace macro sum_lists(lists, weights) as
-    list_transform(range(len(lists[1])), lambda i: list_dot_product(
-        weights::double[], list_transform(lists, lambda x: x[i + 1]::double)));
+-- sum_lists(lists): lists of equal length added up element by element. To add up the lists of a document and unnest the
+-- sums is three times as fast as to unnest first and add up each layer.
+create or replace macro sum_lists(lists) as
+    list_transform(range(len(lists[1])), lambda i: list_sum(list_transform(lists, lambda x: x[i + 1]::double)));
 
 -- What is put together from independent parts, such as domains, each with a rate and its interval.
 
@@ -211,3 +259,19 @@ create or replace macro mcnemar_p(b, c) as
 -- doubling(count): the lower end of the bucket of a count, whose buckets are 0, [1, 2), [2, 4), [4, 8), ...
 create or replace macro doubling(count) as
     case when count < 1 then 0 when count >= 1 then (2 ** floor(log2(count)))::bigint end;
+
+-- rate_difference_low(x, n, y, m), rate_difference_high(x, n, y, m), aggregates over documents: the interval of
+-- sum(x) / sum(n) - sum(y) / sum(m), the difference of two rates, from the document-cluster interval of each. It has a
+-- width where every unit of a group, or none, has the property, as difference_margin has not; what documents that hold
+-- units of both have in common it does not use. Newcombe 1998, Statistics in Medicine 17:873; Zou and Donner 2008,
+-- Statistics in Medicine 27:1693.
+create or replace macro rate_difference_low(x, n, y, m) as sum(x) / sum(n) - sum(y) / sum(m)
+    - sqrt((sum(x) / sum(n) - cluster_low(x, n)) ** 2 + (cluster_high(y, m) - sum(y) / sum(m)) ** 2);
+create or replace macro rate_difference_high(x, n, y, m) as sum(x) / sum(n) - sum(y) / sum(m)
+    + sqrt((cluster_high(x, n) - sum(x) / sum(n)) ** 2 + (sum(y) / sum(m) - cluster_low(y, m)) ** 2);
+
+-- pair_note(group, pairs, enough): why the difference of the pairs (groups_of in views.sql) is not given in the row of
+-- the memorized, which has it: there is none (NULL), or too few documents hold them.
+create or replace macro pair_note("group", pairs, enough) as
+    case when "group" = 'memorized' and pairs is null then 'no common support'
+        when "group" = 'memorized' and enough is not true then 'too few' end;

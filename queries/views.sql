@@ -83,7 +83,7 @@ create or replace view similarity_layers as
 -- One row is one prompt length of one row of `prompt_compression`. kept: tokens of the prompt that were kept.
 create or replace view prompt_lengths as
     select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, "window", prefix_tokens,
-        unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
+        shortest, unnest(range(1, prefix_tokens + 1)) as kept, get_bit(successes::bit, kept::int - 1) = 1 as success
     from prompt_compression;
 
 -- One row is one sequence under one noise condition of `noise_conditions`, or, at noise 0 and without a seed, under the
@@ -108,11 +108,19 @@ create or replace view noise_matches as
     join matches clean using (model, corpus, domain, sequence_id);
 
 -- groups_of(measured), measured being 'noise' or 'layers': the sequences measured under any noise, or in
--- `layer_tokens`, in three groups by what the model does under its base condition. weight: how often one counts.
+-- `layer_tokens`, in three groups by what the model does under its base condition. text: see sequence_texts; entropy:
+-- completion_entropy; pair: the memorized sequence of the row's pair, NULL: it has no partner; line: a number for
+-- model, corpus, sample_rule and sample_window, by which to group faster.
 --   'memorized'    produced verbatim
 --   'unmemorized'  all others that were measured; those that were chosen to resemble the memorized are among them
---   'matched'      for each memorized sequence the measured unmemorized one of its domain that is nearest in
---                  completion_entropy, of equals the one of the lowest id; nearest to several, it counts as often
+--   'matched'      those of the unmemorized that stand in a pair
+-- A pair is a memorized sequence and an unmemorized one of its domain and sample, of completion entropies at most 0.2
+-- standard deviations apart (the root of the mean of the variances of all memorized and all unmemorized ones scored
+-- there; Cochran and Rubin 1973, Sankhya A 35:417); none is in two pairs. By entropy, of equals by id, memorized
+-- sequences open a bracket and others close one: on a level of brackets, however deep, the two take turns. Neighbours
+-- on a level that are near enough make a run, of which the first and the second are a pair, the third and the fourth,
+-- and so on; in a run of odd length the first is left out instead of the last where the pairs are nearer so. Among what
+-- is left no two could be a pair.
 create or replace macro groups_of(measured) as table
     with sequence as (
         select distinct model, corpus, domain, sequence_id
@@ -123,42 +131,62 @@ create or replace macro groups_of(measured) as table
         select distinct model, corpus, domain, sequence_id
         from layer_tokens
         where measured = 'layers'
-    ), base as (
-        select model, corpus, domain, sequence_id, memorized, completion_entropy
+    ), scored as materialized (
+        select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, memorized,
+            completion_entropy as entropy,
+            dense_rank() over (order by model, corpus, sample_rule, sample_window)::int as line
         from matches
+        semi join sequence using (model, corpus, domain)
+    ), calipers as (
+        select line, domain, 0.2 * sqrt(coalesce(avg(variance), 0)) as caliper
+        from (select line, domain, memorized, var_samp(entropy) as variance from scored group by all)
+        group by line, domain
+    ), base as (
+        select scored.*, coalesce(text, sequence_id) as text
+        from scored
         semi join sequence using (model, corpus, domain, sequence_id)
-    ), others as (
-        select model, corpus, domain, completion_entropy, min(sequence_id) as sequence_id
+        left join sequence_texts using (sequence_id, corpus, domain)
+    ), levels as (
+        select *, sum(if(memorized, 1, -1)) over (partition by line, domain order by entropy, sequence_id)
+            - memorized::int as level
         from base
-        where not memorized and completion_entropy is not null
-        group by model, corpus, domain, completion_entropy
-    ), neighbours as (
-        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
-            m.completion_entropy - o.completion_entropy as distance
-        from base m
-        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
-            and o.completion_entropy <= m.completion_entropy
-        where m.memorized
-        union all
-        select m.model, m.corpus, m.domain, m.sequence_id as of_id, o.sequence_id,
-            o.completion_entropy - m.completion_entropy as distance
-        from base m
-        asof join others o on o.model = m.model and o.corpus = m.corpus and o.domain = m.domain
-            and o.completion_entropy >= m.completion_entropy
-        where m.memorized
-    ), nearest as (
-        select model, corpus, domain, arg_min(sequence_id, (distance, sequence_id)) as sequence_id
-        from neighbours
-        group by model, corpus, domain, of_id
+        where entropy is not null
+    ), steps as (
+        select *, entropy - lag(entropy) over so_far as step
+        from levels
+        window so_far as (partition by line, domain, level order by entropy, sequence_id)
+    ), runs as (
+        select *, count(*) filter (step > caliper) over so_far as run
+        from steps
+        join calipers using (line, domain)
+        window so_far as (partition by line, domain, level order by entropy, sequence_id)
+    ), places as (
+        select *, row_number() over (partition by line, domain, level, run order by entropy, sequence_id) as place
+        from runs
+    ), turns as (
+        select *, if(count(*) over whole % 2 = 1
+            and sum(step) filter (place > 1 and place % 2 = 1) over whole < sum(step) filter (place % 2 = 0) over whole,
+            place, place + 1) // 2 as turn
+        from places
+        window whole as (partition by line, domain, level, run)
+    ), pairs as (
+        select line, domain, unnest(list(sequence_id)) as sequence_id,
+            max(sequence_id) filter (memorized) as pair
+        from turns
+        group by line, domain, level, run, turn
+        having count(*) = 2
     )
-    select model, corpus, domain, sequence_id, if(memorized, 'memorized', 'unmemorized') as "group", 1 as weight
+    select base.* exclude (memorized), if(memorized, 'memorized', 'unmemorized') as "group",
+        if(memorized, pair, null) as pair
     from base
+    left join pairs using (line, domain, sequence_id)
     union all
-    select model, corpus, domain, sequence_id, 'matched', count(*)
-    from nearest
-    group by model, corpus, domain, sequence_id;
+    select base.* exclude (memorized), 'matched', pair
+    from base
+    join pairs using (line, domain, sequence_id)
+    where not memorized;
 
--- One row is one sequence measured under noise and one of its groups (see groups_of): a matched sequence has two rows.
+-- One row is one sequence measured under noise and one of its groups (see groups_of): a matched one has two rows.
 create or replace view noise_groups as
     from groups_of('noise');
 
@@ -202,6 +230,95 @@ create or replace view head_sequences as
     join matches using (model, corpus, domain, sequence_id)
     left join sequence_texts using (corpus, domain, sequence_id);
 
+-- split_halves(share, splits, minimum_documents, minimum_heads): one row is one model in one domain and sample under
+-- one method, and how far two halves of the sample rank its heads alike; head_reliability says how that is done. heads:
+-- taken away on all n sequences; k: how many heads are important; sd: of the median head's drops; lost: the memorized
+-- sequences that a head loses, on average; least, most: of half_reliability, over splits. Where there are too few
+-- documents or heads (note) these and the halves' are NULL.
+create or replace macro split_halves(share, splits, minimum_documents, minimum_heads) as table
+    with complete as materialized (     -- joining by a number instead of names is many times as fast
+        select *, dense_rank() over (
+            order by model, corpus, domain, sample_rule, sample_window, condition, method)::int as line
+        from head_drops
+        where complete
+    ), lines as materialized (
+        select line, model, corpus, domain, sample_rule, sample_window, condition, method, count(*) as heads,
+            greatest(1, round(share * any_value(complete.heads)))::bigint as k, any_value(n) as n,
+            median(sqrt(variance)) as sd, avg(n_lost) as lost
+        from complete
+        group by all
+    ), grouped as materialized (
+        select line, text, (row_number() over (
+            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
+            count(*) as n, count(*) filter (memorized) as memorized, list(sequence_id) as members
+        from head_sequences s
+        join lines l
+            on s.model = l.model and s.corpus = l.corpus and s.domain = l.domain and s.condition = l.condition
+            and s.method = l.method
+            and s.sample_rule is not distinct from l.sample_rule
+            and s.sample_window is not distinct from l.sample_window
+        group by line, text
+    ), members as materialized (
+        select line, part, unnest(members) as sequence_id from grouped
+    ), cells as (
+        select distinct line, cell
+        from head_effects e
+        join lines l
+            on e.model = l.model and e.corpus = l.corpus and e.domain = l.domain and e.condition = l.condition
+            and e.method = l.method
+            and e.sample_rule is not distinct from l.sample_rule
+            and e.sample_window is not distinct from l.sample_window
+    ), sums as materialized (
+        select line, part, layer, head, count(*) as n, sum(delta_logprob::double) as total
+        from head_deltas
+        join cells using (cell)
+        join members using (line, sequence_id)
+        where delta_logprob is not null
+        group by line, part, layer, head
+    ), halves as (      -- one half of each split; the other is the rest
+        select line, part, split
+        from (select distinct line, part from grouped), (select unnest(range(splits)) as split)
+        qualify row_number() over (
+            partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0
+    ), wholes as (
+        select line, layer, head, sum(sums.n) as n, sum(total) as total
+        from sums
+        join complete using (line, layer, head)
+        group by line, layer, head
+    ), means as (
+        select line, split, layer, head, sum(s.total) / sum(s.n) as a,
+            (any_value(w.total) - sum(s.total)) / (any_value(w.n) - sum(s.n)) as b
+        from wholes w
+        join sums s using (line, layer, head)
+        join halves using (line, part)
+        group by line, split, layer, head
+    ), ranks as (       -- the largest drop, which is the least delta, first
+        select line, split, rank() over (partition by line, split order by a, layer, head) as a,
+            rank() over (partition by line, split order by b, layer, head) as b
+        from means
+    ), agreements as (
+        select line, split, corr(a, b) as r,
+            count(*) filter (a <= k and b <= k) / count(*) filter (a <= k or b <= k) as jaccard
+        from ranks
+        join lines using (line)
+        group by line, split
+    ), agreement as (
+        select line, avg(r) as r, min(r) as least, max(r) as most, avg(jaccard) as jaccard
+        from agreements
+        group by line
+    ), judged as (
+        select line, count(*) as documents, sum(memorized)::bigint as memorized,
+            if(documents < minimum_documents or any_value(heads) < minimum_heads, 'too few', null) as note
+        from grouped g
+        join lines using (line)
+        group by line
+    )
+    select model, corpus, domain, sample_rule, sample_window, condition, method, heads, k, n, documents, memorized, sd,
+        lost, note, r as half_reliability, least, most, jaccard as half_jaccard
+    from lines
+    join judged using (line)
+    left join agreement on agreement.line = lines.line and note is null;
+
 -- One row is one layer of one model on one corpus and sample: the mean drop of its heads, averaged over domains with
 -- equal weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders
 -- alone would make every layer look important. incomplete: (head, domain) pairs of which that is true.
@@ -217,12 +334,13 @@ create or replace view layer_drops as
     where mean_drop is not null
     group by all;
 
--- One row is one model under one method and sample: the mean drop of each of its layers over the corpora it is not a
--- control for, each with equal weight, in a list from layer 0 on.
+-- One row is one model under one method and sample: the mean drop of each of its layers in a list from layer 0 on, over
+-- the corpora it was trained on, each with equal weight; where there is none, over those of which that is not known.
 create or replace view model_profiles as
     select model, sample_rule, sample_window, condition, method, list(mean_drop order by layer) as drops
     from (
-        select model, sample_rule, sample_window, condition, method, layer, avg(mean_drop) as mean_drop
+        select model, sample_rule, sample_window, condition, method, layer,
+            coalesce(avg(mean_drop) filter (role = 'trained'), avg(mean_drop)) as mean_drop
         from layer_drops
         left join model_corpora using (model, corpus)
         where role is distinct from 'control'

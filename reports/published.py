@@ -5,10 +5,12 @@ How ours is computed where a paper leaves it open. Memorization rate: `corpus_ra
 corpus holds of each domain where they are known. Structural share: `structural_share`, as sampled. Prompt compression:
 mean ratio of shortest to whole prompt, the last tokens being kept; the share at or below 0.5 stands in
 `prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
-being replaced by the mean of the others of their layer. Universal heads: `universal_heads`. Layer profiles: `within` of
-`family_similarity`, over a family's pairs of models. Short-circuiting the last block: `short_circuit_tradeoff`, where
-the whole model produces everything by selection; of the whole model, `corpus_rate` of the released lists
-(`memorized_evals`), scored again; tasks are those that were run with lm-eval.
+being replaced by the mean of the others of their layer; random means, as in the paper, drawn from all the model's
+heads, so that sets which merely lie in the same layers exceed it (`expected_jaccard_by_layer` is the other null).
+Universal heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
+Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; of
+the whole model, `corpus_rate` of the released lists (`memorized_evals`), scored again; tasks are those that were run
+with lm-eval.
 
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158: of the -v0 checkpoints, over 146,432,000
 sequences of training (the first 64 tokens of each packed row), in half precision, end-of-sequence forbidden. The other
@@ -59,10 +61,10 @@ FINDINGS = (
 )
 OURS = """
 with compression as (
-    select model, coalesce(document_id, sequence_id) as document, count(*) as n, sum(ratio) as total
+    select model, sample_rule, sample_window, coalesce(text, sequence_id) as text, count(*) as n, sum(ratio) as total
     from prompt_compression
     join model_corpora using (model, corpus)
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     where role = 'trained' and "window" = 'suffix' and ratio is not null
     group by all
 ), heads as (
@@ -88,16 +90,20 @@ with compression as (
     select 'prompt_compression_at_most', model, sum(total) / sum(n) as mean,
         mean - cluster_margin(total, n), mean + cluster_margin(total, n)
     from compression
-    group by all
+    group by model, sample_rule, sample_window
     union all
-    select 'cross_domain_head_overlap', model, avg(jaccard), null, null from heads group by all
+    select 'cross_domain_head_overlap', model, avg(jaccard), null, null
+    from heads
+    group by model, sample_rule, sample_window
     union all
-    select 'random_head_overlap', model, avg(expected_jaccard), null, null from heads group by all
+    select 'random_head_overlap', model, avg(expected_jaccard), null, null
+    from heads
+    group by model, sample_rule, sample_window
     union all
     select 'universal_heads', model, avg(universal_share), null, null
     from finding_universal_heads
     where method = 'peer_mean' and role is distinct from 'control' and universal is not null
-    group by all
+    group by model, sample_rule, sample_window
     union all
     select 'exact_match_base', model, rate, low, high
     from finding_corpus_rate

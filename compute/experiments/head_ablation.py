@@ -41,7 +41,7 @@ PIECE = 1 << 18  # rows of head_deltas handed over at once
 @dataclass(frozen=True)
 class Options:
     method: str = option("peer_mean", "what stands in for a head: peer_mean, zero, mean or resample", METHODS)
-    among: str = option("memorized", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("memorized", "which sequences: memorized, contrast (others beside them) or all", AMONG)
     screen: bool = option(False, "estimate all heads, take away the leaders and an audit sample only")
 
 
@@ -51,8 +51,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     from ..screening import Screen
 
     # What was measured head by head holds what screening would have
-    levels = {"among": (options.among, AMONG), "screen": (options.screen, (True, False))}
-    ask = Ask("head_ablation", {**subject_settings(subject), "method": options.method}, levels)
+    levels = {"screen": (options.screen, (True, False))}
+    ask = Ask("head_ablation", {**subject_settings(subject), "method": options.method}, levels, among=options.among)
     selected = list(select(lake, subject, request, ask))
     model = known_model(lake, subject.source)  # where there are scored sequences the lake knows it
     found = []
@@ -60,7 +60,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         n, heads = sequences.num_rows, model["n_layers"] * model["n_heads"]
         if settings["screen"] and settings["method"] == "peer_mean" and model["n_heads"] == 1:
             raise BadInput(f"heads of {model['model']} have no peers, so that there is nothing to screen")
-        rows = {"head_effects": heads, "head_screens": int(settings["screen"] and n > 0)}
+        rows = {"head_effects": heads if n else 0, "head_screens": int(settings["screen"] and n > 0)}
         if not settings["screen"]:
             rows["head_deltas"] = n * heads
         if settings["screen"] and "screening" not in settings:
@@ -79,23 +79,24 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from ..run import held
 
     s = cell.settings
+    sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
+    if not len(sequences):
+        return
     checkpoint, bos_id = held(lake, cell)
     blocks = Blocks(checkpoint)
     effects = RollUp([(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)])
-    sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
+    reference = _reference(checkpoint, blocks, lake, cell, bos_id)
+    windows = _windows(checkpoint, sequences, bos_id)
+    study = checkpoint, blocks, windows, s["method"], reference, cell.task["batch_size"]
     screening = None
-    if len(sequences):
-        reference = _reference(checkpoint, blocks, lake, cell, bos_id)
-        windows = _windows(checkpoint, sequences, bos_id)
-        study = checkpoint, blocks, windows, s["method"], reference, cell.task["batch_size"]
-        if s["screen"]:
-            from ..screening import Screen, Screening
+    if s["screen"]:
+        from ..screening import Screen, Screening
 
-            screening = Screening(*study, screen=Screen(**s["screening"]))
-        for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
-            here, deltas = sequences.take(at), _deltas(clean, after)
-            effects.add(heads, deltas, here["memorized"].to_numpy())
-            yield "head_deltas", rows(here, heads, deltas, s)
+        screening = Screening(*study, screen=Screen(**s["screening"]))
+    for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
+        here, deltas = sequences.take(at), _deltas(clean, after)
+        effects.add(heads, deltas, here["memorized"].to_numpy())
+        yield "head_deltas", rows(here, heads, deltas, s)
     yield "head_effects", effects.rows(s, screening and screening.estimate)
     if screening:
         import pyarrow as pa

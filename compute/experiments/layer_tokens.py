@@ -30,14 +30,14 @@ PIECE = 512  # sequences read and handed over at once: 32 positions x 65 entries
 
 @dataclass(frozen=True)
 class Options:
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     import pyarrow.compute as pc
 
-    ask = Ask("layer_tokens", subject_settings(subject), {"among": (options.among, AMONG)})
+    ask = Ask("layer_tokens", subject_settings(subject), among=options.among)
     return [
         Cell(
             "layer_tokens",
@@ -58,9 +58,9 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from ..run import held
 
     s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
     for piece in pieces(sequences, PIECE):
+        checkpoint, bos_id = held(lake, cell)
         lens = decode(
             checkpoint,
             piece["tokens"].to_numpy(zero_copy_only=False),

@@ -1,7 +1,7 @@
 """What is left of memorization when noise is added inside, and whether later layers mend it.
 
 Each strength is scored anew, greedy decoding included, and the hidden states of every layer are compared with the clean
-ones (arXiv 2603.21658, section 4.4). Memorized sequences are measured beside others, among them those nearest in
+ones (arXiv 2603.21658, section 4.4). Memorized sequences are measured beside others, among them some of like
 completion entropy: what the model is sure of withstands noise, memorized or not. Strength 0 is the base row.
 """
 
@@ -44,7 +44,7 @@ class Options:
     decoding: str | None = option(
         None, "greedy, or forced: skip decoding; default: greedy, with scope row forced", DECODINGS
     )
-    among: str = option("contrast", "which sequences: memorized, contrast (as many others beside them) or all", AMONG)
+    among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
     def __post_init__(self):
         if self.scope == "row" and self.decoding == "greedy":
@@ -72,11 +72,11 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     known = known_model(lake, subject.source)
     if known and known["n_layers"] and not 0 <= options.layer < known["n_layers"]:
         raise BadInput(f"{subject.source.name} has no layer {options.layer}: it is 0 to {known['n_layers'] - 1}")
-    levels = {"among": (options.among, AMONG), "decoding": (options.decoding, DECODINGS)}
+    levels = {"decoding": (options.decoding, DECODINGS)}
     found = []
     for seed in options.seed:
         same = subject_settings(subject) | {"seed": seed, "layer": options.layer, "scope": options.scope}
-        ask = Ask("noise", same, levels, ("strengths", options.strength))
+        ask = Ask("noise", same, levels, ("strengths", options.strength), options.among)
         for settings, rows in select(lake, subject, request, ask, columns="prefix_tokens"):
             found.append(_cell(subject, request, settings, rows))
     return found
@@ -104,9 +104,9 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from ..similarity import measure
 
     s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
     columns = f"{COLUMNS}, anchor_id, corpus, domain, byte_ends, byte_cut"
     for piece in pieces(chosen(lake, s, cell.task["tokenizer"], s["among"], columns), PIECE):
+        checkpoint, bos_id = held(lake, cell)
         measured = measure(
             checkpoint,
             piece["tokens"].to_numpy(zero_copy_only=False),

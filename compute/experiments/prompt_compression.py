@@ -66,9 +66,9 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from .scoring import packed
 
     s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
     memorized = chosen(lake, s, cell.task["tokenizer"], "memorized", COLUMNS)
     for piece in pieces(_prompted(memorized), PIECE):
+        checkpoint, bos_id = held(lake, cell)
         prefix = piece["prefix_tokens"].to_numpy()
         tokens = piece["tokens"].to_numpy(zero_copy_only=False)
         success = successes(checkpoint, tokens, prefix, s["window"], bos_id=bos_id, batch_size=cell.task["batch_size"])

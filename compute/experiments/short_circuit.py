@@ -57,7 +57,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     for corpus in request.corpora:
         control = role_on(lake, subject.source, corpus, request.role) == "control"
         among = options.among or ("all" if control else "memorized")
-        ask = Ask("short_circuit", subject_settings(subject), {"among": (among, AMONG)}, ("blocks", blocks))
+        ask = Ask("short_circuit", subject_settings(subject), items=("blocks", blocks), among=among)
         for settings, sequences in select(lake, subject, replace(request, corpora=(corpus,)), ask):
             rows = {"block_deltas": sequences.num_rows * len(settings["blocks"])}
             task = subject.task(request, sequences.num_rows)
@@ -106,14 +106,14 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     from ..run import held
 
     s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
     if "task" in s:
-        yield from _task(cell, checkpoint)
+        yield from _task(cell, held(lake, cell)[0])
         return
     from ..short_circuit import short_circuit
 
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
     for piece in pieces(sequences, max(1, PIECE // len(s["blocks"]))):
+        checkpoint, bos_id = held(lake, cell)
         effects = short_circuit(
             checkpoint,
             piece["tokens"].to_numpy(zero_copy_only=False),

@@ -14,6 +14,9 @@
 --   params          its number of parameters (see model_sizes); NULL: not known
 --   corpus          corpus of the sequences
 --   role            'trained' or 'control'; NULL: not known
+--   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window   tokens (or bytes) before and after the cut
+--   condition       under which it was measured: see `conditions`
 --   window          'suffix': the last tokens of the prompt are kept; 'prefix': the first
 --   prefix_tokens   tokens of the whole prompt
 --   kept            tokens that were kept, from 1 to prefix_tokens
@@ -24,20 +27,18 @@
 --   reached         share of them whose shortest prompt is this or shorter
 --   suffices        share of them that this very length calls up
 with lengths as (
-    select model, corpus, "window", prefix_tokens, kept, count(*) as n, share(success) as suffices
+    select model, corpus, sample_rule, sample_window, condition, "window", prefix_tokens, kept, count(*) as n,
+        count(*) filter (kept = shortest) as sequences, share(success) as suffices
     from prompt_lengths
     group by all
-), shortest as (
-    select model, corpus, "window", prefix_tokens, shortest as kept, count(*) as sequences
-    from prompt_compression
-    group by all
 )
-select family, model, miniature, params, corpus, role, "window", prefix_tokens, kept, kept / prefix_tokens as ratio,
-    coalesce(sequences, 0) as sequences, n, coalesce(sequences, 0) / n as share,
-    sum(coalesce(sequences, 0)) over up_to / n as reached, suffices
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, "window",
+    prefix_tokens, kept, kept / prefix_tokens as ratio, sequences, n, sequences / n as share,
+    sum(sequences) over up_to / n as reached, suffices
 from lengths
-left join shortest using (model, corpus, "window", prefix_tokens, kept)
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-window up_to as (partition by model, corpus, "window", prefix_tokens order by kept)
-order by family, params, model, corpus, "window" desc, prefix_tokens, kept
+window up_to as (
+    partition by model, corpus, sample_rule, sample_window, condition, "window", prefix_tokens order by kept
+)
+order by family, params, model, corpus, sample_rule, sample_window, "window" desc, prefix_tokens, kept

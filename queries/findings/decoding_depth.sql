@@ -3,9 +3,12 @@
 -- Why this number: settled is the first layer from which the likeliest token (logit lens) stays the model's own final
 -- one, as a share of the depth. It needs no threshold and is the same under any scale of the logits; a fixed
 -- probability is neither, and may order models the other way round once states are normalised. The threshold measure
--- stands beside it because studies report it: the first layer at which the target's probability passes 0.5.
--- Interval: 95 %, document-cluster (effective_n and cluster_margin in macros.sql): neither the positions of a sequence
--- nor the sequences of a document are independent.
+-- stands beside it because studies report it: the first layer at which the target's probability passes 0.5. Pairs of
+-- a memorized sequence and an unmemorized one of like completion entropy (groups_of in views.sql) tell memory from mere
+-- certainty: `difference`. Most of what is memorized is more certain than any other text: paired_share says how much of
+-- it has a partner; of the rest the pairs say nothing.
+-- Interval: 95 %, document-cluster (effective_n, cluster_margin and difference_margin in macros.sql): neither the
+-- positions of a sequence nor the sequences of a document are independent.
 -- Leaves out: whether the final token is right; differences between positions and between domains, which are pooled.
 -- The mean depth of passing is over the positions that ever pass: read it with the share that never does.
 -- Units: depths are shares of the blocks: 0 after the embedding, 1 after the last block.
@@ -17,11 +20,15 @@
 --   params            its number of parameters (see model_sizes); NULL: not known
 --   corpus            corpus of the sequences
 --   role              'trained' or 'control'; NULL: not known
---   group             'memorized', 'unmemorized', or 'matched' (see layer_groups)
+--   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window     tokens (or bytes) before and after the cut
+--   condition         under which it was measured: see `conditions`
+--   group             'memorized', 'unmemorized', or 'matched'
 --   n_layers          blocks of the model
---   n                 sequences; a matched one counts as often as it was chosen
---   documents         documents they lie in
+--   n                 sequences
+--   documents         distinct texts they lie in
 --   positions         continuation positions of the n sequences
+--   entropy           mean completion entropy of the n sequences
 --   depth             mean depth at which the likeliest token is settled
 --   low               lower end of its interval; 0 with one document
 --   high              upper end of its interval; 1 with one document
@@ -34,46 +41,73 @@
 --   never_passes      share of positions at which no layer passes
 --   never_low         lower end of its interval
 --   never_high        upper end of its interval
+--   pairs             memorized sequences that have a partner (groups_of in views.sql); NULL in other groups
+--   paired_share      pairs / n: of so much of what is memorized `difference` speaks
+--   difference        of the pairs, mean depth of the memorized less that of the matched; NULL: see note
+--   difference_low    lower end of its interval
+--   difference_high   upper end of its interval
+--   note              'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
 with parameters as (select
-    0.5 as threshold    -- probability of the target that counts as passed, when exceeded
+    0.5 as threshold,           -- probability of the target that counts as passed, when exceeded
+    5 as minimum_documents      -- of either side of the pairs, below which no difference is given
+), groups as materialized (
+    from layer_groups
 ), positions as (
-    select model, corpus, "group", coalesce(document_id, sequence_id) as document, position,
-        first_layer / (len(top1) - 1) as depth,
+    select line, "group", pair, text, entropy, position, first_layer / (len(top1) - 1) as depth,
         (list_position(list_transform(target_probability, lambda p: p > threshold), true) - 1) / (len(top1) - 1)
-            as passing,
-        unnest(range(weight))   -- a matched sequence counts as often as it was chosen
-    from layer_tokens
-    join layer_groups using (model, corpus, domain, sequence_id)
-    left join sequences using (sequence_id, corpus, domain), parameters
+            as passing
+    from (select * exclude (entropy, sample_rule, sample_window, condition) from layer_tokens)
+    join groups using (model, corpus, domain, sequence_id), parameters
 ), quartiles as (
-    select model, corpus, "group", quantile_disc(depth, [0.25, 0.5, 0.75]) as quartiles
+    select line, "group", quantile_disc(depth, [0.25, 0.5, 0.75]) as quartiles
     from positions
-    group by all
+    group by line, "group"
 ), means as (
-    select model, corpus, "group", sum(n)::bigint as n, count(*) as documents, sum(positions)::bigint as positions,
+    select line, "group", sum(n)::bigint as n, count(*) as documents, sum(positions)::bigint as positions,
+        sum(entropy) / nullif(sum(with_entropy), 0) as entropy,
         sum(depth) / sum(positions) as depth, cluster_margin(depth, positions) as margin,
         sum(passing) / nullif(sum(passes), 0) as passing, cluster_margin(passing, passes) as passing_margin,
         sum(positions - passes) / sum(positions) as never_passes,
         cluster_low(positions - passes, positions) as never_low,
         cluster_high(positions - passes, positions) as never_high
     from (
-        select model, corpus, "group", document, count(*) filter (position = 0) as n, count(*) as positions,
+        select line, "group", text, count(*) filter (position = 0) as n, count(*) as positions,
+            sum(entropy) filter (position = 0) as entropy, count(entropy) filter (position = 0) as with_entropy,
             sum(depth) as depth, count(passing) as passes, coalesce(sum(passing), 0) as passing
         from positions
-        group by all
+        group by line, "group", text
     )
-    group by all
+    group by line, "group"
+), sides as (
+    select line, text, count(*) filter ("group" = 'memorized' and position = 0) as found,
+        sum(if("group" = 'memorized', 1, 0)) as n, sum(if("group" = 'memorized', depth, 0)) as x,
+        sum(if("group" = 'matched', 1, 0)) as m, sum(if("group" = 'matched', depth, 0)) as y
+    from positions
+    where pair is not null
+    group by line, text
+), differences as (
+    select line, 'memorized' as "group", sum(found)::bigint as found,
+        fewer_documents(n, m) >= any_value(minimum_documents) as enough,
+        sum(x) / sum(n) - sum(y) / sum(m) as difference, difference_margin(x, n, y, m) as margin
+    from sides, parameters
+    group by line
 )
-select family, model, miniature, params, corpus, role, "group", n_layers, n, documents, positions,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
+    "group", n_layers, n, documents, positions, entropy,
     depth,      -- greatest and least pass over NULL: one document leaves 0 to 1
-    greatest(0, depth - margin) as low, least(1, depth + margin) as high,
+    greatest(0, depth - means.margin) as low, least(1, depth + means.margin) as high,
     quartiles[1] as quartile_1, quartiles[2] as quartile_2, quartiles[3] as quartile_3,
     passing as passing_depth, if(passing is null, null, greatest(0, passing - passing_margin)) as passing_low,
     if(passing is null, null, least(1, passing + passing_margin)) as passing_high,
-    never_passes, never_low, never_high
+    never_passes, never_low, never_high,
+    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,
+    if(enough, difference + d.margin, null) as difference_high, pair_note("group", found, enough) as note
 from means
-join quartiles using (model, corpus, "group")
+join quartiles using (line, "group")
+left join differences d using (line, "group")
+join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
 join model_sizes using (model)
-join (select model, n_layers from models) using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, "group"
+join (select model, n_layers from models) using (model)
+order by family, params, model, corpus, sample_rule, sample_window, "group"

@@ -8,7 +8,11 @@
 -- Sequences are those that head_ablation was run on, the memorized ones unless it was told otherwise.
 -- Interval: 95 %, Student's t for the drop and Wilson's for the share. Documents count as one observation each,
 -- weighted by their sequences: exact where a document holds one sequence, as samples do until documents run out, and
--- too wide where it holds several.
+-- too wide where it holds several. Documents that are exact copies count as one.
+-- Test: p asks by the same t whether the head's mean drop is other than 0. A model has as many tests in a domain as
+-- heads; who picks from all of them reads p_adjusted (Benjamini and Hochberg; up to 10 heads Holm: see adjusted_p in
+-- macros.sql). The drops of the heads that lead a ranking are too large on average, since they were picked for it; the
+-- intervals, each of one head, do not allow for that.
 -- Leaves out: that heads replace each other, so that one taken away alone may look idle; anything besides the
 -- continuation. A head that screening dropped was measured on fewer sequences (n below those of complete heads) or
 -- none: it has no rank and is never important.
@@ -21,15 +25,21 @@
 --   params          its number of parameters (see model_sizes); NULL: not known
 --   corpus          corpus of the sequences
 --   role            'trained' or 'control'; NULL: not known
+--   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window   tokens (or bytes) before and after the cut
+--   condition       under which it was measured: see `conditions`
 --   domain          domain of the sequences
 --   method          what stands in for the head: 'peer_mean', 'zero', 'mean' or 'resample'
 --   layer           block, from 0
 --   head            query head, from 0
 --   n               sequences on which it was taken away
---   documents       documents of the domain's sequences
+--   documents       distinct texts that the domain's sequences lie in
 --   mean_drop       mean drop of the log-probability; NULL: not measured
 --   drop_low        lower end of its interval; NULL with one document
 --   drop_high       upper end of its interval
+--   p               probability of a mean drop as far from 0, were it 0; NULL: one document, or drops all the same
+--   p_adjusted      p for being one of `tests`
+--   tests           heads of the model in the domain that have a p
 --   memorized       sequences of the domain that are memorized with the head
 --   lost            of these, not without it; NULL where it was not taken away on all
 --   lost_share      lost / memorized; NULL where that is 0 / 0
@@ -40,30 +50,44 @@
 with parameters as (select
     0.2 as share        -- share of a model's heads that count as important
 ), documents as (
-    select model, corpus, domain, method, document, count(*) as n, count(*) filter (memorized) as m
+    select model, corpus, domain, sample_rule, sample_window, condition, method, text, count(*) as n,
+        count(*) filter (memorized) as m
     from head_sequences
     group by all
 ), domains as (     -- *_worth: as many documents of equal size (Kish 1965, 11.7)
-    select model, corpus, domain, method, count(*) as documents, sum(n) * sum(n) / sum(n * n) as worth,
-        sum(m)::bigint as memorized, sum(m) * sum(m) / nullif(sum(m * m), 0) as memorized_worth
+    select model, corpus, domain, sample_rule, sample_window, condition, method, count(*) as documents,
+        sum(n) * sum(n) / sum(n * n) as worth, sum(m)::bigint as memorized,
+        sum(m) * sum(m) / nullif(sum(m * m), 0) as memorized_worth
     from documents
     group by all
 ), measured as (
-    select *, worth * n / n_all as trials,
+    select h.*, documents, memorized, memorized_worth, worth * n / n_all as trials, floor(trials) - 1 as df,
+        sqrt(nullif(variance, 0) / trials) as error,
         if(complete, n_lost, null) as lost, lost / nullif(memorized, 0) as lost_share,
         coalesce(place <= greatest(1, round(share * heads)), false) as important
-    from head_drops
-    left join domains using (model, corpus, domain, method), parameters
+    from head_drops h
+    left join domains d
+        on h.model = d.model and h.corpus = d.corpus and h.domain = d.domain and h.condition = d.condition
+        and h.method = d.method
+        and h.sample_rule is not distinct from d.sample_rule
+        and h.sample_window is not distinct from d.sample_window, parameters
+), tested as (
+    select *, student_p(mean_drop / error, df) as p,
+        (model, corpus, domain, sample_rule, sample_window, condition, method) as ranking
+    from measured
+), stepped as (
+    select *, adjusting(p, ranking) as step from tested
 )
-select family, model, miniature, params, corpus, role, domain, method, layer, head, n,
-    coalesce(documents, 0) as documents, mean_drop,
-    mean_drop - student_t(floor(trials) - 1) * sqrt(variance / trials) as drop_low,
-    mean_drop + student_t(floor(trials) - 1) * sqrt(variance / trials) as drop_high,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method,
+    layer, head, n, coalesce(documents, 0) as documents, mean_drop,
+    mean_drop - student_t(df) * sqrt(variance / trials) as drop_low,
+    mean_drop + student_t(df) * sqrt(variance / trials) as drop_high,
+    p, adjusted_p(p, step, ranking) as p_adjusted, count(p) over (partition by ranking) as tests,
     coalesce(memorized, 0) as memorized, lost, lost_share,
     if(lost_share is null, null, wilson_low(lost_share, memorized_worth)) as lost_low,
     if(lost_share is null, null, wilson_high(lost_share, memorized_worth)) as lost_high,
     place, important
-from measured
+from stepped
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, domain, method, place nulls last, layer, head
+order by family, params, model, corpus, sample_rule, sample_window, domain, method, place nulls last, layer, head

@@ -17,6 +17,9 @@
 --   params             its number of parameters (see model_sizes); NULL: not known
 --   corpus             corpus of the sequences
 --   role               'trained' or 'control'; NULL: not known
+--   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window      tokens (or bytes) before and after the cut
+--   condition          under which it was measured: see `conditions`
 --   domain             domain of the sequences
 --   method             what stands in for a head: see head_importance
 --   heads              heads of the model
@@ -29,9 +32,9 @@
 --   recall_low         lower end of its 95 % interval
 --   rank_correlation   Spearman's, of estimate and measurement, confirmed and audited heads; NULL: too few, or none
 --   cell               the unit of work
-select family, model, miniature, params, corpus, role, domain, method, heads, sequences, measured, confirmed, audited,
-    cost, recall, recall_low, rank_correlation, cell
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, heads,
+    sequences, measured, confirmed, audited, cost, recall, recall_low, rank_correlation, cell
 from head_screens
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, domain, method, cell
+order by family, params, model, corpus, sample_rule, sample_window, domain, method, cell

@@ -2,32 +2,49 @@
 --
 -- Why this number: it asks when the model has made up its mind, whether or not the mind is right: the likeliest token
 -- of the layer (logit lens) is the last layer's. A shared scale of logits cannot change it; the divergence and the
--- entropy beside it say how near the whole prediction is, and how certain.
--- Interval: 95 %, document-cluster (see effective_n in macros.sql), of the agreement.
+-- entropy beside it say how near the whole prediction is, and how certain. Pairs of a memorized sequence and an
+-- unmemorized one of like completion entropy (groups_of in views.sql) tell memory from mere certainty: `difference`.
+-- Most of what is memorized is more certain than any other text: paired_share says how much of it has a partner; of the
+-- rest the pairs say nothing.
+-- Interval: 95 %, document-cluster (effective_n and rate_difference_low in macros.sql), of the agreement.
 -- Leaves out: differences between positions and between domains, which are pooled; agreement that is lost again in a
 -- later layer counts here (decoding_depth counts what stays).
 -- Units: shares in [0, 1]; divergence and entropy in nats; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens); Belrose et al. 2023, arXiv 2303.08112.
 -- Columns:
---   family      architecture and training line
---   model       the model
---   miniature   trained here, tiny, on a small corpus: not comparable with published models
---   params      its number of parameters (see model_sizes); NULL: not known
---   corpus      corpus of the sequences
---   role        'trained' or 'control'; NULL: not known
---   group       'memorized', 'unmemorized', or 'matched' (see layer_groups)
---   layer       0 after the embedding, l after block l
---   depth       layer / number of blocks
---   n           sequences; a matched one counts as often as it was chosen
---   documents   documents they lie in
---   positions   continuation positions of the n sequences
---   agreement   share of positions whose likeliest token is the final one
---   low         lower end of its interval
---   high        upper end of its interval
---   rank_1      share of positions whose likeliest token is the target
---   kl          mean Kullback-Leibler divergence from the last layer's prediction
---   entropy     mean entropy of the layer's prediction
-with positions as (
+--   family               architecture and training line
+--   model                the model
+--   miniature            trained here, tiny, on a small corpus: not comparable with published models
+--   params               its number of parameters (see model_sizes); NULL: not known
+--   corpus               corpus of the sequences
+--   role                 'trained' or 'control'; NULL: not known
+--   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window        tokens (or bytes) before and after the cut
+--   condition            under which it was measured: see `conditions`
+--   group                'memorized', 'unmemorized', or 'matched'
+--   layer                0 after the embedding, l after block l
+--   depth                layer / number of blocks
+--   n                    sequences
+--   documents            distinct texts they lie in
+--   positions            continuation positions of the n sequences
+--   completion_entropy   mean completion entropy of the n sequences
+--   agreement            share of positions whose likeliest token is the final one
+--   low                  lower end of its interval
+--   high                 upper end of its interval
+--   rank_1               share of positions whose likeliest token is the target
+--   kl                   mean Kullback-Leibler divergence from the last layer's prediction
+--   entropy              mean entropy of the layer's prediction
+--   pairs                memorized sequences that have a partner (groups_of in views.sql); NULL in other groups
+--   paired_share         pairs / n: of so much of what is memorized `difference` speaks
+--   difference           of the pairs, agreement of the memorized less that of the matched; NULL: see note
+--   difference_low       lower end of its interval
+--   difference_high      upper end of its interval
+--   note                 'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+with parameters as (select
+    5 as minimum_documents      -- of either side of the pairs, below which no difference is given
+), groups as materialized (
+    from layer_groups
+), positions as (
     select model, corpus, domain, sequence_id, target, top1[-1] as final_top1,
         unnest(range(len(top1))) as layer, layer / (len(top1) - 1) as depth,
         top1[layer + 1] as top1, kl_to_final[layer + 1] as kl, entropy[layer + 1] as entropy
@@ -39,24 +56,49 @@ with positions as (
         sum(kl::double) as kl, sum(entropy::double) as entropy
     from positions
     group by model, corpus, domain, sequence_id, layer
+), grouped as (
+    select line, "group", pair, text, g.entropy as completion_entropy, layer, depth, positions, agreeing, first, kl,
+        s.entropy
+    from sequence_layers s
+    join groups g using (model, corpus, domain, sequence_id)
 ), documents as (
-    select model, corpus, "group", layer, any_value(depth) as depth, coalesce(document_id, sequence_id) as document,
-        sum(weight) as n, sum(weight * positions) as positions, sum(weight * agreeing) as agreeing,
-        sum(weight * first) as first, sum(weight * kl) as kl, sum(weight * entropy) as entropy
-    from sequence_layers
-    join layer_groups using (model, corpus, domain, sequence_id)
-    left join sequences using (sequence_id, corpus, domain)
-    group by model, corpus, "group", layer, document
+    select line, "group", layer, any_value(depth) as depth, text, count(*) as n, sum(positions) as positions,
+        sum(agreeing) as agreeing, sum(first) as first, sum(kl) as kl, sum(entropy) as entropy,
+        sum(completion_entropy) as completion_entropy, count(completion_entropy) as with_entropy
+    from grouped
+    group by line, "group", layer, text
 ), means as (
-    select model, corpus, "group", layer, any_value(depth) as depth, sum(n)::bigint as n, count(*) as documents,
-        sum(positions)::bigint as positions, sum(agreeing) / sum(positions) as agreement,
+    select line, "group", layer, any_value(depth) as depth, sum(n)::bigint as n, count(*) as documents,
+        sum(positions)::bigint as positions,
+        sum(completion_entropy) / nullif(sum(with_entropy), 0) as completion_entropy,
+        sum(agreeing) / sum(positions) as agreement,
         cluster_low(agreeing, positions) as low, cluster_high(agreeing, positions) as high,
         sum(first) / sum(positions) as rank_1, sum(kl) / sum(positions) as kl, sum(entropy) / sum(positions) as entropy
     from documents
-    group by model, corpus, "group", layer
+    group by line, "group", layer
+), sides as (
+    select line, layer, text, count(*) filter ("group" = 'memorized') as found,
+        sum(if("group" = 'memorized', positions, 0)) as n, sum(if("group" = 'memorized', agreeing, 0)) as x,
+        sum(if("group" = 'matched', positions, 0)) as m, sum(if("group" = 'matched', agreeing, 0)) as y
+    from grouped
+    where pair is not null
+    group by line, layer, text
+), differences as (
+    select line, layer, 'memorized' as "group", sum(found)::bigint as found,
+        fewer_documents(n, m) >= any_value(minimum_documents) as enough,
+        sum(x) / sum(n) - sum(y) / sum(m) as difference,
+        rate_difference_low(x, n, y, m) as difference_low, rate_difference_high(x, n, y, m) as difference_high
+    from sides, parameters
+    group by line, layer
 )
-select family, model, miniature, params, corpus, role, "group", layer, means.* exclude (model, corpus, "group", layer)
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
+    "group", layer, means.* exclude (line, "group", layer),
+    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    if(enough, difference, null) as difference, if(enough, difference_low, null) as difference_low,
+    if(enough, difference_high, null) as difference_high, pair_note("group", found, enough) as note
 from means
+left join differences d using (line, layer, "group")
+join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, "group", layer
+order by family, params, model, corpus, sample_rule, sample_window, "group", layer

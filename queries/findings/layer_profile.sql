@@ -11,34 +11,37 @@
 -- largest.
 -- Source: arXiv 2603.21658, section 4.8.
 -- Columns:
---   family       architecture and training line
---   model        the model
---   miniature    trained here, tiny, on a small corpus: not comparable with published models
---   params       its number of parameters (see model_sizes); NULL: not known
---   corpus       corpus of the sequences
---   role         'trained' or 'control'; NULL: not known
---   method       what stands in for a head: see head_importance
---   domains      domains that are averaged
---   layers       layers of the model
---   incomplete   (head, domain) pairs not measured on all sequences
---   depth        relative depth, from 0 (first layer) to 1 (last)
---   mean_drop    mean drop of log-probability for one head at this depth
---   relative     mean_drop / its largest value in the profile; NULL where none is positive
+--   family          architecture and training line
+--   model           the model
+--   miniature       trained here, tiny, on a small corpus: not comparable with published models
+--   params          its number of parameters (see model_sizes); NULL: not known
+--   corpus          corpus of the sequences
+--   role            'trained' or 'control'; NULL: not known
+--   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window   tokens (or bytes) before and after the cut
+--   condition       under which it was measured: see `conditions`
+--   method          what stands in for a head: see head_importance
+--   domains         domains that are averaged
+--   layers          layers of the model
+--   incomplete      (head, domain) pairs not measured on all sequences
+--   depth           relative depth, from 0 (first layer) to 1 (last)
+--   mean_drop       mean drop of log-probability for one head at this depth
+--   relative        mean_drop / its largest value in the profile; NULL where none is positive
 with parameters as (select
     11 as points        -- depths at which profiles are read, at least 2
 ), profiles as (
-    select model, corpus, method, max(domains) as domains, count(*) as layers, sum(incomplete)::bigint as incomplete,
-        at_depths(list(mean_drop order by layer), any_value(points)) as drops
+    select model, corpus, sample_rule, sample_window, condition, method, max(domains) as domains, count(*) as layers,
+        sum(incomplete)::bigint as incomplete, at_depths(list(mean_drop order by layer), any_value(points)) as drops
     from layer_drops, parameters
-    group by model, corpus, method
+    group by model, corpus, sample_rule, sample_window, condition, method
 ), read as (
-    select model, corpus, method, domains, layers, incomplete, list_max(drops) as largest,
-        unnest(range(points)) / (points - 1) as depth, unnest(drops) as mean_drop
+    select model, corpus, sample_rule, sample_window, condition, method, domains, layers, incomplete,
+        list_max(drops) as largest, unnest(range(points)) / (points - 1) as depth, unnest(drops) as mean_drop
     from profiles, parameters
 )
-select family, model, miniature, params, corpus, role, method, domains, layers, incomplete, depth, mean_drop,
-    if(largest > 0, mean_drop / largest, null) as relative
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method, domains, layers,
+    incomplete, depth, mean_drop, if(largest > 0, mean_drop / largest, null) as relative
 from read
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, method, depth
+order by family, params, model, corpus, sample_rule, sample_window, method, depth

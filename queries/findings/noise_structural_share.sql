@@ -10,44 +10,49 @@
 -- Units: shares in [0, 1]; noise in standard deviations of RMS(hidden state).
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % without noise and 91.1 % at 0.5 for Pythia-12B.
 -- Columns:
---   family        architecture and training line
---   model         the model
---   miniature     trained here, tiny, on a small corpus: not comparable with published models
---   params        its number of parameters (see model_sizes); NULL: not known
---   corpus        corpus of the sequences
---   role          'trained' or 'control'; NULL: not known
---   noise_layer   entry of hidden_states the noise is added to
---   noise_scope   over what RMS is taken
---   noise         strength; 0: none
---   n             sequences produced verbatim, times seeds, in domains of known class
---   documents     documents they lie in
---   emerged       of n, those not memorized without noise
---   structural    of n, those in structural domains
---   share         structural / n; NULL where n is 0
---   low           lower end of the interval
---   high          upper end of the interval
---   clean_share   share at strength 0
+--   family          architecture and training line
+--   model           the model
+--   miniature       trained here, tiny, on a small corpus: not comparable with published models
+--   params          its number of parameters (see model_sizes); NULL: not known
+--   corpus          corpus of the sequences
+--   role            'trained' or 'control'; NULL: not known
+--   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window   tokens (or bytes) before and after the cut
+--   condition       under which it was measured: see `conditions`
+--   noise_layer     entry of hidden_states the noise is added to
+--   noise_scope     over what RMS is taken
+--   noise           strength; 0: none
+--   n               sequences produced verbatim, times seeds, in domains of known class
+--   documents       distinct texts they lie in
+--   emerged         of n, those not memorized without noise
+--   structural      of n, those in structural domains
+--   share           structural / n; NULL where n is 0
+--   low             lower end of the interval
+--   high            upper end of the interval
+--   clean_share     share at strength 0
 with documents as (
-    select model, corpus, noise_layer, noise_scope, noise, coalesce(document_id, sequence_id) as document,
+    select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise,
+        coalesce(text, sequence_id) as text,
         count(*) filter (memorized) as n, count(*) filter (memorized and not clean_memorized) as emerged,
         count(*) filter (memorized and "class" = 'structural') as m
     from noise_matches
     join domains using (corpus, domain)
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     where "class" is not null
     group by all
 ), shares as (
-    select model, corpus, noise_layer, noise_scope, noise,
+    select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise,
         sum(n)::bigint as n, count(*) filter (n > 0) as documents, sum(emerged)::bigint as emerged,
         sum(m)::bigint as structural, sum(m) / nullif(sum(n), 0) as share,
         cluster_low(m, n) as low, cluster_high(m, n) as high
     from documents
     group by all
 )
-select family, model, miniature, params, corpus, role, noise_layer, noise_scope, noise,
-    n, documents, emerged, structural, share, low, high,
-    any_value(share) filter (noise = 0) over (partition by model, corpus, noise_layer, noise_scope) as clean_share
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
+    noise_layer, noise_scope, noise, n, documents, emerged, structural, share, low, high,
+    any_value(share) filter (noise = 0) over one as clean_share
 from shares
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, noise_layer, noise_scope, noise
+window one as (partition by model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope)
+order by family, params, model, corpus, sample_rule, sample_window, noise_layer, noise_scope, noise

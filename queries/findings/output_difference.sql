@@ -7,8 +7,8 @@
 -- propagated bounds grow by orders of magnitude.
 -- Interval: 95 %, document-cluster, Student's t (cluster_margin in macros.sql).
 -- Leaves out: ranges of blocks; differences between domains and between positions, over which each sequence's
--- difference is a root mean square. Memorized sequences alone are measured on studied text, all on control text:
--- compare corpora of one role.
+-- difference is a root mean square; sequences that the model did not memorize, but for control text, where all that
+-- were measured count: compare corpora of one role.
 -- Units: difference and bound in the units of the residual stream; growth and slack are factors.
 -- Source: arXiv 2501.05078, section 4.
 -- Columns:
@@ -18,11 +18,14 @@
 --   params            its number of parameters (see model_sizes); NULL: not known
 --   corpus            corpus of the sequences
 --   role              'trained' or 'control'; NULL: not known
+--   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window     tokens (or bytes) before and after the cut
+--   condition         under which it was measured: see `conditions`
 --   n_layers          blocks of the model
 --   block             short-circuited block, from 0
 --   after_block       block after which the difference is measured
 --   n                 sequences
---   documents         documents they lie in
+--   documents         distinct texts they lie in
 --   difference        mean difference
 --   difference_low    lower end of its interval; NULL with one document
 --   difference_high   upper end of its interval; NULL with one document
@@ -34,35 +37,40 @@
 with parameters as (select
     0.0001 as tolerance     -- share by which rounding may carry a difference over its bound
 ), entries as (
-    select model, corpus, domain, sequence_id, first_block as block,
+    select model, corpus, domain, role, sample_rule, sample_window, condition, sequence_id, first_block as block,
         unnest(range(first_block, len(output_difference))) as after_block,
         output_difference[after_block + 1]::double as difference, output_bound[after_block + 1]::double as bound
     from block_deltas
-    where first_block = last_block
+    join (select model, corpus, domain, sequence_id, memorized as known from matches)
+        using (model, corpus, domain, sequence_id)
+    left join model_corpora using (model, corpus)
+    where first_block = last_block and (role = 'control' or known)
 ), documents as (
-    select model, corpus, block, after_block, coalesce(document_id, sequence_id) as document,
+    select model, corpus, role, sample_rule, sample_window, condition, block, after_block,
+        coalesce(text, sequence_id) as text,
         count(*) as n, sum(difference) as difference,
         count(bound) as bounded, sum(bound) as bound,
         sum(ln(bound / difference)) filter (bound > 0 and difference > 0) as log_slack,
         count(*) filter (bound > 0 and difference > 0) as n_slack,
         count(*) filter (difference <= bound * (1 + tolerance)) as within
     from entries
-    left join sequences using (sequence_id, corpus, domain), parameters
+    left join sequence_texts using (sequence_id, corpus, domain), parameters
     group by all
 ), means as (
-    select model, corpus, block, after_block, sum(n)::bigint as n, count(*) as documents,
+    select model, corpus, role, sample_rule, sample_window, condition, block, after_block, sum(n)::bigint as n,
+        count(*) as documents,
         sum(difference) / sum(n) as difference, cluster_margin(difference, n) as margin,
         sum(bounded)::bigint as bounded, sum(bound) / nullif(sum(bounded), 0) as bound,
         exp(sum(log_slack) / nullif(sum(n_slack), 0)) as slack, sum(within) / nullif(sum(bounded), 0) as within
     from documents
     group by all
 )
-select family, model, miniature, params, corpus, role, n_layers, block, after_block, n, documents,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers, block,
+    after_block, n, documents,
     difference, difference - margin as difference_low, difference + margin as difference_high,
     difference / nullif(first_value(difference) over start, 0) as growth, bounded, bound, slack, within
 from means
 join model_sizes using (model)
 join (select model, n_layers from models) using (model)
-left join model_corpora using (model, corpus)
-window start as (partition by model, corpus, block order by after_block)
-order by family, params, model, corpus, block, after_block
+window start as (partition by model, corpus, sample_rule, sample_window, condition, block order by after_block)
+order by family, params, model, corpus, sample_rule, sample_window, block, after_block

@@ -18,6 +18,9 @@
 --   params               its number of parameters (see model_sizes); NULL: not known
 --   corpus               corpus of the memorized sequences
 --   role                 'trained'; NULL: not known
+--   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window        tokens (or bytes) before and after the cut
+--   condition            under which it was measured: see `conditions`
 --   quarter              1 (first blocks) to 4 (last blocks)
 --   blocks               blocks of the quarter that were measured
 --   documents            documents with memorized sequences
@@ -32,51 +35,52 @@
 --   held_out_drop_low    lower end of its interval; NULL with one document
 --   held_out_drop_high   upper end of its interval; NULL with one document
 with measured as (
-    select b.model, corpus, role, first_block as block, 1 + (4 * first_block + 2) // n_layers as quarter,
-        coalesce(document_id, sequence_id) as document, m.memorized as known, b.memorized,
+    select b.model, corpus, role, b.sample_rule, b.sample_window, condition, first_block as block,
+        1 + (4 * first_block + 2) // n_layers as quarter, coalesce(text, sequence_id) as text,
+        m.memorized as known, b.memorized,
         b.n_match, m.forced_n_match as base, b.n_tokens
     from block_deltas b
     join (select model, n_layers from models) using (model)
     join matches m using (model, corpus, domain, sequence_id, condition)
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
     where first_block = last_block
-), blocks as (
-    select model, corpus, quarter, count(distinct block) as blocks
-    from measured
-    where known
-    group by all
 ), memory as (
-    select model, corpus, role, quarter, count(*) as documents, sum(n)::bigint as pairs,
+    select model, corpus, role, sample_rule, sample_window, condition, quarter,
+        len(list_distinct(flatten(list(blocks)))) as blocks, count(*) as documents, sum(n)::bigint as pairs,
         sum(lost) / sum(n) as exact_drop,
         cluster_low(lost, n) as exact_drop_low, cluster_high(lost, n) as exact_drop_high
     from (
-        select model, corpus, role, quarter, document, count(*) as n, count(*) filter (not memorized) as lost
+        select model, corpus, role, sample_rule, sample_window, condition, quarter, text,
+            list(distinct block) as blocks, count(*) as n, count(*) filter (not memorized) as lost
         from measured
         where known and role is distinct from 'control'
         group by all
     )
     group by all
 ), ability as (
-    select model, quarter, count(*) as held_out_documents,
+    select model, sample_rule, sample_window, quarter, count(*) as held_out_documents,
         sum(base) / sum(n_tokens) as held_out_base, sum(n_match) / sum(n_tokens) as held_out_accuracy,
         sum(base - n_match) / nullif(sum(base), 0) as held_out_drop,
         held_out_drop - cluster_margin(base - n_match, base) as held_out_drop_low,
         held_out_drop + cluster_margin(base - n_match, base) as held_out_drop_high
     from (
-        select model, quarter, document, sum(n_match) as n_match, sum(base) as base, sum(n_tokens) as n_tokens
+        select model, sample_rule, sample_window, quarter, text,
+            sum(n_match) as n_match, sum(base) as base, sum(n_tokens) as n_tokens
         from measured
         where role = 'control' and base is not null
         group by all
     )
     group by all
+), beside as (
+    select m.*, a.* exclude (model, sample_rule, sample_window, quarter)
+    from memory m
+    left join ability a on a.model = m.model and a.quarter = m.quarter
+        and a.sample_rule is not distinct from m.sample_rule and a.sample_window is not distinct from m.sample_window
 )
-select family, model, miniature, params, corpus, role, quarter, blocks,
-    memory.* exclude (model, corpus, role, quarter),
-    coalesce(held_out_documents, 0) as held_out_documents,
-    ability.* exclude (model, quarter, held_out_documents)
-from memory
-join blocks using (model, corpus, quarter)
-left join ability using (model, quarter)
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
+    beside.* exclude (model, corpus, role, sample_rule, sample_window, condition)
+        replace (coalesce(held_out_documents, 0) as held_out_documents)
+from beside
 join model_sizes using (model)
-order by family, params, model, corpus, quarter
+order by family, params, model, corpus, sample_rule, sample_window, quarter

@@ -4,7 +4,7 @@
 -- Why this number: short-circuiting the attention of a block (its weights become the identity) may undo memorization
 -- and leave ability whole; whether it does is seen only with both side by side. Memorization: sequences that the whole
 -- model memorized, so that its exact match, its token accuracy and the base of both is 1. Ability: token accuracy on
--- all sequences of the model's control corpora, and, where lm-eval tasks were run, their mean score.
+-- all sequences of the model's control corpora, sampled alike, and, where lm-eval tasks were run, their mean score.
 -- Interval: 95 %, document-cluster (effective_n and cluster_margin in macros.sql). A change is paired: each sequence
 -- is compared with itself under the whole model. Task scores have none here; see benchmark_scores.stderr.
 -- Leaves out: text that the whole model did not memorize; models that memorized nothing; differences between domains,
@@ -18,12 +18,15 @@
 --   params                 its number of parameters (see model_sizes); NULL: not known
 --   corpus                 corpus of the memorized sequences
 --   role                   'trained'; NULL: not known
+--   sample_rule            where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window          tokens (or bytes) before and after the cut
+--   condition              under which it was measured: see `conditions`
 --   n_layers               blocks of the model
 --   first_block            first short-circuited block, from 0
 --   last_block             last such block
 --   depth                  middle of the range as a share of all blocks
 --   n                      sequences that the whole model memorized
---   documents              documents they lie in
+--   documents              distinct texts they lie in
 --   exact_match            share of them that are still produced in full
 --   exact_match_low        lower end of its interval
 --   exact_match_high       upper end of its interval
@@ -35,7 +38,7 @@
 --   entropy_change_low     lower end of its interval; NULL with one document
 --   entropy_change_high    upper end of its interval; NULL with one document
 --   held_out_n             control sequences
---   held_out_documents     documents they lie in
+--   held_out_documents     distinct texts they lie in
 --   held_out_accuracy      share of their tokens produced; NULL: not measured
 --   held_out_base          the same under the whole model
 --   held_out_change        held_out_accuracy - held_out_base
@@ -47,15 +50,16 @@
 with parameters as (select
     'acc' as metric     -- metric of lm-eval, its filter apart, that stands for a task
 ), measured as (
-    select b.model, corpus, role, first_block, last_block, coalesce(document_id, sequence_id) as document,
+    select b.model, corpus, role, b.sample_rule, b.sample_window, condition, first_block, last_block,
+        coalesce(text, sequence_id) as text,
         m.memorized as known, b.memorized, b.n_match, m.forced_n_match as base, b.n_tokens,
         b.completion_entropy as entropy, b.completion_entropy - m.completion_entropy as entropy_change
     from block_deltas b
     join matches m using (model, corpus, domain, sequence_id, condition)
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
 ), memory as (
-    select model, corpus, role, first_block, last_block,
+    select model, corpus, role, sample_rule, sample_window, condition, first_block, last_block,
         sum(n)::bigint as n, count(*) as documents,
         sum(m) / sum(n) as exact_match,
         cluster_low(m, n) as exact_match_low, cluster_high(m, n) as exact_match_high,
@@ -66,7 +70,7 @@ with parameters as (select
         entropy_change - cluster_margin(change, n_change) as entropy_change_low,
         entropy_change + cluster_margin(change, n_change) as entropy_change_high
     from (
-        select model, corpus, role, first_block, last_block, document,
+        select model, corpus, role, sample_rule, sample_window, condition, first_block, last_block, text,
             count(*) as n, count(*) filter (memorized) as m, sum(n_match) as n_match, sum(n_tokens) as n_tokens,
             sum(entropy) as entropy, sum(entropy_change) as change, count(entropy_change) as n_change
         from measured
@@ -75,14 +79,14 @@ with parameters as (select
     )
     group by all
 ), ability as (
-    select model, first_block, last_block,
+    select model, sample_rule, sample_window, first_block, last_block,
         sum(n)::bigint as held_out_n, count(*) as held_out_documents,
         sum(n_match) / sum(n_tokens) as held_out_accuracy, sum(base) / sum(n_tokens) as held_out_base,
         held_out_accuracy - held_out_base as held_out_change,
         held_out_change - cluster_margin(n_match - base, n_tokens) as held_out_change_low,
         held_out_change + cluster_margin(n_match - base, n_tokens) as held_out_change_high
     from (
-        select model, first_block, last_block, document,
+        select model, sample_rule, sample_window, first_block, last_block, text,
             count(*) as n, sum(n_match) as n_match, sum(base) as base, sum(n_tokens) as n_tokens
         from measured
         where role = 'control' and base is not null
@@ -96,16 +100,19 @@ with parameters as (select
     join benchmark_scores whole using (model, condition, task, metric), parameters p
     where s.first_block is not null and whole.first_block is null and split_part(s.metric, ',', 1) = p.metric
     group by all
+), beside as (
+    select m.*, a.* exclude (model, sample_rule, sample_window, first_block, last_block)
+    from memory m
+    left join ability a on a.model = m.model and a.first_block = m.first_block and a.last_block = m.last_block
+        and a.sample_rule is not distinct from m.sample_rule and a.sample_window is not distinct from m.sample_window
 )
-select family, model, miniature, params, corpus, role, n_layers, first_block, last_block,
-    (first_block + last_block + 1) / 2 / n_layers as depth,
-    memory.* exclude (model, corpus, role, first_block, last_block),
-    coalesce(held_out_n, 0) as held_out_n, coalesce(held_out_documents, 0) as held_out_documents,
-    ability.* exclude (model, first_block, last_block, held_out_n, held_out_documents),
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers,
+    first_block, last_block, (first_block + last_block + 1) / 2 / n_layers as depth,
+    beside.* exclude (model, corpus, role, sample_rule, sample_window, condition, first_block, last_block)
+        replace (coalesce(held_out_n, 0) as held_out_n, coalesce(held_out_documents, 0) as held_out_documents),
     coalesce(tasks, 0) as tasks, task_score, task_base
-from memory
-left join ability using (model, first_block, last_block)
+from beside
 left join tasks using (model, first_block, last_block)
 join model_sizes using (model)
 join (select model, n_layers from models) using (model)
-order by family, params, model, corpus, first_block, last_block
+order by family, params, model, corpus, sample_rule, sample_window, first_block, last_block

@@ -3,62 +3,93 @@
 -- Why this number: a head that matters for any memorized text, code or prose, is part of a general mechanism.
 -- Important in a domain are the heads with the largest mean drop of log-probability, `share` of all the model's
 -- heads and at least one (see head_importance). How many are important everywhere falls with every domain that is
--- asked: were domains independent it would be, on average, heads * product over domains of (important / heads),
--- which stands beside it.
--- Leaves out: heads that screening dropped in some domain; how near a head came to the threshold. The expectation
--- holds exactly, but carries no interval; head_overlap tests domains in pairs.
+-- asked, and chance alone leaves some.
+-- Two nulls, which answer two questions, both exact (see head_overlap):
+--   any head    Is there anything that makes the domains' sets alike? Each is drawn at random from all the model's
+--               heads: on average heads * product over domains of (important / heads) are in all.
+--   by layer    Are there heads that matter everywhere, beyond lying in a layer that does? Each set is drawn at random
+--               within each layer, as many heads as the domain has there: the sum over layers of the same product.
+-- Only the second speaks of heads. p and p_by_layer are the chances of as many universal heads or more.
+-- Leaves out: heads that screening dropped in some domain; how near a head came to the threshold.
 -- Units: counts of heads; shares of all the model's heads in [0, 1].
 -- Source: arXiv 2603.21658, section 4.7.
 -- Columns:
---   family            architecture and training line
---   model             the model
---   miniature         trained here, tiny, on a small corpus: not comparable with published models
---   params            its number of parameters (see model_sizes); NULL: not known
---   corpus            corpus of the sequences
---   role              'trained' or 'control'; NULL: not known
---   method            what stands in for a head: see head_importance
---   domains           domains of the corpus with a ranking of heads
---   heads             heads of the model
---   universal         heads important in all domains; NULL: see note
---   universal_share   universal / heads
---   expected          mean number of such heads, were domains independent
---   expected_share    expected / heads
---   which             the heads: L2H5 is head 5 of layer 2, both from 0
---   note              'one domain', or NULL
+--   family                    architecture and training line
+--   model                     the model
+--   miniature                 trained here, tiny, on a small corpus: not comparable with published models
+--   params                    its number of parameters (see model_sizes); NULL: not known
+--   corpus                    corpus of the sequences
+--   role                      'trained' or 'control'; NULL: not known
+--   sample_rule               where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window             tokens (or bytes) before and after the cut
+--   condition                 under which it was measured: see `conditions`
+--   method                    what stands in for a head: see head_importance
+--   domains                   domains of the corpus with a ranking of heads
+--   heads                     heads of the model
+--   universal                 heads important in all domains; NULL: see note
+--   universal_share           universal / heads
+--   expected                  mean number of such heads, were the sets drawn at random from all heads
+--   expected_share            expected / heads
+--   p                         probability of as many or more, were they so drawn
+--   expected_by_layer         mean number of such heads, were the sets drawn at random within each layer
+--   expected_by_layer_share   expected_by_layer / heads
+--   p_by_layer                probability of as many or more, were they so drawn
+--   which                     the heads: L2H5 is head 5 of layer 2, both from 0
+--   note                      'one domain', or NULL
 with parameters as (select
     0.2 as share        -- share of a model's heads that count as important
-), important as (
-    select model, corpus, method, domain, heads, layer, head,
-        count(*) over (partition by model, corpus, method, domain) as k
+), ranked as (      -- the domains in which any head has a rank; `ranking` stands for all but the domain, NULL or not
+    select *, dense_rank() over (order by model, corpus, sample_rule, sample_window, condition, method) as ranking,
+        coalesce(place <= greatest(1, round(share * heads)), false) as important
     from head_drops, parameters
-    where place <= greatest(1, round(share * heads))
+    qualify bool_or(important) over (
+        partition by model, corpus, sample_rule, sample_window, condition, method, domain)
 ), sizes as (
-    select model, corpus, method, count(*) as domains, any_value(heads) as heads,
-        any_value(heads) * product(k / heads) as expected
-    from (select distinct model, corpus, method, domain, heads, k from important)
+    select ranking, domain, layer, max(heads) as heads, count(*) as in_layer, count(*) filter (important) as important
+    from ranked
     group by all
-), universal as (
-    select model, corpus, method, count(*) as universal,
-        string_agg('L' || layer || 'H' || head, ' ' order by layer, head) as which
+), anywhere as (
+    select ranking, count(*) as domains, max(heads) as heads,
+        if(count(*) > 1, all_common(max(heads), list(important order by domain)), null) as anywhere
+    from (select ranking, domain, max(heads) as heads, sum(important)::bigint as important from sizes group by all)
+    group by ranking
+), within as (      -- a layer that some domain does not know has no head in common
+    select ranking, total_chances(list(chances order by layer)) as by_layer
     from (
-        select model, corpus, method, layer, head, count(*) as met
-        from important
+        select ranking, layer, any_value(domains) as asked,
+            if(count(*) = asked, all_common(max(in_layer), list(important order by domain)), [1.0]) as chances
+        from sizes
+        join anywhere using (ranking)
+        where domains > 1
         group by all
     )
-    join sizes using (model, corpus, method)
-    where met = domains
-    group by all
+    group by ranking
+), universal as (
+    select ranking, count(*) as universal,
+        string_agg('L' || layer || 'H' || head, ' ' order by layer, head) as which
+    from (
+        select ranking, layer, head, count(*) as met
+        from ranked
+        where important
+        group by all
+    )
+    join anywhere using (ranking)
+    where met = domains and domains > 1
+    group by ranking
 ), counted as (
-    select model, corpus, method, domains, heads, expected, which,
-        if(domains > 1, coalesce(universal, 0), null) as universal
-    from sizes
-    left join universal using (model, corpus, method)
+    select model, corpus, sample_rule, sample_window, condition, method, domains, anywhere.heads, anywhere, by_layer,
+        if(domains > 1, coalesce(universal, 0), null) as universal, which
+    from (select distinct ranking, model, corpus, sample_rule, sample_window, condition, method from ranked)
+    join anywhere using (ranking)
+    left join within using (ranking)
+    left join universal using (ranking)
 )
-select family, model, miniature, params, corpus, role, method, domains, heads,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method, domains, heads,
     universal, universal / heads as universal_share,
-    if(domains > 1, expected, null) as expected, if(domains > 1, expected / heads, null) as expected_share,
-    if(domains > 1, which, null) as which, if(domains > 1, null, 'one domain') as note
+    mean_of(anywhere) as expected, expected / heads as expected_share, chance_of(anywhere, universal) as p,
+    mean_of(by_layer) as expected_by_layer, expected_by_layer / heads as expected_by_layer_share,
+    chance_of(by_layer, universal) as p_by_layer, which, if(domains > 1, null, 'one domain') as note
 from counted
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, method
+order by family, params, model, corpus, sample_rule, sample_window, method

@@ -105,6 +105,23 @@ def groups(family: str) -> dict[str, str]:
     return {"memorized": colour(family), "matched": pale(colour(family), 0.45), "unmemorized": CONTROL}
 
 
+def support(rows: pd.DataFrame) -> str:
+    """How many of the memorized sequences have a match: a line for a panel's heading."""
+    rows = rows[rows["group"] == "memorized"]
+    if rows.empty:
+        return "nothing memorized"
+    first = rows.iloc[0]
+    return f"{first['pairs']:.0f} of {first['n']} memorized have a match" if first["pairs"] else "no common support"
+
+
+def paired(rows: pd.DataFrame, by: str, value: str, x: alt.X, y: alt.Y, colour: str) -> alt.Chart:
+    """A dashed line over `by`: `value` of the memorized sequences that have a match, of one model."""
+    sides = [rows[rows["group"] == group] for group in ("matched", "memorized")]
+    both = sides[0][[by, value]].merge(sides[1][[by, "difference"]], on=by).dropna()
+    data = pd.DataFrame({"x": both[by], "y": both[value] + both["difference"]})
+    return alt.Chart(data).mark_line(strokeWidth=1.2, strokeDash=[3, 2]).encode(x=x, y=y, color=alt.value(colour))
+
+
 def title(text: str, about: str | Sequence[str] = "", colour: str = INK) -> alt.TitleParams:
     """The heading of a panel."""
     return alt.TitleParams(text, subtitle=about, color=colour)

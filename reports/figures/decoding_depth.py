@@ -1,9 +1,9 @@
 """How deep in the model is the next token settled?
 
 For each model the depth from which the likeliest token (logit lens) stays the final one: the mean as a dot with its
-95 % interval, the middle half of the positions as a bar. Full colour: memorized sequences. Pale: unmemorized ones of
-which the model is as certain. Grey: all unmemorized ones that were measured. Models of a family stand from
-small to large.
+95 % interval, the middle half of the positions as a bar. Full colour: memorized sequences. Pale: unmemorized ones
+matched to some of these, of which the model is as certain; to the right: how many have a match, and their mean depth
+less that of the matched. Grey: all unmemorized ones that were measured. Models of a family stand from small to large.
 """
 
 from __future__ import annotations
@@ -38,10 +38,23 @@ def _panel(panel: style.Panel) -> alt.LayerChart:
     names = pd.DataFrame(
         {"text": [panel.label(m) for m in places], "y": [at + (len(colours) - 1) / 2 for at in places.values()]}
     )
+    found = rows[rows["group"] == "memorized"]
+    beside = pd.DataFrame({"y": found["model"].map(places), "text": [_beside(row) for _, row in found.iterrows()]})
     base, ink = alt.Chart(data), style.plain("colour")
     return alt.layer(
+        alt.Chart(beside)
+        .mark_text(align="left", dx=7, color=style.MUTED)
+        .encode(x=alt.value(style.WIDTH), y=y, text="text:N"),
         alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
         base.mark_bar(height=ROW - 4, opacity=0.3).encode(x="quartile_1:Q", x2="quartile_3", y=y, color=ink),
         base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high", y=y, color=ink),
         base.mark_point(size=32, opacity=1, filled=True).encode(x=x, y=y, color=ink),
     ).properties(width=style.WIDTH, height=ROW * end, title=panel.title)
+
+
+def _beside(row: pd.Series) -> str:
+    """What the pairs of a model say."""
+    if row["note"] == "no common support":
+        return "no match"
+    difference = "" if pd.isna(row["difference"]) else f": {row['difference']:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{row['pairs']:.0f} of {row['n']}{difference}"

@@ -2,7 +2,7 @@
 
 Filled: the mean similarity of layer profiles between two models of the family, with its least and most alike pair.
 Hollow: between one of its models and one of another family. Beside it: how often families dealt at random differ as
-much (p), or that there are too few models to say.
+much, adjusted for the number of families that are tested (p), or that there are too few models to say.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _panel(rows: pd.DataFrame, miniature: bool) -> alt.LayerChart:
     y = alt.Y("at:Q", scale=alt.Scale(domain=[len(rows) - 0.4, -0.6], nice=False), axis=None)
     x = alt.X("x:Q", title="similarity of layer profiles", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5))
     ink, base = style.plain("colour"), alt.Chart(data)
-    points = {name: alt.Chart(data[data[name].notna()].assign(x=data[name])) for name in ("across", "within")}
+    points = {name: alt.Chart(data.assign(x=data[name]).dropna(subset=["x"])) for name in ("across", "within")}
     ranges = alt.Chart(data[data["within"].notna()])
     return alt.layer(
         base.mark_rule(color=style.GRID).encode(y=y),
@@ -50,4 +50,4 @@ def _panel(rows: pd.DataFrame, miniature: bool) -> alt.LayerChart:
 
 def _text(row: object) -> str:
     counted = f"{row.models} model{'' if row.models == 1 else 's'}"
-    return f"{counted}, {row.note}" if isinstance(row.note, str) else f"{counted}, p = {row.p:.2g}"
+    return f"{counted}, {row.note}" if isinstance(row.note, str) else f"{counted}, p = {row.p_adjusted:.2g}"

@@ -38,7 +38,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     about = f"dots: {', '.join(f'{n:,}' for n in sizes)} examples"
     panels = []
     for column, x in axes.items():
-        layers = [*grid, *_dots(rows[rows[column].notna()].assign(x=rows[column]), x, y)]
+        layers = [*grid, *_dots(rows.assign(x=rows[column]).dropna(subset=["x"]), x, y)]
         panels.append(alt.layer(*layers).properties(width=230, height=height, title=style.title(titles[column], about)))
     return panels
 

@@ -2,7 +2,7 @@
 
 Share of positions at which the likeliest token, read off after each block (logit lens), is already the model's
 final one, right or wrong, with 95 % intervals, on memorized sequences. The darkest line is the largest model; grey is
-the same model on unmemorized sequences of which it is as certain.
+the same model on unmemorized sequences matched to memorized ones of which it is as certain; dashed: their partners.
 """
 
 from __future__ import annotations
@@ -35,4 +35,8 @@ def _panel(panel: style.Panel) -> alt.LayerChart:
         ]
     )[["text", "corpus", "colour", "low", "high", "depth", "agreement"]]
     data = data.rename(columns={"depth": "x", "agreement": "y"})
-    return alt.layer(*style.banded(data, x, y)).properties(width=style.WIDTH, height=style.HEIGHT, title=panel.title)
+    largest = rows[rows["model"] == panel.largest]
+    partners = style.paired(largest, "depth", "agreement", x, y, style.colour(panel.family))
+    return alt.layer(*style.banded(data, x, y), partners).properties(
+        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, style.support(largest))
+    )

@@ -1,9 +1,9 @@
 """Does memorized text become likely earlier in the model than other text?
 
 The mean probability of the target token, were the prediction made after each block (logit lens), with 95 %
-intervals, for the largest model of each family. Full colour: memorized sequences. Pale: unmemorized ones that the
-model is as certain about. Grey: all unmemorized ones that were measured. A late rise of all is the burst that decoding
-makes at the end; the gap between the first two is memory.
+intervals, for the largest model of each family. Full colour: memorized sequences. Grey: all unmemorized ones that were
+measured. Pale: those matched to a memorized one of which the model is as certain; dashed: their partners. A late rise
+of all is the burst that decoding makes at the end; the gap between dashed and pale is memory, the rest is certainty.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ def _panel(panel: style.Panel) -> alt.LayerChart:
     )
     data = data.sort_values("text", key=lambda t: t.map({g: i for i, g in enumerate(reversed(colours))}), kind="stable")
     heading = panel.title.copy()
-    heading.subtitle = [heading.subtitle, panel.largest]
+    heading.subtitle = [heading.subtitle, panel.largest, style.support(rows)]
+    partners = style.paired(rows, "depth", "probability", x, y, colours["memorized"])
     # narrower than others: the labels are long
-    return alt.layer(*style.banded(data, x, y)).properties(width=style.WIDTH - 20, height=style.HEIGHT, title=heading)
+    return alt.layer(*style.banded(data, x, y), partners).properties(
+        width=style.WIDTH - 20, height=style.HEIGHT, title=heading
+    )

@@ -2,7 +2,8 @@
 
 Share of the sequences memorized without noise that are still produced verbatim when noise is added to the hidden
 states, by its strength, with 95 % intervals. The darkest line is the largest model; grey is the same model on control
-text. Dashed, for the largest model: the share that is produced of unmemorized text of which it is as certain.
+text. Dashed, for the largest model: the share that is produced of unmemorized text, matched to some of the memorized,
+of which it is as certain.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ def _panel(panel: style.Panel, x: alt.X, place: str) -> alt.LayerChart:
     rows = style.curves(panel)
     data = rows[["text", "corpus", "colour", "low", "high"]].assign(x=rows["noise"], y=rows["rate"])
     matched = (rows["group"] == "matched") & (rows["model"] == panel.largest) & (rows["role"] != "control")
+    support = style.support(rows[(rows["model"] == panel.largest) & (rows["role"] != "control")])
     dashed = alt.Chart(data[matched]).mark_line(strokeWidth=1.2, strokeDash=[3, 2])
     return alt.layer(
         *style.banded(data[rows["group"] == "memorized"], x, y),
         dashed.encode(x=x, y=y, detail="corpus:N", color=style.plain("colour")),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, place))
+    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, place, support))

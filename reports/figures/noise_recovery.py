@@ -2,8 +2,9 @@
 
 Cosine between disturbed and clean hidden states after each layer, over the positions that predict the continuation,
 with 95 % intervals, for the largest model of each family at the greatest strength measured. Full colour: memorized
-sequences. Pale: unmemorized ones of which the model is as certain. Grey: all unmemorized ones. A line that rises
-after the noise entered is recovery.
+sequences. Pale: unmemorized ones matched to some of these, of which the model is as certain. Grey: all unmemorized
+ones. A line that rises after the noise entered is recovery; above the panel stands by how much more the memorized that
+have a match recover than it, at the last layer, with its interval.
 """
 
 from __future__ import annotations
@@ -42,5 +43,14 @@ def _panel(panel: style.Panel, lower: float, place: str) -> alt.LayerChart:
     )  # fmt: skip
     strength = f"{panel.largest}, noise {rows['noise'].iloc[0]:g}"
     return alt.layer(*style.banded(data, style.depth(), y, lower)).properties(
-        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, strength, place)
+        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, strength, place, *_pairs(rows))
     )
+
+
+def _pairs(rows: pd.DataFrame) -> list[str]:
+    last = rows[(rows["group"] == "memorized") & (rows["layer"] == rows["layer"].max())]
+    if last.empty or pd.isna(last["difference"].iloc[0]):
+        return [style.support(rows)]
+    numbers = [f"{last[column].iloc[0]:+.3f}" for column in ("difference", "difference_low", "difference_high")]
+    difference, low, high = (number.replace("-", "\N{MINUS SIGN}") for number in numbers)
+    return [style.support(rows), f"recovery {difference} ({low} to {high})"]

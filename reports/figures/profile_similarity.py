@@ -1,8 +1,9 @@
 """Do two models depend on heads at the same depths?
 
 Below the diagonal: Pearson's correlation of the two layer profiles, in hundredths; blue where they go together, red
-where they oppose each other. Above it: how often profiles whose layers are shuffled agree as well, in percent (p);
-shaded where it is below 5. Empty: a model with too few layers to compare.
+where they oppose each other. Above it: how often the profiles agree as well when they are shifted against each other
+along the depth, in percent (p, of one pair alone); shaded where it is below 5. With few layers it cannot be small.
+Empty: a model with too few layers to compare.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _panel(rows: pd.DataFrame, order: pd.Series, miniature: bool) -> alt.LayerCh
     cells = []
     for row in rows.itertuples():
         early, late = sorted((place[row.model_a], place[row.model_b]))
-        r, p = row.similarity, 100 * row.p
+        r, p = row.similarity, 100 * row.p_shifted
         below = {
             "text": f"{100 * r:.0f}".replace("-", "\N{MINUS SIGN}"),
             "ink": "white" if abs(r) > 0.6 else style.INK,
@@ -44,7 +45,7 @@ def _panel(rows: pd.DataFrame, order: pd.Series, miniature: bool) -> alt.LayerCh
         above = {"text": f"{p:.1f}" if p < 9.95 else f"{p:.0f}", "ink": style.INK, "colour": LIKELY if p < 5 else PALE}
         cells += [{"x": early, "y": late, **below}, {"x": late, "y": early, **above}]
     names = pd.DataFrame({"at": range(len(order)), "text": order.index, "colour": order.map(style.colour).to_numpy()})
-    about = "below the diagonal: correlation; above: p in percent"
+    about = "below the diagonal: correlation; above: p, profiles shifted, in percent"
     return _matrix(pd.DataFrame(cells), names).properties(
         title=style.title("miniatures" if miniature else "published models", about)
     )

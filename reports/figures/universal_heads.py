@@ -1,8 +1,9 @@
 """Are there heads that every kind of text depends on?
 
-The dot is the share of a model's heads that are important (in the first fifth) in every domain of the corpus; the
-black mark is the share to be expected, were domains independent. Beside it: their number, and the number of domains,
-on which the expectation leans heavily.
+The dot is the share of a model's heads that are important (in the first fifth) in every domain of the corpus. The grey
+mark is the share to be expected, were each domain's heads drawn at random from all, the black one, were they drawn at
+random within each layer: only what lies beyond the black mark speaks of heads rather than layers. Beside it: their
+number, how often chance within layers gives as many (p), and the number of domains, on which both marks lean heavily.
 """
 
 from __future__ import annotations
@@ -23,24 +24,29 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     if rows.empty:
         return []
     rows, grid, y, height = lines(rows)
-    scale = alt.Scale(domain=[0, style.top(rows[["universal_share", "expected_share"]].max())], nice=False)
+    shares = ["universal_share", "expected_share", "expected_by_layer_share"]
+    scale = alt.Scale(domain=[0, style.top(rows[shares].astype(float).max().dropna())], nice=False)
     x = alt.X("x:Q", title="heads important in all domains", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
     data = rows[["y", "colour"]].assign(x=rows["universal_share"], text=_text(rows))
-    known = data["x"].notna()
-    null = alt.Chart(data.loc[known, ["y"]].assign(x=rows["expected_share"]))
+    nulls = [alt.Chart(data[["y"]].assign(x=rows[share]).dropna()) for share in shares[1:]]
     chart = alt.layer(
         *grid,
-        null.mark_tick(thickness=2, size=13, color=style.INK).encode(x=x, y=y),
-        alt.Chart(data[known])
+        *(
+            null.mark_tick(thickness=2, size=13, color=colour).encode(x=x, y=y)
+            for null, colour in zip(nulls, (style.CONTROL, style.INK), strict=True)
+        ),
+        alt.Chart(data.dropna(subset=["x"]))
         .mark_point(size=42, filled=True, opacity=1)
         .encode(x=x, y=y, color=style.plain("colour")),
         beside(data, y),
     )
-    return [chart.properties(width=WIDTH, height=height, title=style.title("", "right: universal heads of all heads"))]
+    return [chart.properties(width=WIDTH, height=height, title=style.title("right: universal heads of all heads"))]
 
 
 def _text(rows: pd.DataFrame) -> list[str]:
     return [
-        r.note if isinstance(r.note, str) else f"{int(r.universal)} of {r.heads}, {r.domains} domains"
+        r.note
+        if isinstance(r.note, str)
+        else f"{int(r.universal)} of {r.heads} (p = {r.p_by_layer:.2g}), {r.domains} domains"
         for r in rows.itertuples()
     ]

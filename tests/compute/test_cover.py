@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from compute import cover
-from compute.cover import Ask, _contrast
-from compute.run import Request
+from compute.cover import AMONG, Ask, chosen
+from compute.run import Request, execute, plan
+from tests.ingest.here import run_here
 from warehouse.errors import Conflict
+from warehouse.forget import forget
+from warehouse.lake import Lake
 
-
-def plainly(ids, memorized, entropy) -> set[int]:
-    """The definition, one memorized sequence after the other."""
-    others = [i for i, m in enumerate(memorized) if not m]
-    take = {i for i, m in enumerate(memorized) if m}
-    for i in sorted(take):
-        if others:
-            take.add(min(others, key=lambda o: (abs(entropy[o] - entropy[i]), ids[o])))
-    return take | set(others[: sum(memorized)])
-
-
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("seed", range(20))
-def test_contrast_takes_the_nearest_in_entropy_and_as_many_at_random(seed, share):
-    rng = np.random.default_rng(seed)
-    n = 40
-    ids = rng.permutation(10 * n)[:n]
-    memorized = rng.random(n) < share
-    entropy = rng.integers(0, 12, n) / 4.0  # with many ties
-    rows = pa.table({"sequence_id": ids, "memorized": memorized, "completion_entropy": entropy})
-    taken = set(np.flatnonzero(_contrast(rows).to_numpy(zero_copy_only=False)))
-    assert taken == plainly(ids, memorized, entropy)
-
+from .small_lake import ROWS, scored
 
 PLACE = {"corpus": "c", "domain": "d", "sample": "s"}
 
@@ -68,14 +50,14 @@ def test_items_that_are_missing_in_the_same_ranks_share_a_cell(monkeypatch):
     assert covered(monkeypatch, other, *done, limit=3) == [(0, 2, 3, [0.1], False)]
 
 
-def test_published_cells_that_hold_less_than_is_asked_for_are_a_conflict(monkeypatch):
-    def ask(among):
-        return Ask("x", {"model": "m"}, {"among": (among, cover.AMONG)})
+def test_published_cells_that_hold_less_of_a_level_are_a_conflict(monkeypatch):
+    def ask(decoding):
+        return Ask("x", {"model": "m"}, levels={"decoding": (decoding, ("forced", "greedy"))})
 
-    done = ranks(0, 4, among="contrast")
-    assert covered(monkeypatch, ask("memorized"), done) == [(0, 4, 5, None, True), (5, 9, 5, None, False)]
-    with pytest.raises(Conflict, match="with --among contrast already"):
-        covered(monkeypatch, ask("all"), done)
+    done = ranks(0, 4, decoding="greedy")
+    assert covered(monkeypatch, ask("forced"), done) == [(0, 4, 5, None, True), (5, 9, 5, None, False)]
+    with pytest.raises(Conflict, match="with --decoding forced already"):
+        covered(monkeypatch, ask("greedy"), ranks(0, 4, decoding="forced"))
 
 
 @pytest.mark.parametrize(
@@ -97,3 +79,126 @@ def test_a_limit_takes_the_first_sequences_of_a_sample(monkeypatch, limit, expec
     ]
     assert [place for sample, place in found if sample == "s"] == expected
     assert [place for sample, place in found if sample == "other"] == [(7, 7, 1)]
+
+
+def planned(monkeypatch, among: str, *done: dict, item: float | None = None) -> list[dict]:
+    """Of the cells that `cover` plans anew for ten ranks: which sequences they take."""
+    cells = [PLACE | {"model": "m"} | d for d in done]
+    monkeypatch.setattr(cover, "published", lambda lake, experiment: [("cell", c) for c in cells])
+    monkeypatch.setattr(cover, "_shards", lambda *_: [(PLACE, list(range(10)))])
+
+    class Subject:
+        tokenizer = "t"
+
+    ask = Ask("x", {"model": "m"}, items=None if item is None else ("strengths", [item]), among=among)
+    found = cover.cover(None, Subject(), Request(models=("m",), corpora=("c",)), ask)
+    return [{key: s[key] for key in cover.OWN if key in s} for s, _ in found if s not in cells]
+
+
+def test_a_wider_among_goes_beyond_what_is_measured(monkeypatch):
+    few, contrast = ranks(0, 9, among="memorized"), ranks(0, 9, among="contrast", caliper=0.2)
+    assert planned(monkeypatch, "contrast") == [contrast]
+    assert planned(monkeypatch, "all") == [ranks(0, 9, among="all")]  # as before, so that ids stay
+    rest = ranks(0, 9, among="all", beyond=[few])
+    assert planned(monkeypatch, "all", few) == [rest]
+    assert planned(monkeypatch, "all", few, rest) == planned(monkeypatch, "contrast", few, rest) == []
+    assert planned(monkeypatch, "all", few | {"strengths": [0.1]}, item=0.2) == [ranks(0, 9, among="all")]
+    # what former versions took as contrast is not asked for again
+    assert planned(monkeypatch, "contrast", ranks(0, 9, among="contrast")) == []
+    # cells that hold fewer, of other ranks each
+    done = ranks(0, 3, among="memorized"), ranks(4, 5, among="all"), ranks(6, 7, among="contrast")
+    assert planned(monkeypatch, "all", *done) == [
+        ranks(0, 3, among="all", beyond=[done[0]]),
+        ranks(6, 9, among="all", beyond=[done[2]]),
+    ]
+    # the cell that another went beyond was taken back: the other is not all of its ranks
+    assert planned(monkeypatch, "memorized", rest) == [few | {"beyond": [rest]}]
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compute.run.run", run_here)
+        yield scored(tmp_path_factory.mktemp("road"))
+
+
+@pytest.fixture
+def lake(road, tmp_path, monkeypatch):
+    """A scored lake of one's own, partly memorized, and a request."""
+    monkeypatch.setattr("compute.run.run", run_here)
+    shutil.copytree(road[0].path, tmp_path / "lake")
+    return Lake.open(tmp_path / "lake"), road[1]
+
+
+def asked(request: Request, **options) -> Request:
+    return replace(request, options=options)
+
+
+def ids(lake: Lake, sql: str) -> list[int]:
+    with lake.connect() as con:
+        return [i for (i,) in con.execute(sql).fetchall()]
+
+
+MEMORIZED = "select sequence_id from stored.matches where memorized"
+
+
+def test_each_sequence_is_measured_once_however_among_grew(lake):
+    lake, request = lake
+    execute(lake, "short_circuit", asked(replace(request, limit=8), among="contrast", blocks=("0",)))
+    for among in AMONG:
+        summary = execute(lake, "short_circuit", asked(request, among=among, blocks=("0",)))
+        assert not summary.failed, summary.failed
+        assert plan(lake, "short_circuit", asked(request, among=among, blocks=("0",)))[1] == set()
+        rows = ids(lake, "select sequence_id from stored.block_deltas")
+        assert len(rows) == len(set(rows)) and set(rows) >= set(ids(lake, MEMORIZED))
+    assert len(rows) == ROWS
+    cells = ids(lake, "select cell from stored.cells where experiment = 'short_circuit' order by finished_at")
+    assert len(cells) == 4
+    # the first is taken back: it alone is measured again, whatever is asked for first
+    gone = set(ids(lake, f"select sequence_id from stored.block_deltas where cell = '{cells[0]}'"))
+    forget(lake, cell=cells[0])
+    for among in ("memorized", "all"):
+        execute(lake, "short_circuit", asked(request, among=among, blocks=("0",)))
+        again = ids(lake, "select sequence_id from stored.block_deltas")
+        assert len(again) == len(set(again)) and set(again) >= set(ids(lake, MEMORIZED))
+    assert gone and set(again) == set(rows)
+
+
+WITHOUT = {"prompt_compression": "score_distribution", "head_ablation": "--among all", "short_circuit": "--among all",
+           "layer_tokens": "--among all", "noise": "--among all"}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", WITHOUT)
+def test_where_nothing_is_memorized_it_is_said_and_all_can_be_asked_for(lake, experiment, capsys, monkeypatch):
+    lake, request = lake
+    request = replace(request, bos=True)  # what was generated without a BOS token is not with it
+    assert execute(lake, "scoring", request).done
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("compute.run.held", lambda *_: pytest.fail("a model is loaded for nothing"))
+        summary = execute(lake, experiment, request)
+    assert len(summary.done) == 1, summary.failed
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "memorized" in line)
+    assert line.startswith(f"tiny on mine: of {ROWS} scored sequences none is memorized")
+    assert WITHOUT[experiment] in line
+    with lake.connect() as con:
+        (rows,) = con.execute("select rows from stored.cells where experiment = ?", [experiment]).fetchone()
+    assert rows == 0
+    if experiment == "prompt_compression":
+        return
+    cells, todo = plan(lake, experiment, asked(request, among="all"))
+    assert (len(cells), len(todo)) == (2, 1)
+    assert [c.task["sequences"] for c in cells if c.id in todo] == [ROWS]
+    summary = execute(lake, experiment, asked(request, among="all"))
+    assert (len(summary.done), summary.skipped) == (1, 1), summary.failed
+    assert "none is memorized" not in capsys.readouterr().err
+
+
+def test_what_is_memorized_is_not_said_to_be_nothing(lake, capsys):
+    lake, request = lake
+    execute(lake, "layer_tokens", request)
+    assert "none is memorized" not in capsys.readouterr().err
+    (cell,) = plan(lake, "layer_tokens", request)[0]
+    assert cell.settings["caliper"] == 0.2
+    for among in AMONG:
+        assert chosen(lake, cell.settings, cell.task["tokenizer"], among).num_rows

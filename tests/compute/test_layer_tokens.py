@@ -13,7 +13,7 @@ from compute.cover import chosen
 from compute.lens import Lens, decode
 from compute.run import execute, held, plan
 from tests.ingest.here import run_here
-from warehouse.errors import BadInput, Conflict
+from warehouse.errors import BadInput
 
 from .small_lake import ROWS, scored
 from .tiny import FAMILIES, LAYERS, VOCAB, checkpoint, windows
@@ -163,5 +163,3 @@ def test_what_a_user_can_mend(road):
     lake, request = road
     with pytest.raises(BadInput, match="memorized, contrast or all"):
         plan(lake, "layer_tokens", replace(request, options={"among": "some"}))
-    with pytest.raises(Conflict, match="--among contrast already"):
-        plan(lake, "layer_tokens", replace(request, options={"among": "all"}))

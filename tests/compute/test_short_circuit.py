@@ -16,7 +16,7 @@ from compute.families import parts
 from compute.run import execute, plan
 from compute.short_circuit import short_circuit, states_after
 from tests.ingest.here import run_here
-from warehouse.errors import BadInput, Conflict
+from warehouse.errors import BadInput
 
 from .small_lake import ROWS, scored
 from .tiny import FAMILIES, LAYERS, POSITIONS, checkpoint, windows
@@ -179,8 +179,6 @@ def test_every_block_has_rows_for_every_memorized_sequence(road):
     assert (len(summary.done), summary.skipped) == (1, 1)
     assert len(deltas(lake)) == len(rows) + len(memorized)
     assert plan(lake, "short_circuit", replace(request, options={"blocks": ("0", "0-1")}))[1] == set()
-    with pytest.raises(Conflict, match="--among memorized already"):
-        plan(lake, "short_circuit", replace(request, options={"among": "contrast"}))
 
 
 def test_on_a_control_corpus_all_sequences_are_measured(here, tmp_path):

@@ -175,6 +175,12 @@ def test_a_name_that_is_not_utf8_is_one_clear_line(tmp_path):
         found(root)
 
 
+def test_a_folder_that_looks_like_a_home_is_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lay(tmp_path / "~nobody-is-called-this", "a.jsonl")
+    assert found("~nobody-is-called-this") == ["a.jsonl"]
+
+
 def test_a_line_names_the_most_frequent_kinds(tmp_path):
     root = lay(tmp_path / "in", "a.jsonl", *(f"{i}.x{j}" for j in range(10) for i in range(10 - j)))
     assert unread(root) == ", ".join(f"{10 - j} .x{j}" for j in range(8)) + ", 3 of other kinds"

@@ -187,18 +187,6 @@ def test_a_line_of_models_has_one_kind_of_size():
     ]
 
 
-def test_layer_groups_are_of_what_was_decoded_by_layer_under_the_base_condition():
-    given = {
-        "models": "model family base_condition\n a olmo base",
-        "matches": "model sequence_id corpus domain condition memorized completion_entropy\n"
-        "a 1 c d base true 5\n a 2 c d base false 5\n a 3 c d base false 9\n a 2 c d noisy true 5",  # 2 was not decoded
-        "layer_tokens": "model sequence_id corpus domain condition position\n"
-        "a 1 c d base 0\n a 1 c d base 1\n a 3 c d base 0\n a 2 c d other 0",
-    }
-    got = database(given).execute('select "group", sequence_id, weight from layer_groups order by all').fetchall()
-    assert got == [("matched", 3, 1), ("memorized", 1, 1), ("unmemorized", 3, 1)]
-
-
 def test_layers_and_prompt_lengths_unfold():
     given = {
         "models": "model family base_condition\n a olmo base",

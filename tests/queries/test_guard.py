@@ -10,6 +10,7 @@ import pytest
 
 from queries import guard
 from queries.ask import connect, snapshot
+from queries.finding import find, names
 from tests.queries.conftest import put
 from tests.small import DOMAINS, N, match_rows
 from warehouse.errors import BadInput
@@ -64,6 +65,12 @@ ADMITTED = {
 def test_a_select_is_answered(house, text):
     rows = guard.ask(house[0], text).to_pylist()
     assert [tuple(row.values()) for row in rows] == ADMITTED[text]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_finding_is_admitted(house, name):
+    con, _ = house
+    guard.admit(con, find(name).text)
 
 
 READS = [

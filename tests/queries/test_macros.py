@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from itertools import combinations, permutations
 
@@ -343,8 +344,32 @@ def test_byte_rates_are_those_of_a_plain_loop():
 
 
 def test_lists_add_up_element_by_element(con):
-    got = con.execute("select sum_lists(list(x), list(w)) from (values ([1.0, 2.0], 3), ([0.5, -1.0], 2)) t(x, w)")
-    assert got.fetchone() == ([4.0, 4.0],)
+    got = con.execute("select sum_lists(list(x)) from (values ([1.0, 2.0]), ([0.5, -1.0])) t(x)")
+    assert got.fetchone() == ([1.5, 1.0],)
+
+
+def test_the_difference_of_two_rates_is_newcombes_where_documents_hold_one_sequence(con):
+    for x, n, y, m in ((56, 70, 48, 80), (9, 10, 3, 10), (10, 10, 0, 20), (0, 10, 0, 20)):
+        con.execute(
+            "create or replace temp table d as select (range < $x)::int as x, 1 as n, 0 as y, 0 as m from range($n)"
+            " union all select 0, 0, (range < $y)::int, 1 from range($m)",
+            {"x": x, "n": n, "y": y, "m": m},
+        )
+        got = con.execute("select rate_difference_low(x, n, y, m), rate_difference_high(x, n, y, m) from d").fetchone()
+        p, q = x / n, y / m
+        # documents are independent here, but for the factor C / (C - 1) of the variance: n - 1 count for n
+        a, b = (
+            stats.binomtest(k, t).proportion_ci(0.95, method="wilson") if k in (0, t) else wilson(k / t, t - 1)
+            for k, t in ((x, n), (y, m))
+        )
+        expected = p - q - np.hypot(p - a[0], b[1] - q), p - q + np.hypot(a[1] - p, q - b[0])
+        assert got == pytest.approx(expected, abs=1e-9)
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """The roots of (p - r)^2 = z^2 r (1 - r) / n."""
+    z = stats.norm.ppf(0.975) ** 2 / n
+    return tuple(sorted(np.roots([1 + z, -2 * p - z, p * p])))
 
 
 def head_effects(drops: dict[str, np.ndarray], n: int = 5) -> list[dict]:
@@ -383,8 +408,78 @@ def test_the_null_of_overlaps_is_scipys(con, heads, a, b, common):
     x = np.arange(max(0, a + b - heads), min(a, b) + 1)
     chance = stats.hypergeom.pmf(x, heads, a, b)
     expected = (chance * x / (a + b - x)).sum(), stats.hypergeom.sf(common - 1, heads, a, b)
-    call = "select expected_jaccard($1, $2, $3), overlap_p($1, $2, $3, $4)"
+    call = "select expected_jaccard($1, $2, $3), chance_of(common_chances($1, $2, $3), $4)"
     assert con.execute(call, [heads, a, b, common]).fetchone() == pytest.approx(expected, rel=1e-9)
+
+
+def common(heads: int, sizes: list[int]) -> np.ndarray:
+    """How many heads all random sets of these sizes have in common: the chance of each number from 0 to `heads`."""
+    chances = np.eye(heads + 1)[sizes[0]]
+    for size in sizes[1:]:
+        chances = sum(c * stats.hypergeom.pmf(np.arange(heads + 1), heads, n, size) for n, c in enumerate(chances))
+    return chances
+
+
+@pytest.mark.parametrize(
+    ("heads", "sizes"), [(8, [3, 4]), (8, [3, 0, 4]), (5, [5, 5, 5]), (1, [1, 1]), (40, [20, 8, 30, 2]), (9, [6, 7, 8])]
+)
+def test_what_several_sets_have_in_common_is_scipys_set_by_set(con, heads, sizes):
+    (got,) = con.execute("select all_common(?, ?)", [heads, sizes]).fetchone()
+    expected = common(heads, sizes)
+    assert got == pytest.approx(expected[: len(got)], abs=1e-12) and sum(got) == pytest.approx(1)
+    (mean,) = con.execute("select mean_of(?::double[])", [got]).fetchone()
+    assert mean == pytest.approx(heads * np.prod([s / heads for s in sizes]))
+
+
+def test_the_total_of_layers_is_numpys_convolution(con):
+    parts = [common(heads, sizes).tolist() for heads, sizes in ((4, [2, 3]), (4, [1, 4]), (2, [0, 1]), (3, [3, 3]))]
+    (got,) = con.execute("select total_chances(?::double[][])", [parts]).fetchone()
+    expected = np.array([1.0])
+    for part in parts:
+        expected = np.convolve(expected, part)
+    assert got == pytest.approx(expected, abs=1e-12)
+    calls = "select chance_of(?::double[], ?), mean_jaccard(?::double[], 9, 7)"
+    assert con.execute(calls, [got, 4, got]).fetchone() == pytest.approx(
+        (expected[4:].sum(), sum(c * x / (16 - x) for x, c in enumerate(expected)))
+    )
+    assert con.execute("select chance_of(null::double[], 1)").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 2.5, 7.75, 30, 1000, 10**6])
+def test_student_p_is_scipys_into_the_tail(con, df):
+    t = np.array([0, 1e-6, 0.3, 1, 1.7, 1.73, 1.74, 2, 5, 12, 40])
+    t = t[2 * stats.t.sf(t, df) > 1e-290]
+    got = con.execute("select student_p(t, ?) from (select unnest(?::double[]) as t)", [df, t.tolist()]).fetchall()
+    assert np.ravel(got) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-7)
+
+
+def test_student_p_where_there_is_none(con):
+    call = "select student_p(2.0, 0.5), student_p(2.0, null), student_p(null, 3), student_p('nan'::double, 3)"
+    assert con.execute(call).fetchone() == (None,) * 4
+    call = "select student_p('-inf'::double, 3), student_p(-2.0, 3) - student_p(2.0, 3)"
+    assert con.execute(call).fetchone() == (0, 0)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """As Holm describes it: from the least p on, times the number of those that are left, never falling."""
+    adjusted, order = np.empty_like(p), np.argsort(p)
+    for k, i in enumerate(order):
+        adjusted[i] = min(1, max((len(p) - k) * p[i], adjusted[order[k - 1]] if k else 0))
+    return adjusted
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 11, 40, 300])
+def test_adjusted_p_are_holms_up_to_10_and_scipys_beyond(con, n):
+    p = np.round(np.random.default_rng(n).beta(0.3, 1, n), 2)  # with ties, some 0
+    of = holm if n <= 10 else stats.false_discovery_control
+    given = [("a", i, float(v)) for i, v in enumerate(p)] + [("a", -1, None), ("b", 0, 0.04), ("b", 1, 0.03)]
+    con.execute("create or replace temp table g (family varchar, i int, p double)")
+    con.executemany("insert into g values (?, ?, ?)", given)
+    got = con.execute(
+        "select adjusted_p(p, step, family) from (select *, adjusting(p, family) as step from g) order by family, i"
+    ).fetchall()
+    assert got[0] == (None,)
+    assert np.ravel(got[1:]) == pytest.approx([*of(p), 0.06, 0.06])
 
 
 @pytest.mark.parametrize(("layers", "points"), [(1, 5), (2, 2), (3, 11), (12, 11), (64, 11), (11, 11)])
@@ -422,26 +517,86 @@ def test_shuffled_layers_give_the_p_of_all_orders():
     assert [row] == answer(con, "profile_similarity", permutations=3000)
 
 
-def test_dealt_names_give_the_p_of_all_deals():
+def test_shifted_profiles_give_the_p_of_all_shifts_and_err_less_than_shuffles():
+    """Of independent smooth profiles shuffles find too many alike, shifts hardly more than one in twenty: 400 pairs."""
+    rng = np.random.default_rng(8)
+    profiles = {}
+    for i in range(400):
+        for model, layers in (("a", 24 + i % 9), ("b", 32 - i % 5)):
+            steps = rng.normal(size=layers)
+            profile = [steps[0]]
+            for step in steps[1:]:  # each layer 0.95 of the one before
+                profile.append(0.95 * profile[-1] + np.sqrt(1 - 0.95**2) * step)
+            profiles[f"pair {i}", model] = np.array(profile)
+    effects = pa.Table.from_pylist(
+        [
+            {"method": method, "model": model, "layer": layer, "mean_delta_logprob": -drop}
+            for (method, model), profile in profiles.items()
+            for layer, drop in enumerate(profile)
+        ]
+    )
+    con = database({"models": head_models({"a": "f", "b": "f"})})
+    con.register("given", effects)
+    con.execute(
+        "insert into stored.head_effects by name"
+        " select *, 'x' as corpus, 'd' as domain, 'c' as condition, 5 as n, 0 as head, method || model as cell"
+        " from given"
+    )
+    rows = answer(con, "profile_similarity", permutations=39)
+    grid = np.linspace(0, 1, 11)
+
+    def shifts(of_model):
+        depths = np.linspace(0, 1, len(of_model))
+        return np.array([np.interp(grid, depths, np.roll(of_model, -s)) for s in range(len(of_model))])
+
+    for row in rows[::20]:
+        a, b = (shifts(profiles[row["method"], model]) for model in "ab")
+        null = np.corrcoef(a, b)[: len(a), len(a) :]
+        assert row["similarity"] == pytest.approx(null[0, 0])
+        assert row["p_shifted"] == pytest.approx((null >= null[0, 0] - 1e-9).mean())
+    assert len(rows) == 400 and all(r["tests"] == 1 and r["p_shifted"] == r["p_shifted_adjusted"] for r in rows)
+    shuffled, shifted = (np.mean([r[p] <= 0.05 for r in rows]) for p in ("p", "p_shifted"))
+    assert shuffled > 0.12 and shifted < 0.1
+
+
+def dealt(of_f: int, of_g: int, noise: float, **parameters: int) -> Iterator[tuple[dict, float, int]]:
+    """Rows of family_similarity for two families of so many models, each with p and the number of all deals."""
     rng = np.random.default_rng(6)
     shapes = {"f": rng.normal(size=6), "g": rng.normal(size=6)}
-    families = {**dict.fromkeys("abc", "f"), **dict.fromkeys("uvwx", "g")}
-    drops = {m: (shapes[f] + rng.normal(scale=0.7, size=6))[:, None] for m, f in families.items()}
+    families = {f"{f}{i}": f for f, n in (("f", of_f), ("g", of_g)) for i in range(n)}
+    drops = {m: (shapes[f] + rng.normal(scale=noise, size=6))[:, None] for m, f in families.items()}
+    n = len(drops)
     similarity = np.corrcoef([np.interp(np.linspace(0, 1, 11), np.linspace(0, 1, 6), d[:, 0]) for d in drops.values()])
 
     def difference(members):
-        inside = np.isin(np.arange(7), members)
-        above = np.triu(np.ones((7, 7), bool), 1)
+        inside = np.isin(np.arange(n), members)
+        above = np.triu(np.ones((n, n), bool), 1)
         within, across = np.outer(inside, inside) & above, (inside[:, None] != inside) & above
         return similarity[within].mean() - similarity[across].mean()
 
     con = database({"models": head_models(families), "head_effects": head_effects(drops)})
-    rows = answer(con, "family_similarity", permutations=3000)
-    assert [(r["family"], r["models"], r["others"], r["ways"]) for r in rows] == [("f", 3, 4, 35), ("g", 4, 3, 35)]
-    for row, members in zip(rows, ((0, 1, 2), (3, 4, 5, 6)), strict=True):
-        null = np.array([difference(c) for c in combinations(range(7), len(members))])
-        exact = (null >= difference(members) - 1e-9).mean()
-        assert row["difference"] == pytest.approx(difference(members))
+    rows = answer(con, "family_similarity", **parameters)
+    for row, members in zip(rows, (range(of_f), range(of_f, n)), strict=True):
+        null = np.array([difference(c) for c in combinations(range(n), len(members))])
+        assert row["difference"] == pytest.approx(difference(members)) and row["ways"] == len(null)
+        yield row, (null >= difference(members) - 1e-9).mean(), len(null)
+
+
+def test_where_names_can_be_dealt_in_few_ways_all_are_counted():
+    for parameters in ({}, {"permutations": 0}, {"exact": 35, "permutations": 1}):
+        found = list(dealt(3, 4, 1.5, **parameters))
+        assert [(r["models"], r["others"]) for r, *_ in found] == [(3, 4), (4, 3)]
+        assert all(r["ways"] == r["deals"] == ways == 35 for r, _, ways in found)
+        for row, exact, _ in found:
+            assert row["p"] == pytest.approx(exact) and 1 / 35 <= exact < 0.9
+        low, high = sorted(row["p"] for row, *_ in found)
+        assert sorted(row["p_adjusted"] for row, *_ in found) == pytest.approx([min(1, 2 * low), max(high, 2 * low)])
+
+
+def test_where_the_ways_are_many_the_deals_drawn_give_the_p_of_all():
+    for row, exact, ways in dealt(7, 8, 4, exact=6434, permutations=3000):
+        assert ways == 6435 and row["deals"] == 3001
+        assert 0.001 < exact < 0.9
         assert row["p"] == pytest.approx(exact, abs=4 * np.sqrt(exact / 3000))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from queries.finding import find
@@ -22,8 +21,7 @@ from reports.figures import (
 from reports.figures._lines import lines
 from reports.svg import render
 from tests.queries.findings import database
-from tests.reports.made_up_heads import head_pieces
-from tests.small import CONDITION
+from tests.reports.made_up_heads import head_lake
 
 FIGURES = (
     family_similarity, head_importance, head_overlap, head_reliability, head_screening, layer_profile,
@@ -36,25 +34,10 @@ MODELS = {"pythia-a": 4, "pythia-b": 5, "olmo-a": 4, "olmo-b": 2}  # layers
 @pytest.fixture(scope="module")
 def rows() -> dict[str, pd.DataFrame]:
     """The findings' rows for four models, 4 heads a layer, two domains of 16 sequences, also as controls."""
-    con = database(
-        {
-            "models": [
-                {"model": m, "family": m.split("-")[0], "n_params": 1000 * n, "base_condition": CONDITION["condition"],
-                 "miniature": True}
-                for m, n in MODELS.items()
-            ],
-            "model_corpora": [{"model": m, "corpus": c, "role": r} for m in MODELS for c, r in ROLES.items()],
-        }
-    )  # fmt: skip
-    for model, layers in MODELS.items():
-        for i, (corpus, domain) in enumerate((c, d) for c in ROLES for d in ("code", "prose")):
-            ids = range(100 * i, 100 * i + 16)
-            scored = {"model": model, "corpus": corpus, "domain": domain, "condition": CONDITION["condition"]}
-            pieces = [("matches", [scored | {"sequence_id": s, "memorized": s % 3 > 0} for s in ids])]
-            pieces += head_pieces(model, corpus, domain, ids, [s % 3 > 0 for s in ids], layers, 4)
-            for table, of_table in pieces:
-                con.register("given", pa.Table.from_pylist(of_table))
-                con.execute(f"insert into stored.{table} by name from given")
+    return asked(head_lake(MODELS, ROLES))
+
+
+def asked(con) -> dict[str, pd.DataFrame]:
     names = [f.__name__.rpartition(".")[2] for f in FIGURES]
     return {name: con.execute(find(name).text).to_arrow_table().to_pandas() for name in names}
 
@@ -67,6 +50,39 @@ def test_every_figure_draws_its_finding_and_nothing_of_nothing(rows, figure):
     assert len(of_finding) and panels
     assert all("<svg" in render(panel, f"f{i}") for i, panel in enumerate(panels))
     assert figure.draw(of_finding[:0], *also) == []
+
+
+TWO, MINE = {"olmo-a": 4, "pythia-a": 5}, {"mine": "trained"}
+SMALL = {
+    "nothing": lambda: database({}),
+    "one_model": lambda: head_lake({"olmo-a": 4}, MINE),
+    "one_row": lambda: head_lake({"olmo-a": 1}, MINE, ["code"], sequences=1, heads=1),
+    "one_sequence": lambda: head_lake(TWO, MINE, sequences=1),
+    "nothing_memorized": lambda: head_lake(TWO, MINE, memorized=lambda _: False),
+    "everything_memorized": lambda: head_lake(TWO, MINE, memorized=lambda _: True),
+    "too_few": lambda: head_lake(TWO, MINE, sequences=4),
+    "one_layer": lambda: head_lake({"olmo-a": 1, "pythia-a": 1}, MINE),
+    "one_head": lambda: head_lake(TWO, MINE, heads=1),
+    "no_peers": lambda: head_lake(TWO, MINE, heads=1, measured=False),
+    "control_only": lambda: head_lake(TWO, {"held": "control"}),
+    "role_not_known": lambda: head_lake(TWO, {"mine": None}),
+}
+
+
+@pytest.mark.parametrize("small", SMALL)
+def test_a_small_lake_is_asked_and_drawn(small):
+    """All findings and figures of a lake that holds hardly anything; p and shares stay within 0 and 1."""
+    answers = asked(SMALL[small]())
+    for figure in FIGURES:
+        name = figure.__name__.rpartition(".")[2]
+        panels = figure.draw(answers[name], *(answers[also] for also in getattr(figure, "ALSO", ())))
+        assert all("<svg" in render(panel, f"f{i}") for i, panel in enumerate(panels))
+    for name, answer in answers.items():
+        for column in answer:
+            if column.startswith(("p_", "jaccard", "expected_jaccard", "half_")) or column in ("p", "reliability"):
+                values = pd.to_numeric(answer[column]).dropna()
+                assert np.isfinite(values).all(), (name, column, values)
+                assert values.between(-1 if column == "half_reliability" else 0, 1).all(), (name, column, values)
 
 
 def test_only_the_default_method_is_drawn_and_no_control(rows):
@@ -90,7 +106,7 @@ def test_correlation_stands_below_the_diagonal_and_p_above(rows):
     pair = (
         rows["profile_similarity"]
         .query("model_a == 'pythia-a' and model_b == 'pythia-b'")
-        .assign(similarity=-0.5, p=0.031)
+        .assign(similarity=-0.5, p=0.9, p_shifted=0.031)
     )
     (chart,) = profile_similarity.draw(pair, rows["layer_profile"])
     cells = [r for data in chart.to_dict()["datasets"].values() for r in data if "ink" in r]

@@ -36,6 +36,13 @@ def answer(name: str) -> pd.DataFrame:
     return database(cases(name)[0]["given"]).execute(find(name).text).to_arrow_table().to_pandas()
 
 
+def paired(name: str) -> pd.DataFrame:
+    """The rows of its case with pairs, of the sample that has them."""
+    (case,) = (c for c in cases(name) if "pairs" in c["about"])
+    rows = database(case["given"]).execute(find(name).sql(**case["parameters"])).to_arrow_table().to_pandas()
+    return rows[rows["sample_rule"] == "space"]
+
+
 def drawn(chart, *columns: str) -> list[dict]:
     """The rows of a chart's data that have these columns."""
     return [row for data in chart.to_dict()["datasets"].values() for row in data if set(columns) <= set(row)]
@@ -60,6 +67,19 @@ def test_the_groups_of_the_largest_model_are_told_apart():
     assert [y for _, y in starts] == pytest.approx([13 / 60, 0.05, 0.1])
 
 
+@pytest.mark.parametrize(("figure", "ends"), [(layer_probability, [0, 2 / 3]), (layer_agreement, [2 / 3, 1])])
+def test_the_partners_of_the_matched_are_dashed(figure, ends):
+    (panel,) = figure.draw(paired(figure.__name__.rpartition(".")[2]))
+    assert panel.title.subtitle[-1] == "2 of 2 memorized have a match"
+    (dashed,) = (layer for layer in panel.to_dict()["layer"] if "strokeDash" in layer["mark"])
+    assert [r["y"] for r in panel.to_dict()["datasets"][dashed["data"]["name"]]] == pytest.approx(ends)
+
+
+def test_depth_tells_the_difference_beside_the_memorized():
+    (panel,) = decoding_depth.draw(paired("decoding_depth"))
+    assert "2 of 2: \N{MINUS SIGN}0.17" in {r["text"] for r in drawn(panel, "text")}
+
+
 def test_agreement_shows_each_model_on_memorized_text_and_the_largest_matched():
     rows = answer("layer_agreement")
     (panel,) = layer_agreement.draw(pd.concat([rows.assign(model="smaller", params=1, agreement=0.5), rows]))
@@ -74,7 +94,9 @@ def test_models_stand_under_one_another_and_groups_within():
     (panel,) = decoding_depth.draw(pd.concat([rows, rows.assign(model="larger", params=100)]))
     places = sorted(r["y"] for r in drawn(panel, "quartile_1"))
     assert len(places) == 6 == len(set(places))
-    assert sorted(r["y"] for r in drawn(panel, "text")) == pytest.approx([places[1], places[4]])
+    texts = sorted((r["text"], r["y"]) for r in drawn(panel, "text"))
+    at = [pytest.approx(places[i]) for i in (0, 3, 1, 4)]  # what the pairs say is beside the memorized
+    assert texts == list(zip(["1 of 2", "1 of 2", "100", "7"], [at[0], at[1], at[3], at[2]], strict=True))
 
 
 def test_a_range_is_a_bar_and_a_block_is_on_the_line():

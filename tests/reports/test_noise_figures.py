@@ -14,7 +14,7 @@ from reports.figures import (
     prompt_compression,
 )
 from reports.svg import render
-from tests.reports.test_layer_figures import answer, drawn
+from tests.reports.test_layer_figures import answer, drawn, paired
 
 FIGURES = (compression_distribution, noise_rate, noise_recovery, noise_structural_share, prompt_compression)
 
@@ -30,9 +30,9 @@ def test_a_figure_of_the_case_is_an_svg_in_the_familys_colour(figure):
 def test_survival_is_of_the_memorized_and_the_largest_model_has_its_matched_text():
     rows = answer("noise_rate")
     panels = noise_rate.draw(pd.concat([rows, rows.assign(model="larger", params=100_000, rate=rows["rate"] / 2)]))
-    assert [p.title.subtitle[-1] for p in panels] == [
-        "noise at layer 0, RMS per token",
-        "noise at layer 2, RMS per token",
+    assert [p.title.subtitle[1:] for p in panels] == [
+        ["noise at layer 0, RMS per token", "1 of 2 memorized have a match"],
+        ["noise at layer 2, RMS per token", "no common support"],
     ]
     lines = {(r["text"], r["colour"], r["x"], round(r["y"], 3)) for r in drawn(panels[0], "low", "x")}
     pale, full = (style.pale(style.colour("pythia"), strength) for strength in (0.65, 1))
@@ -44,13 +44,22 @@ def test_survival_is_of_the_memorized_and_the_largest_model_has_its_matched_text
 
 
 def test_recovery_shows_the_continuation_at_the_greatest_strength_of_the_largest_model():
-    rows = answer("noise_recovery").query("group == 'matched'")
+    rows = answer("noise_recovery").query("group == 'unmemorized'")
     weak = rows.assign(noise=0.1, cosine=0.99)
     small = rows.assign(model="smaller", params=1, noise=0.9, cosine=0.98)
     (panel,) = noise_recovery.draw(pd.concat([weak, rows, small]))
     assert panel.title.subtitle[1] == "a, noise 0.5"
     assert {(r["x"], r["y"]) for r in drawn(panel, "layer", "y")} == {(0, 1), (0.5, 0), (1, -0.5)}
     assert panel.to_dict()["layer"][1]["encoding"]["y"]["scale"]["domain"] == [-0.5, 1]
+
+
+def test_recovery_tells_the_difference_of_the_pairs_at_the_last_layer():
+    (panel,) = noise_recovery.draw(paired("noise_recovery"))
+    minus = "\N{MINUS SIGN}"
+    assert panel.title.subtitle[3:] == [
+        "2 of 2 memorized have a match",
+        f"recovery {minus}0.250 ({minus}1.671 to +1.171)",
+    ]
 
 
 def test_nothing_left_ends_the_line_of_the_structural_share():

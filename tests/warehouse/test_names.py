@@ -23,7 +23,7 @@ from warehouse.errors import BadInput, MemlakeError, NotALake
 from warehouse.forget import forget
 from warehouse.identity import hash63
 from warehouse.lake import Lake
-from warehouse.relation import File, relation
+from warehouse.relation import NO_VALUE, File, partition_path, relation
 
 LOOKALIKES = ["null", "NULL", "__HIVE_DEFAULT_PARTITION__", "None", "nan", "1", "01", "1.0", "true", "2020-01-01"]
 LOOKALIKES += ["a%20b", "%2F", "a/b", "domain=x", "c++", " lead", "trail ", "dot.", "..", "'", '"', "\\", "*", "[x]"]
@@ -222,10 +222,16 @@ def test_values_are_the_log_s_wherever_a_file_lies(prepared, tmp_path):
     plain = tmp_path / "domain=z" / "plain.parquet"
     plain.parent.mkdir()
     shutil.copy(files["a"].path, plain)
+    missing, named = {"corpus": "mine", "domain": None}, {"corpus": "mine", "domain": NO_VALUE}
+    spec = tables.table("documents")
+    none = tmp_path / partition_path(spec, missing) / "none.parquet"
+    none.parent.mkdir(parents=True)
+    shutil.copy(files["c"].path, none)
+    assert partition_path(spec, missing) != partition_path(spec, named)
     moved = [
         File(str(plain), {"corpus": "mine", "domain": "a"}, 1, 1),
         File(files["b"].path, {"corpus": "null", "domain": "it's"}, 1, 1),
-        File(files["c"].path, {"corpus": "mine", "domain": None}, 1, 1),
+        File(str(none), missing, 1, 1),
         files["d"],
     ]
     with duckdb.connect() as con:

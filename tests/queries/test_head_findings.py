@@ -1,0 +1,172 @@
+"""The findings about attention heads on made-up lakes of several samples, of copies, and against plain numpy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from queries.finding import find
+from tests.queries.findings import database
+from tests.reports.made_up_heads import head_lake
+
+FINDINGS = (
+    "head_importance", "head_overlap", "universal_heads", "layer_profile", "profile_similarity", "family_similarity",
+    "head_reliability", "head_screening",
+)  # fmt: skip
+MODELS = {"pythia-a": 4, "pythia-b": 5, "olmo-a": 4, "olmo-b": 6}  # layers
+SMALL, NO_WINDOW = ("space", "32+32"), ("start", None)
+ROLES = {"mine": "trained", "held": "control"}
+
+
+SAMPLES = {SMALL: list(MODELS), ("space", "16+16"): list(MODELS), NO_WINDOW: list(MODELS), None: list(MODELS)[:3]}
+
+
+@pytest.fixture(scope="module")
+def lakes():
+    """A lake of all samples, and one of each: with as many empty ones before it, so that its sequences are the same."""
+    before = [{("before", str(k)): [] for k in range(i)} for i in range(len(SAMPLES))]
+    alone = [head_lake(MODELS, ROLES, samples=b | {s: m}) for b, (s, m) in zip(before, SAMPLES.items(), strict=True)]
+    return head_lake(MODELS, ROLES, samples=SAMPLES), alone
+
+
+def asked(con, name: str, **parameters: object) -> pd.DataFrame:
+    return con.execute(find(name).sql(**parameters)).to_arrow_table().to_pandas()
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_an_answer_about_several_samples_is_those_about_each(lakes, name):
+    """Whatever rule or window is not known: rows of one sample neither meet nor change those of another."""
+    together, alone = asked(lakes[0], name), [asked(con, name) for con in lakes[1]]
+    assert all(len(a) for a in alone)
+    rule, window = ({s and s[k] for s in SAMPLES} for k in (0, 1))
+    assert set(together["sample_rule"].replace({np.nan: None})) == rule
+    assert set(together["sample_window"].replace({np.nan: None})) == window
+    by = together.columns.tolist()
+    expected = pd.concat([a.astype(object) for a in alone]).sort_values(by, ignore_index=True, key=lambda c: c.map(str))
+    got = together.astype(object).sort_values(by, ignore_index=True, key=lambda c: c.map(str))
+    if "cell" in got:
+        got, expected = (f.assign(cell=f["cell"].str[1:]) for f in (got, expected))
+    pd.testing.assert_frame_equal(got, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["head_importance", "head_reliability", "head_overlap"])
+def test_exact_copies_of_a_document_are_one(name):
+    def lake(same: str):
+        con = head_lake({"olmo-a": 4}, {"mine": "trained"}, sequences=30)
+        con.execute("insert into stored.sequences by name select sequence_id, corpus, domain,"
+                    " sequence_id + 1 as document_id from stored.matches")  # fmt: skip
+        if same == "document":  # sequences 0 and 1, 2 and 3, ... of one document
+            con.execute("update stored.sequences set document_id = 7000 + sequence_id // 2")
+        elif same == "text":
+            con.execute("insert into stored.documents by name select document_id, corpus, domain,"
+                        " 7000 + sequence_id // 2 as text_hash from stored.sequences")  # fmt: skip
+        return con
+
+    of_documents, of_texts, apart = (asked(lake(same), name) for same in ("document", "text", "none"))
+    pd.testing.assert_frame_equal(of_documents, of_texts)
+    assert not of_documents.equals(apart)
+    if "documents" in apart:
+        assert set(of_documents["documents"]) == {15} and set(apart["documents"]) == {30}
+    else:
+        assert of_documents["half_jaccard"].notna().all()
+
+
+def test_overlaps_within_layers_are_those_of_numpys_draws():
+    """Random sets with each domain's number of heads in each layer, drawn 4,000 times, and all heads permuted."""
+    rng = np.random.default_rng(3)
+    layers, heads, domains = 6, 8, ["a", "b", "c"]
+    drops = {d: rng.gamma(1, 1, (layers, heads)) + np.array([3, 0, 2, 0, 0, 1])[:, None] for d in domains}
+    drops["b"] += drops["a"]
+    about = {"model": "m", "corpus": "x", "condition": "c", "method": "zero", "n": 4}
+    con = database({"models": [{"model": "m", "family": "f", "base_condition": "c", "miniature": False}]})
+    effects = [about | {"cell": d, "domain": d, "layer": i, "head": j, "mean_delta_logprob": -float(v)}
+               for d, of in drops.items() for (i, j), v in np.ndenumerate(of)]  # fmt: skip
+    con.register("given", pa.Table.from_pylist(effects))
+    con.execute("insert into stored.head_effects by name from given")
+    important = {d: of >= np.sort(of.ravel())[-10] for d, of in drops.items()}  # round(0.2 * 48)
+    drawn = {
+        "p": {d: rng.permuted(np.tile(of.ravel(), (4000, 1)), axis=1) for d, of in important.items()},
+        "p_by_layer": {
+            d: rng.permuted(np.tile(of, (4000, 1, 1)), axis=2).reshape(4000, -1) for d, of in important.items()
+        },
+    }
+    expected = {"p": "expected_jaccard", "p_by_layer": "expected_jaccard_by_layer"}
+    rows = asked(con, "head_overlap")
+    assert list(zip(rows["domain_a"], rows["domain_b"], strict=True)) == list(combinations(domains, 2))
+    for row in rows.to_dict("records"):
+        a, b = row["domain_a"], row["domain_b"]
+        observed = (important[a] & important[b]).sum()
+        assert row["in_both"] == observed and row["tests"] == 3
+        for p, mean in expected.items():
+            common = (drawn[p][a] & drawn[p][b]).sum(1)
+            assert row[p] == pytest.approx((common >= observed).mean(), abs=0.03)
+            assert row[mean] == pytest.approx((common / (20 - common)).mean(), abs=0.01)
+    assert rows["p"].min() < 0.01 and (rows["p_by_layer"] > 2 * rows["p"]).all()
+    for p in expected:
+        low, middle, high = np.sort(rows[p])
+        holm = np.maximum.accumulate([3 * low, 2 * middle, high]).clip(max=1)
+        assert np.sort(rows[f"{p}_adjusted"]) == pytest.approx(holm)
+
+    (row,) = asked(con, "universal_heads").to_dict("records")
+    everywhere = np.logical_and.reduce(list(important.values()))
+    assert row["universal"] == everywhere.sum() > 0
+    for p, mean in (("p", "expected"), ("p_by_layer", "expected_by_layer")):
+        common = np.logical_and.reduce(list(drawn[p].values())).sum(1)
+        assert row[p] == pytest.approx((common >= everywhere.sum()).mean(), abs=0.03)
+        assert row[mean] == pytest.approx(common.mean(), abs=0.06)
+        assert row[f"{mean}_share"] == row[mean] / 48
+
+
+def test_a_model_of_2560_heads_is_answered_too():
+    rng = np.random.default_rng(5)
+    con = database({"models": [{"model": "m", "family": "f", "base_condition": "c", "miniature": False}]})
+    layer, head = (x.ravel() for x in np.indices((64, 40)))
+    for domain in "abcd":
+        drops = rng.normal(size=2560) + np.sin(layer / 5)
+        given = pa.table({"layer": layer, "head": head, "n": np.full(2560, 9), "mean_delta_logprob": -drops})
+        con.register("given", given)
+        con.execute("insert into stored.head_effects by name select *, $1 as domain, $1 as cell, 'm' as model,"
+                    " 'x' as corpus, 'c' as condition, 'zero' as method from given", [domain])  # fmt: skip
+    rows = asked(con, "head_overlap")
+    assert len(rows) == 6 and set(rows["important_a"]) == {512} and rows["half_jaccard"].isna().all()
+    assert np.ptp(rows["expected_jaccard"]) < 1e-12 and rows["expected_jaccard"][0] == pytest.approx(0.111, abs=1e-3)
+    for row in rows.to_dict("records"):
+        chance = stats.hypergeom.sf(row["in_both"] - 1, 2560, 512, 512)
+        assert row["p"] == pytest.approx(chance, rel=1e-6)
+    assert (rows["p"] < 1e-6).all() and (rows["p_by_layer"] > 1e-3).all()  # alike by layer alone
+    (row,) = asked(con, "universal_heads").to_dict("records")
+    assert row["expected"] == pytest.approx(2560 * 0.2**4) and row["p_by_layer"] > 1e-3 > row["p"]
+
+
+def test_p_of_a_head_is_scipys_t_test_of_its_documents():
+    con = head_lake({"olmo-a": 4}, {"mine": "trained"}, sequences=20)
+    deltas = con.execute("select domain, layer, head, delta_logprob from stored.head_deltas").df()
+    rows = asked(con, "head_importance").set_index(["domain", "layer", "head"])
+    found = {key: stats.ttest_1samp(of["delta_logprob"].astype(float), 0).pvalue
+             for key, of in deltas.groupby(["domain", "layer", "head"])}  # fmt: skip
+    assert rows["p"].dropna().to_dict() == pytest.approx(found, rel=1e-4)
+    for _, of in rows.dropna(subset=["p"]).groupby("domain"):
+        tests = len(of)
+        assert set(of["tests"]) == {tests} and tests in (8, 16)
+        assert ((of["p"] < 0.05) == (of["drop_low"] * of["drop_high"] > 0)).all()
+        if tests > 10:
+            assert of["p_adjusted"].tolist() == pytest.approx(stats.false_discovery_control(of["p"]).tolist())
+
+
+def test_a_profile_never_mixes_what_was_trained_on_with_what_is_not_known():
+    roles = {"mine": "trained", "other": None, "held": "control"}
+    con = head_lake({"olmo-a": 4}, roles)
+    layers = asked(con, "layer_profile", points=4).query("corpus == 'mine'")["mean_drop"]
+    (drops,) = con.execute("select drops from model_profiles").fetchone()
+    assert drops == pytest.approx(layers.tolist())
+    (drops,) = (
+        head_lake({"olmo-a": 4}, {"other": None, "held": "control"})
+        .execute("select drops from model_profiles")
+        .fetchone()
+    )
+    assert len(drops) == 4

@@ -1,0 +1,143 @@
+"""How a command ends at the front door: with its answer, or with one line."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import memlake
+from warehouse.lake import Lake
+
+FORMATS = ["table", "csv", "json", "parquet"]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Lake:
+    return Lake.create(tmp_path_factory.mktemp("main") / "lake")
+
+
+@pytest.fixture
+def run(lake, monkeypatch, capsys):
+    """Run a command in this process, its answer written to a file; (exit code, what was said)."""
+
+    def run(stdout: io.TextIOWrapper, *words: str, stdin: bytes = b"") -> tuple[int, str]:
+        monkeypatch.setenv("MEMLAKE_LAKE", str(lake.path))
+        monkeypatch.setattr(sys, "argv", ["memlake", *words])
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="ascii"))
+        with pytest.raises(SystemExit) as ended:
+            memlake.main()
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize("n", [1, 100_000])  # what is held back until the end, and what is not
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk_is_one_line(run, form, n):
+    with open("/dev/full", "w") as full:
+        code, said = run(full, "sql", f"select range as n from range({n})", "--format", form)
+    assert (code, said) == (2, "memlake: the output cannot be used: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", [("query", "show", "scaling_law"), ("warehouse", "check"), ("compute", "models")])
+def test_a_full_disk_is_one_line_of_any_command(run, words):
+    with open("/dev/full", "w") as full:
+        assert run(full, *words) == (2, "memlake: the output cannot be used: No space left on device\n")
+
+
+@pytest.mark.parametrize("n", [1, 100_000])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_reader_who_left_is_told_nothing(run, form, n):
+    read, write = os.pipe()
+    os.close(read)
+    with suppress(BrokenPipeError), os.fdopen(write, "w") as pipe:  # closing it may try to write once more
+        assert run(pipe, "sql", f"select range as n from range({n})", "--format", form) == (1, "")
+
+
+@pytest.mark.parametrize("given", ["argument", "stdin"])
+def test_letters_go_in_and_out_whatever_the_locale(run, tmp_path, given):
+    text = "select 'ü' as ä, '模' as b"
+    with open(tmp_path / "out", "w", encoding="ascii") as out:
+        words = [text] if given == "argument" else []
+        assert run(out, "sql", *words, "--format", "json", stdin=text.encode()) == (0, "")
+    assert json.loads((tmp_path / "out").read_bytes()) == {"ä": "ü", "b": "模"}
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        (("sql", "select '\udcff'"), b""),
+        (("sql",), b"select '\xff'"),
+        (("query", "list", "--lake", "a\udcff"), b""),
+        (("ingest", "run", "jsonl", "--path", "a\udcff", "--corpus", "c"), b""),
+    ],
+)
+def test_bytes_that_are_no_text_are_one_line(run, tmp_path, words, stdin):
+    with open(tmp_path / "out", "w") as out:
+        code, said = run(out, *words, stdin=stdin)
+    assert code == 2 and said.count("\n") == 1 and "is not UTF-8" in said
+
+
+def test_an_ascii_locale_that_python_is_told_to_keep_is_named(lake):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "memlake", "sql", "select 'ü'", "--lake", str(lake.path)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "LC_ALL=C.UTF-8" in ended.stderr
+
+
+def test_a_lake_that_may_not_be_written_can_be_read(lake, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a text"}\n')
+    ingest = ["ingest", "run", "jsonl", "--path", "a.jsonl", "--corpus", "c"]
+    commands = [
+        ["sql", "select count(*) as n from documents", "--format", "csv"],
+        ["query", "run", "memorization_rate", "--format", "csv"],
+        ["warehouse", "status"],
+        ["warehouse", "tables", "--format", "csv"],
+        ["warehouse", "check"],
+        ["report", "run", "corpus_rate", "--out", "page.html"],
+        [*ingest, "--lake", "sealed/lake"],
+        [*ingest, "--lake", "sealed/new"],
+        ["report", "run", "corpus_rate"],
+    ]
+    program = """
+import json, sys, memlake
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["memlake", *words]
+    try:
+        memlake.main()
+    except SystemExit as e:
+        print(f"ended {e.code or 0}", file=sys.stderr)
+"""
+    sealed = tmp_path / "sealed"
+    sealed.mkdir()
+    os.rename(lake.path, sealed / "lake")
+    folders = [sealed, *(p for p in sealed.rglob("*") if p.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program, json.dumps(commands)],
+            cwd=tmp_path,
+            env=os.environ | {"MEMLAKE_LAKE": "sealed/lake", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(24, 1, 0, 0, 0),  # root, too, is bound by the rights of files
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+        os.rename(sealed / "lake", lake.path)
+    said = ended.stderr.splitlines()
+    assert [line for line in said if line.startswith("ended")] == ["ended 0"] * 6 + ["ended 2"] * 3, ended.stderr
+    assert len(said) == 12 and all("ermission denied" in line for line in said if line.startswith("memlake: "))
+    assert ended.stdout.startswith("n\n0\n") and "all is well" in ended.stdout
