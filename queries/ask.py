@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BASE_ONLY = "(model, condition) in (select (model, base_condition) from models)"
-# Where rows of a sample are not all cut alike, as imported ones may be, each says itself how it was
-OWN_WINDOW = "coalesce(sample_window, prefix_tokens || '+' || n_tokens)"
-Samples = Mapping[str, tuple[str | None, str | None]]  # rule and window by cell
+OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about sequences says beside its columns
 
 
 class OpenLake:
@@ -98,18 +96,21 @@ class OpenLake:
         known = {*tables.names(), "matches_all"} - {"domains"}
         if name not in known:
             raise UnknownName("table of files", name, known)
-        base = None
-        if name == stored and _base_only(stored):
-            base = dict(self.connection.execute("select model, base_condition from models").fetchall())
-        samples = {}
-        if _sampled(stored):
-            found = self.connection.execute("select cell, sample_rule, sample_window from cell_samples").fetchall()
-            samples = {cell: (rule, window) for cell, rule, window in found}
-        files, meta = self._snapshot[stored], _no_rows(stored)
+        files, meta = self._snapshot[stored], _schema(stored).empty_table().to_pandas(types_mapper=_pandas_type)
         if not files:
             return dd.from_pandas(meta, npartitions=1)
-        how = {"name": stored, "base": base, "samples": samples, "only": self._only}
-        return dd.from_map(_frame, files, **how, meta=meta, enforce_metadata=True)
+        samples = {
+            key: self.connection.execute(f"from {table}").to_arrow_table()
+            for key, table in _sample_keys(stored).items()
+        }
+        keep = [{c: value for c in OF_SAMPLE if samples and (value := getattr(self._only, c))} for _ in files]
+        if name == stored and _base_only(stored):
+            base = dict(self.connection.execute("select model, base_condition from models").fetchall())
+            keep = [k | {"condition": base.get(f.partition["model"])} for k, f in zip(keep, files, strict=True)]
+        frame = dd.from_map(_frame, files, keep, name=stored, samples=samples, meta=meta, enforce_metadata=True)
+        if name == "models" and self._only.condition:
+            frame = frame.assign(base_condition=self._only.condition).astype(dict(meta.dtypes))
+        return frame
 
 
 def snapshot(lake: Lake) -> dict[str, list[File]]:
@@ -120,20 +121,19 @@ def snapshot(lake: Lake) -> dict[str, list[File]]:
 def connect(lake: Lake, files: dict[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
     """A connection with `stored.TABLE` over these files, and what `prepare` adds; raises `DamagedLake`, and
     `UnknownName` for what `only` names and the lake does not hold."""
-    if only != ALL:
-        with connect(lake, files) as whole:
-            only.check(whole)
     return prepare(lake.connect(snapshot=files), only)
 
 
 def prepare(con: duckdb.DuckDBPyConnection, only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, those of
-    `samples.sql` and `views.sql`, and the macros of `macros.sql`.
+    """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, the
+    views of `views.sql`, the tables of `samples.sql`, and the macros of `macros.sql`. Raises `UnknownName` as `connect`
+    does.
 
     Where a table has conditions its view shows each model's base condition (no noise, its default number format), so
     that a rate is right however many other conditions the lake holds; or the one condition that `only` names."""
     for name in ("macros", "samples"):
         con.execute((HERE / f"{name}.sql").read_text(encoding="utf-8"))
+    only.check(con)
     for name in sorted(tables.names(), key=lambda n: n != "models"):  # it says which condition is the base
         con.execute(f'create view "{name}" as {_select(name, only)}')
     con.execute(f"create view matches_all as {_select('matches', only, all_conditions=True)}")
@@ -145,16 +145,15 @@ def _select(name: str, only: Only, all_conditions: bool = False) -> str:
     """What the view of a stored table shows."""
     if name == "models" and only.condition:
         return f"select * replace ({quoted(only.condition)} as base_condition) from stored.models"
-    if not _sampled(name):
-        return f'from stored."{name}" where {BASE_ONLY if _base_only(name) else "true"}'
-    window = OWN_WINDOW if _tells_window(name) else "sample_window"
-    asked = {"sample_rule": only.sample_rule, window: only.sample_window}
-    tests = [f"{column} = {quoted(value)}" for column, value in asked.items() if value is not None]
-    tests += [BASE_ONLY] if _base_only(name) and not all_conditions else []
-    return (
-        f'select t.*, sample_rule, {window} as sample_window from stored."{name}" t left join cell_samples using (cell)'
-        f" where {' and '.join(tests) or 'true'}"
-    )
+    shown = f'from stored."{name}"'
+    tests = [BASE_ONLY] if _base_only(name) and not all_conditions else []
+    if keys := _sample_keys(name):
+        told = {c: f"coalesce({', '.join(f'of_{key}.{c}' for key in keys)})" for c in OF_SAMPLE}
+        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in told.items())} {shown} t"
+        for key, table in keys.items():
+            shown += f" left join {table} of_{key} on of_{key}.{key} = t.{key}"
+        tests += [f"{told[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]
+    return f"{shown} where {' and '.join(tests) or 'true'}"
 
 
 def views(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -168,56 +167,43 @@ def _base_only(name: str) -> bool:
     return name != "layer_similarity" and {"model", "condition"} <= _columns(name)
 
 
-def _sampled(name: str) -> bool:
-    """Are the rows of this stored table about sequences, of one sample a cell?"""
-    return name == "sequences" or {"cell", "model", "condition", "corpus"} <= _columns(name)
-
-
-def _tells_window(name: str) -> bool:
-    return _sampled(name) and {"prefix_tokens", "n_tokens"} <= _columns(name)
+def _sample_keys(name: str) -> dict[str, str]:
+    """Of a stored table of which each row is of one sample the columns that tell which, the first that does, and the
+    tables of `samples.sql` that know."""
+    columns = _columns(name)
+    if name != "sequences" and not {"cell", "model", "condition", "corpus"} <= columns:
+        return {}
+    return {"cell": "cell_samples"} | ({"sequence_id": "sequence_samples"} if "sequence_id" in columns else {})
 
 
 def _columns(name: str) -> set[str]:
     return {c.name for c in tables.table(name).columns}
 
 
-def _frame(file: File, name: str, base: dict[str, str] | None, samples: Samples, only: Only) -> pd.DataFrame:
-    """The rows of a file that the view of its table shows."""
+def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:
+    """The rows of a file that the view of its table shows: those with the values of `keep`. samples: the tables that
+    `_sample_keys` names, by column."""
     import pyarrow.parquet as pq
 
     rows = pq.ParquetFile(file.path).read()
     for key, value in file.partition.items():
         rows = rows.append_column(key, pa.array([value] * len(rows), pa.string()))
-    for field in tables.table(name).schema:
+    for column in OF_SAMPLE if samples else ():
+        told = [found[column].take(pc.index_in(rows[key], found[key])) for key, found in samples.items()]
+        rows = rows.append_column(column, pc.coalesce(*told))
+    for column, value in keep.items():
+        rows = rows.filter(pc.equal(rows[column], pa.scalar(value, pa.string())))
+    schema = _schema(name)
+    for field in schema:
         if field.name not in rows.column_names:  # declared after the file was written
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
-    if _sampled(name):
-        rule, window = zip(*(samples.get(c, (None, None)) for c in rows["cell"].to_pylist()), strict=True)
-        rows = rows.append_column("sample_rule", pa.array(rule, pa.string()))
-        rows = rows.append_column("sample_window", pa.array(window, pa.string()))
-        if _tells_window(name):
-            own = pc.binary_join_element_wise(
-                *(pc.cast(rows[c], pa.string()) for c in ("prefix_tokens", "n_tokens")), "+"
-            )
-            rows = rows.set_column(rows.num_columns - 1, "sample_window", pc.coalesce(rows["sample_window"], own))
-    keep = {"condition": base and base[file.partition["model"]], "sample_rule": only.sample_rule}
-    for column, value in (keep | {"sample_window": only.sample_window}).items():
-        if value is not None and column in rows.column_names:
-            rows = rows.filter(pc.equal(rows[column], value))
-    schema = _schema(name)
     return rows.select(schema.names).cast(schema).to_pandas(types_mapper=_pandas_type)
 
 
 def _schema(name: str) -> pa.Schema:
-    """The columns of a table's view."""
-    schema = tables.table(name).schema
-    for column in ("sample_rule", "sample_window") if _sampled(name) else ():
-        schema = schema.append(pa.field(column, pa.string()))
-    return schema
-
-
-def _no_rows(name: str) -> pd.DataFrame:
-    return _schema(name).empty_table().to_pandas(types_mapper=_pandas_type)
+    """The columns of the view of a stored table."""
+    own = [pa.field(column, pa.string()) for column in (OF_SAMPLE if _sample_keys(name) else ())]
+    return pa.schema([*tables.table(name).schema, *own])
 
 
 def _pandas_type(kind: pa.DataType) -> pd.ArrowDtype | None:

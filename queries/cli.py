@@ -15,7 +15,10 @@ Name = Annotated[str, typer.Argument(help="Name of the finding.")]
 
 @app.command("list")
 def list_(format: Format = FormatName.table) -> None:
-    """The findings there are, and what one row of each is."""
+    """The findings there are, and what one row of each is.
+
+    All of them also take -p condition=, -p sample_rule= and -p sample_window=.
+    """
     import pyarrow as pa
 
     from .finding import find, names
@@ -41,8 +44,8 @@ def run(
         typer.Option(
             "--parameter",
             "-p",
-            help="key=value in the place of a default; of all findings condition, sample_rule and sample_window."
-            " May be repeated.",
+            help="key=value: a parameter of the finding; or condition, sample_rule or sample_window, which all findings"
+            " take: what the lake holds of this one only. May be repeated.",
         ),
     ] = [],  # noqa: B006
     lake: LakePath = DEFAULT_LAKE,

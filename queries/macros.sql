@@ -4,7 +4,10 @@
 create or replace macro share(x) as avg(x::int);
 
 -- same_or_null(x), an aggregate: the value that all rows have; NULL where they differ.
-create or replace macro same_or_null(x) as case when min(x) = max(x) then min(x) end;
+create or replace macro same_or_null(x) as case when min(x) = max(x) and count(x) = count(*) then min(x) end;
+
+-- tokens_window(before, after): a window of so many tokens, as `sample_window` has it.
+create or replace macro tokens_window(before, after) as coalesce(before::varchar, '?') || '+' || after;
 
 -- wilson_low(p, n), wilson_high(p, n): the score interval of a proportion p seen in n independent trials.
 -- n need not be whole: an effective number of trials is meant too. Keeps its coverage near p = 0 and p = 1, where the

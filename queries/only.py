@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import duckdb
 
-from warehouse.errors import UnknownName
+from warehouse.errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,25 @@ class Only:
     sample_rule: str | None = None
     sample_window: str | None = None
 
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not isinstance(value, str):
+                raise BadInput(f"{field.name} wants a text like {EXAMPLES[field.name]!r}, not {value!r}")
+
     def check(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Raises `UnknownName` for what the lake does not hold; `con`: it, with nothing left out."""
-        for name, table in (("condition", "conditions"), ("sample_rule", "sequences"), ("sample_window", "sequences")):
+        """Raises `UnknownName` for what the lake does not hold; `con`: it, with the tables of `samples.sql`."""
+        for name, found in HELD.items():
             if (value := getattr(self, name)) is not None:
-                known = {v for (v,) in con.execute(f"select distinct {name} from {table}").fetchall() if v is not None}
+                known = {v for (v,) in con.execute(found).fetchall() if v is not None}
                 if value not in known:
                     raise UnknownName(name, value, known)
 
 
+EXAMPLES = {"condition": "bfloat16-sdpa", "sample_rule": "space", "sample_window": "32+32"}
+HELD = {"condition": "select condition from stored.conditions"} | {
+    name: f"select {name} from samples union select {name} from sequence_samples"
+    for name in ("sample_rule", "sample_window")
+}
 ALL = Only()
 SHARED = tuple(f.name for f in fields(Only))  # what every finding can be asked for

@@ -1,27 +1,28 @@
 -- By which rule the anchors were drawn, and how the window was cut around them: what must be equal where rows are added
--- up. Run first: the views of tables whose rows are of a sample read it.
+-- up. Run before the views of tables whose rows are of a sample, which look here. These are tables and not views, so
+-- that they are made once a connection and not at each look.
 --   sample_rule     'space' or 'start', as `memlake ingest sample --at` says; 'imported': not drawn here
---   sample_window   tokens before and after the cut, 32+32, or bytes:128+128
+--   sample_window   tokens before and after the cut, 32+32 (?: not known), or bytes:128+128
 
--- One row is one sample. Of imported sequences the window is told only where it is the same for all of them.
-create or replace view samples as
+-- One row is one sample. Imported sequences need not be cut alike: the window is NULL where they are not.
+create or replace table samples as
     select settings->>'$.sample' as sample, any_value(settings->>'$.rule.at') as sample_rule,
         any_value(settings->>'$.rule.window') as sample_window
     from stored.cells
     where experiment = 'sample' and outcome = 'done'
     group by all
     union all
-    select sample, 'imported', same_or_null(prefix_tokens || '+' || n_tokens)
+    select sample, 'imported', same_or_null(tokens_window(prefix_tokens, n_tokens))
     from stored.sequences
     where external_id is not null
     group by sample;
 
--- One row is one unit of work whose rows are about sequences of one sample. Results made elsewhere name no sample: they
--- are of that of their sequences, where it is one.
-create or replace view cell_samples as
+-- One row is one unit of work whose rows are about sequences of one sample; NULL is what its sequences do not share.
+-- Results made elsewhere name no sample: they are of those of their sequences.
+create or replace table cell_samples as
     with work as (
         select distinct cell, coalesce(settings->>'$.sample', 'imported-' || cell) as sample,
-            settings->>'$.digest' is not null as imported
+            json_exists(settings, '$.model') and json_exists(settings, '$.digest') as is_result
         from stored.cells
         where outcome = 'done'
     )
@@ -30,8 +31,19 @@ create or replace view cell_samples as
     join samples using (sample)
     union all
     select cell, same_or_null(sample_rule), same_or_null(sample_window)
-    from (from work anti join samples using (sample) where imported)
-    join (select cell, sequence_id from stored.matches) using (cell)
-    join (select sequence_id, sample from stored.sequences) s using (sequence_id)
-    left join samples on samples.sample = s.sample
+    from (select cell, sequence_id from stored.matches semi join (from work where is_result) using (cell))
+    join (select sequence_id, sample from stored.sequences) using (sequence_id)
+    left join samples using (sample)
     group by cell;
+
+-- One row is one sequence of which a unit of work does not tell.
+create or replace table sequence_samples as
+    select sequence_id, sample_rule, coalesce(sample_window, tokens_window(prefix_tokens, n_tokens)) as sample_window
+    from stored.sequences
+    left join samples using (sample)
+    where sequence_id in (
+        select sequence_id
+        from (select cell, sequence_id from stored.matches union all select cell, sequence_id from stored.sequences)
+        join cell_samples c using (cell)
+        where c.sample_rule is null or c.sample_window is null
+    );

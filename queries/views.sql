@@ -55,11 +55,11 @@ create or replace view model_sizes as
     );
 
 -- One row is one model and one condition that differs from its base condition in noise alone, or the base itself
--- (noise 0, and no seed, layer or scope).
+-- (noise 0, and no seed, layer or scope). None where a condition with noise is looked at in its place.
 create or replace view noise_conditions as
     select model, c.condition, c.noise, c.noise_seed, c.noise_layer, c.noise_scope
     from models m
-    join stored.conditions b on b.condition = m.base_condition
+    join stored.conditions b on b.condition = m.base_condition and coalesce(b.noise, 0) = 0
     join stored.conditions c
         on c.dtype is not distinct from b.dtype and c.attention is not distinct from b.attention and c.bos = b.bos
         and c.no_eos is not distinct from b.no_eos and (c.noise > 0 or c.condition = b.condition);
@@ -219,13 +219,13 @@ create or replace view head_sequences as
     select model, corpus, domain, a.sample_rule, a.sample_window, a.condition, method, sequence_id,
         coalesce(text, sequence_id) as text, memorized
     from (
-        select model, corpus, domain, sample_rule, sample_window, condition, method, sequence_id
+        select model, corpus, domain, of_cell.sample_rule, of_cell.sample_window, condition, method, sequence_id
         from head_deltas
         join (      -- of each cell one head that was taken away on all its sequences
-            select cell, layer, head
+            select cell, layer, head, sample_rule, sample_window
             from head_effects
             qualify row_number() over (partition by cell order by n desc, layer, head) = 1
-        ) using (cell, layer, head)
+        ) of_cell using (cell, layer, head)
     ) a
     join matches using (model, corpus, domain, sequence_id)
     left join sequence_texts using (corpus, domain, sequence_id);

@@ -226,13 +226,14 @@ def _samples(frames: list[pd.DataFrame]) -> Iterator[tuple[str, list[pd.DataFram
     """The frames for each sampling rule and window of the first, with a heading where there are several: figures add
     nothing up over them."""
     by = ["sample_rule", "sample_window"]
-    found = frames[0][by].drop_duplicates().sort_values(by, na_position="last") if by[0] in frames[0] else None
-    if found is None or len(found) == 1:
+    if by[0] not in frames[0]:
         yield "", frames
         return
-    for rule, window in found.fillna("not known").itertuples(index=False):
-        parts = [f[(f[by].fillna("not known") == [rule, window]).all(axis=1)] if by[0] in f else f for f in frames]
-        heading = f"<h3>Anchors: {escape(rule)}, window: {escape(window)}</h3>\n"
+    told = [frame[by].fillna("not known") if by[0] in frame else None for frame in frames]
+    found = told[0].drop_duplicates().sort_values(by)
+    for rule, window in found.itertuples(index=False):
+        parts = [f if t is None else f[(t == [rule, window]).all(axis=1)] for f, t in zip(frames, told, strict=True)]
+        heading = f"<h3>Anchors: {escape(rule)}, window: {escape(window)}</h3>\n" if len(found) > 1 else ""
         yield heading, [part.reset_index(drop=True) for part in parts]
 
 

@@ -1,16 +1,15 @@
 """Each published value stands beside ours for the same model, or else beside the nearest of ours, with a label that
-says which. Ours is of what the model was trained on, with its 95 % document-cluster interval.
+says which. Ours is of what the model was trained on, with its 95 % document-cluster interval, and of one sample, named
+beside it: anchors at spaces with 32+32 tokens where there are such, else the first by name.
 
 How ours is computed where a paper leaves it open. Memorization rate: `corpus_rate`, weighted by the bytes that the
 corpus holds of each domain where they are known. Structural share: `structural_share`, as sampled. Prompt compression:
 mean ratio of shortest to whole prompt, the last tokens being kept; the share at or below 0.5 stands in
 `prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
-being replaced by the mean of the others of their layer; random means, as in the paper, drawn from all the model's
-heads, so that sets which merely lie in the same layers exceed it (`expected_jaccard_by_layer` is the other null).
-Universal heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
-Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; of
-the whole model, `corpus_rate` of the released lists (`memorized_evals`), scored again; tasks are those that were run
-with lm-eval.
+being replaced by the mean of the others of their layer. Universal heads: `universal_heads`. Layer profiles: `within` of
+`family_similarity`, over a family's pairs of models. Short-circuiting the last block: `short_circuit_tradeoff`, where
+the whole model produces everything by selection; of the whole model, `corpus_rate` of the released lists
+(`memorized_evals`), scored again; tasks are those that were run with lm-eval.
 
 Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158: of the -v0 checkpoints, over 146,432,000
 sequences of training (the first 64 tokens of each packed row), in half precision, end-of-sequence forbidden. The other
@@ -49,7 +48,8 @@ QUANTITIES = (
 )
 
 # Ours: one row a quantity and a model that trained on what it was measured on. Findings answer by domain; papers state
-# one number, so the domains are put together here. The findings of these names are there as views.
+# one number, so the domains are put together here. The findings of these names are there as views, of each model one
+# sample; released lists are a sample by themselves.
 FINDINGS = (
     "corpus_rate",
     "structural_share",
@@ -59,11 +59,19 @@ FINDINGS = (
     "family_similarity",
     "short_circuit_tradeoff",
 )
-OURS = """
+ONE_SAMPLE = """
+select *, concat_ws(' ', sample_rule, sample_window) as sample
+from {rows}
+qualify rank() over (
+    partition by {of} order by sample_rule is distinct from 'space' or sample_window is distinct from '32+32',
+    sample_rule, sample_window) = 1
+"""
+OF_MODEL = "model, role is not distinct from 'control', corpus = 'memorized_evals'"
+OF_FAMILY = "family, miniature"
+OURS = f"""
 with compression as (
-    select model, sample_rule, sample_window, coalesce(text, sequence_id) as text, count(*) as n, sum(ratio) as total
-    from prompt_compression
-    join model_corpora using (model, corpus)
+    select model, sample, coalesce(text, sequence_id) as text, count(*) as n, sum(ratio) as total
+    from ({ONE_SAMPLE.format(rows="prompt_compression join model_corpora using (model, corpus)", of=OF_MODEL)})
     left join sequence_texts using (sequence_id, corpus, domain)
     where role = 'trained' and "window" = 'suffix' and ratio is not null
     group by all
@@ -74,60 +82,57 @@ with compression as (
     from finding_short_circuit_tradeoff
     where first_block = last_block and last_block = n_layers - 1
 ), quantities as (
-    select 'memorization_rate' as quantity, model, rate as value, low, high
+    select 'memorization_rate' as quantity, model, sample, rate as value, low, high
     from finding_corpus_rate
     where role = 'trained' and rate is not null and corpus <> 'memorized_evals'    -- there it is 1 by selection
     qualify row_number() over (partition by model, corpus order by weighted_by) = 1    -- 'bytes' before 'sample'
     union all
-    select 'structural_share_of_memorized', model, share, low, high
+    select 'structural_share_of_memorized', model, sample, share, low, high
     from finding_structural_share
     where role = 'trained' and weighted_by = 'sample' and share is not null
     union all
-    select 'structural_share_of_memorized_noise_0.5', model, share, low, high
+    select 'structural_share_of_memorized_noise_0.5', model, sample, share, low, high
     from finding_noise_structural_share
     where role = 'trained' and noise = 0.5 and noise_layer = 0 and share is not null
     union all
-    select 'prompt_compression_at_most', model, sum(total) / sum(n) as mean,
+    select 'prompt_compression_at_most', model, sample, sum(total) / sum(n) as mean,
         mean - cluster_margin(total, n), mean + cluster_margin(total, n)
     from compression
-    group by model, sample_rule, sample_window
+    group by all
     union all
-    select 'cross_domain_head_overlap', model, avg(jaccard), null, null
-    from heads
-    group by model, sample_rule, sample_window
+    select 'cross_domain_head_overlap', model, sample, avg(jaccard), null, null from heads group by all
     union all
-    select 'random_head_overlap', model, avg(expected_jaccard), null, null
-    from heads
-    group by model, sample_rule, sample_window
+    select 'random_head_overlap', model, sample, avg(expected_jaccard), null, null from heads group by all
     union all
-    select 'universal_heads', model, avg(universal_share), null, null
+    select 'universal_heads', model, sample, avg(universal_share), null, null
     from finding_universal_heads
     where method = 'peer_mean' and role is distinct from 'control' and universal is not null
-    group by model, sample_rule, sample_window
+    group by all
     union all
-    select 'exact_match_base', model, rate, low, high
+    select 'exact_match_base', model, sample, rate, low, high
     from finding_corpus_rate
     join models using (model)
     where corpus = 'memorized_evals' and weighted_by = 'sample' and base_condition <> 'imported'
     union all
-    select 'exact_match_last_block_short_circuited', model, exact_match, exact_match_low, exact_match_high
+    select 'exact_match_last_block_short_circuited', model, sample, exact_match, exact_match_low, exact_match_high
     from last_blocks
     union all
-    select 'token_accuracy_last_block_short_circuited', model, token_accuracy, token_accuracy_low, token_accuracy_high
+    select 'token_accuracy_last_block_short_circuited', model, sample, token_accuracy, token_accuracy_low,
+        token_accuracy_high
     from last_blocks
     union all
-    select 'task_accuracy_base', model, task_base, null, null from last_blocks where task_base is not null
+    select 'task_accuracy_base', model, sample, task_base, null, null from last_blocks where task_base is not null
     union all
-    select 'task_accuracy_last_block_short_circuited', model, task_score, null, null
+    select 'task_accuracy_last_block_short_circuited', model, sample, task_score, null, null
     from last_blocks
     where task_score is not null
 )
-select quantity, model, family, miniature, coalesce(nominal_params, n_params)::double as params,
+select quantity, model, sample, family, miniature, coalesce(nominal_params, n_params)::double as params,
     value::double as value, low::double as low, high::double as high
 from quantities
 join models using (model)
 union all
-select 'layer_profile_similarity', family, family, miniature, null, within, null, null
+select 'layer_profile_similarity', family, sample, family, miniature, null, within, null, null
 from finding_family_similarity
 where method = 'peer_mean' and within is not null
 order by all
@@ -199,10 +204,12 @@ def _params(model: str) -> float | None:
 
 
 def ours(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[dict]:
-    """Our rows: quantity, model (or family, where it is one number for all its models), value and its interval, NULL
-    where the finding has none. answers: the rows of the findings, by name."""
+    """Our rows: quantity, model (or family, where it is one number for all its models), sample, value and its interval,
+    NULL where the finding has none. answers: the rows of the findings, by name."""
     for name in FINDINGS:
-        con.register(f"finding_{name}", answers[name])
+        con.register("answer", answers[name])
+        of = OF_MODEL if "model" in answers[name].column_names else OF_FAMILY
+        con.execute(f"create or replace temp table finding_{name} as {ONE_SAMPLE.format(rows='answer', of=of)}")
     return con.execute(OURS).to_arrow_table().to_pylist()
 
 
@@ -229,10 +236,10 @@ def beside(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> s
 
 
 def _ours(row: dict, unit: str) -> str:
-    interval = ""
+    interval, name = "", ", ".join(filter(None, (row["model"], row["sample"])))
     if row["low"] is not None:
         interval = "({} to {}), ".format(*(_number(row[end], unit) for end in ("low", "high")))
-    return f"{_number(row['value'], unit)} <small>{interval}{html.escape(row['model'])}</small>"
+    return f"{_number(row['value'], unit)} <small>{interval}{html.escape(name)}</small>"
 
 
 def _number(value: float, unit: str) -> str:

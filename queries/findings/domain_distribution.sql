@@ -23,11 +23,14 @@
 --   params           its number of parameters (see model_sizes); NULL: not known
 --   corpus           corpus of the sequences
 --   role             'trained' or 'control'; NULL: not known
+--   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window    tokens (or bytes) before and after the cut
+--   condition        under which it was measured: see `conditions`
 --   weighted_by      'sample' or 'bytes'
 --   domain           domain of the sequences
 --   class            'structural' or 'free_text'; NULL: not known
 --   n                sequences
---   documents        documents they lie in
+--   documents        distinct texts they lie in
 --   memorized        sequences produced verbatim
 --   weight           n, or the bytes of the domain in the corpus; NULL: not known
 --   expected_share   weight over that of all domains
@@ -41,14 +44,14 @@ with parts as (     -- x: the share of the corpus that is memorized and lies in 
     select *, weight / nullif(sum(weight) over of_all, 0) as expected_share, rate * expected_share as x,
         (rate - low) * expected_share as x_below, (high - rate) * expected_share as x_above
     from weighted_rates
-    window of_all as (partition by model, corpus, weighted_by)
+    window of_all as (partition by model, corpus, sample_rule, sample_window, condition, weighted_by)
 ), rests as (       -- y: that in other domains
     select *, coalesce(sum(x) over others, 0) as y,
         sqrt(coalesce(sum(x_below ** 2) over others, 0)) as y_below,
         sqrt(coalesce(sum(x_above ** 2) over others, 0)) as y_above
     from parts
     window others as (
-        partition by model, corpus, weighted_by order by domain
+        partition by model, corpus, sample_rule, sample_window, condition, weighted_by order by domain
         rows between unbounded preceding and unbounded following exclude current row
     )
 ), shares as (
@@ -56,10 +59,10 @@ with parts as (     -- x: the share of the corpus that is memorized and lies in 
         portion_low(x, x - x_below, y, y + y_above) as low, portion_high(x, x + x_above, y, y - y_below) as high
     from rests
 )
-select family, model, miniature, params, corpus, role, weighted_by, domain, "class", n, documents, memorized,
-    weight, expected_share, share, low, high, share / nullif(expected_share, 0) as lift,
-    low / nullif(expected_share, 0) as lift_low, high / nullif(expected_share, 0) as lift_high
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by, domain,
+    "class", n, documents, memorized, weight, expected_share, share, low, high,
+    share / nullif(expected_share, 0) as lift, low / nullif(expected_share, 0) as lift_low, high / nullif(expected_share, 0) as lift_high
 from shares
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, weighted_by desc, domain
+order by family, params, model, corpus, sample_rule, sample_window, weighted_by desc, domain

@@ -20,6 +20,9 @@
 --   params              its number of parameters (see model_sizes); NULL: not known
 --   corpus              corpus of the sequences
 --   role                'trained' or 'control'; NULL: not known
+--   sample_rule         where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window       tokens (or bytes) before and after the cut
+--   condition           under which it was measured: see `conditions`
 --   dose                'exposures' or 'duplicates'
 --   counted_corpus      the corpus in which duplicates were counted; NULL for exposures
 --   counted_tokenizer   tokenizer under which they were counted, or 'bytes'; NULL for exposures
@@ -28,7 +31,7 @@
 --   at_least            lower end of the bucket; NULL: exposures not recorded
 --   below               upper end of the bucket
 --   n                   sequences
---   documents           documents they lie in
+--   documents           distinct texts they lie in
 --   memorized           sequences produced verbatim
 --   rate                memorized / n
 --   low                 lower end of the interval
@@ -36,40 +39,42 @@
 --   mean_dose           mean dose of the n sequences
 --   mean_exposures      mean of their recorded exposures; NULL: none recorded
 with measured as (
-    select model, corpus, domain, role, sequence_id, coalesce(document_id, sequence_id) as document, memorized,
-        of_model.model is not null as recorded,
+    select model, corpus, domain, role, m.sample_rule, m.sample_window, condition, sequence_id,
+        coalesce(text, sequence_id) as text, memorized, of_model.model is not null as recorded,
         coalesce(exposures, if(recorded and role = 'control', 0, null)) as exposures
-    from matches
+    from matches m
     left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
     left join (select distinct model from exposures) of_model using (model)
     left join exposures using (model, document_id)
 ), doses as (
-    select model, corpus, role, document, memorized, exposures, 'exposures' as dose, null as counted_corpus,
-        null as counted_tokenizer, null as complete, null as own, exposures as times
+    select model, corpus, role, sample_rule, sample_window, condition, text, memorized, exposures, 'exposures' as dose,
+        null as counted_corpus, null as counted_tokenizer, null as complete, null as own, exposures as times
     from measured
     where recorded
     union all
-    select model, m.corpus, m.role, document, memorized, exposures, 'duplicates', counted_corpus,
-        counted_tokenizer, complete, tokenizer = counted_tokenizer, counts[1]
+    select model, m.corpus, m.role, sample_rule, sample_window, condition, text, memorized, exposures, 'duplicates',
+        counted_corpus, counted_tokenizer, complete, tokenizer = counted_tokenizer, counts[1]
     from measured m
     join ngram_counts c using (sequence_id, corpus, domain)
     join model_corpora t using (model)
     where span = 'window' and t.corpus = counted_corpus and t.role = 'trained'
 ), documents as (
-    select model, corpus, role, dose, counted_corpus, counted_tokenizer, complete, own, doubling(times) as at_least,
-        document, count(*) as n, count(*) filter (memorized) as m, sum(times) as times,
+    select model, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus, counted_tokenizer,
+        complete, own, doubling(times) as at_least, text, count(*) as n, count(*) filter (memorized) as m, sum(times) as times,
         count(exposures) as recorded, sum(exposures) as exposures
     from doses
     group by all
 )
-select family, model, miniature, params, corpus, role, dose, counted_corpus, counted_tokenizer, complete, own,
-    at_least, if(at_least = 0, 1, 2 * at_least) as below,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus,
+    counted_tokenizer, complete, own, at_least, if(at_least = 0, 1, 2 * at_least) as below,
     sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
     sum(m) / sum(n) as rate, cluster_low(m, n) as low, cluster_high(m, n) as high,
     sum(times) / sum(n) as mean_dose, sum(exposures) / nullif(sum(recorded), 0) as mean_exposures
 from documents
 join model_sizes using (model)
-group by family, model, miniature, params, corpus, role, dose, counted_corpus, counted_tokenizer, complete, own,
-    at_least
-order by family, params, model, corpus, dose desc, counted_corpus, counted_tokenizer, complete, at_least
+group by family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus,
+    counted_tokenizer, complete, own, at_least
+order by family, params, model, corpus, sample_rule, sample_window, dose desc, counted_corpus, counted_tokenizer,
+    complete, at_least

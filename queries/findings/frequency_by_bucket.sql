@@ -23,6 +23,9 @@
 --   params              its number of parameters (see model_sizes); NULL: not known
 --   corpus              corpus of the sequences
 --   role                'trained' or 'control'; NULL: not known
+--   sample_rule         where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window       tokens (or bytes) before and after the cut
+--   condition           under which it was measured: see `conditions`
 --   counted_corpus      the corpus, or index, in which was counted
 --   counted_tokenizer   tokenizer under which was counted, or 'bytes'
 --   complete            all of the counted corpus was read
@@ -31,7 +34,7 @@
 --   position            token, from 0 at the first of the continuation, negative in the prefix; NULL: the whole span
 --   group               'memorized', 'half' or 'unmemorized'
 --   n                   sequences
---   documents           documents they lie in
+--   documents           distinct texts they lie in
 --   unseen              share of the counts that are 0
 --   median              median count
 --   mean_log10          mean of log10(1 + count)
@@ -42,37 +45,41 @@ with parameters as (select
     0.6 as half_to,     -- largest
     10000 as listed     -- sequences of a group whose lists are read, at most
 ), grouped as materialized (
-    select model, corpus, domain, sequence_id, coalesce(document_id, sequence_id) as document, m.n_tokens,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id,
+        coalesce(text, sequence_id) as text, n_tokens,
         case
             when memorized then 'memorized'
             when score = 0 then 'unmemorized'
             when score between half_from and half_to then 'half'
         end as "group",
-        row_number() over (partition by model, corpus, "group" order by sequence_id) as place
-    from matches m
-    left join sequences using (sequence_id, corpus, domain), parameters
+        row_number() over (
+            partition by model, corpus, sample_rule, sample_window, condition, "group" order by sequence_id) as place
+    from matches
+    left join sequence_texts using (sequence_id, corpus, domain), parameters
     where "group" is not null
 ), lines as materialized (      -- grouping by a number instead of names is three times as fast
     select *, span in ('unigrams', 'bigrams') as is_list, row_number() over ()::int as line
-    from (select distinct model, corpus, "group" from grouped)
+    from (select distinct model, corpus, sample_rule, sample_window, condition, "group" from grouped)
     join (
         select distinct corpus, counted_corpus, counted_tokenizer, complete, tokenizer = counted_tokenizer as own, span
         from ngram_counts
     ) using (corpus)
 ), counted as (
-    select line, document, is_list and own as by_position, n_tokens, counts
-    from grouped
+    select line, text, is_list and own as by_position, n_tokens, counts
+    from grouped g
     join ngram_counts using (sequence_id, corpus, domain)
-    join lines using (model, corpus, "group", counted_corpus, counted_tokenizer, complete, span), parameters
+    join lines l using (model, corpus, condition, "group", counted_corpus, counted_tokenizer, complete, span),
+        parameters
     where own = (tokenizer = counted_tokenizer) and (place <= listed or not is_list)
+        and l.sample_rule is not distinct from g.sample_rule and l.sample_window is not distinct from g.sample_window
 ), entries as (
-    select line, document, null as position, list_median(counts) as count,
+    select line, text, null as position, list_median(counts) as count,
         list_avg([(c = 0)::int for c in counts]) as unseen, list_avg([log10(1 + c) for c in counts]) as log
     from counted
     union all
-    select line, document, position, count, (count = 0)::int, log10(1 + count)
+    select line, text, position, count, (count = 0)::int, log10(1 + count)
     from (
-        select line, document, unnest(range(n_tokens - len(counts), n_tokens)) as position, unnest(counts) as count
+        select line, text, unnest(range(n_tokens - len(counts), n_tokens)) as position, unnest(counts) as count
         from counted
         where by_position
     )
@@ -82,15 +89,16 @@ with parameters as (select
     group by line, position
 ), means as (
     select line, position as place, count(*) as documents, sum(x) / sum(n) as mean_log10, cluster_margin(x, n) as margin
-    from (select line, position, count(*) as n, sum(log) as x from entries group by line, document, position)
+    from (select line, position, count(*) as n, sum(log) as x from entries group by line, text, position)
     group by line, position
 )
-select family, model, miniature, params, corpus, role, counted_corpus, counted_tokenizer, complete, own, span, position,
-    "group", n, documents, unseen, median, mean_log10, mean_log10 - margin as low, mean_log10 + margin as high
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus,
+    counted_tokenizer, complete, own, span, position, "group", n, documents, unseen, median, mean_log10,
+    mean_log10 - margin as low, mean_log10 + margin as high
 from shares s
 join means m on m.line = s.line and position is not distinct from place
 join lines l on l.line = s.line
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, counted_corpus, counted_tokenizer, complete, own, span,
-    position nulls first, "group"
+order by family, params, model, corpus, sample_rule, sample_window, counted_corpus, counted_tokenizer, complete, own,
+    span, position nulls first, "group"

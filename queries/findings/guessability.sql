@@ -20,11 +20,14 @@
 --   params                    its number of parameters (see model_sizes); NULL: not known
 --   corpus                    corpus of the sequences
 --   role                      'trained' or 'control'; NULL: not known
+--   sample_rule               where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window             tokens (or bytes) before and after the cut
+--   condition                 under which it was measured: see `conditions`
 --   domain                    domain of the sequences
 --   class                     'structural' or 'free_text'; NULL: not known
 --   n                         sequences that were judged
 --   not_judged                sequences without a row in `guessability`
---   documents                 documents that the n sequences lie in
+--   documents                 distinct texts that the n sequences lie in
 --   memorized                 sequences produced verbatim
 --   rate                      memorized / n
 --   low                       lower end of its interval
@@ -59,13 +62,15 @@
 with parameters as (select
     2.0 as rouge_l      -- ROUGE-L from which on a sequence is guessable without being templated; above 1: none
 ), judged as (
-    select model, corpus, domain, coalesce(document_id, sequence_id) as document, memorized, huffman_length, g.rouge_l,
-        repeating, incrementing, templated, templated or coalesce(g.rouge_l >= parameters.rouge_l, false) as guessable
+    select model, corpus, domain, sample_rule, sample_window, condition, coalesce(text, sequence_id) as text, memorized,
+        huffman_length, g.rouge_l, repeating, incrementing, templated,
+        templated or coalesce(g.rouge_l >= parameters.rouge_l, false) as guessable
     from matches
-    left join sequences using (sequence_id, corpus, domain)
+    left join sequence_texts using (sequence_id, corpus, domain)
     left join guessability g using (sequence_id, corpus, domain), parameters
 ), documents as (
-    select model, corpus, domain, document, count(guessable) as n, count(*) - n as not_judged,
+    select model, corpus, domain, sample_rule, sample_window, condition, text,
+        count(guessable) as n, count(*) - n as not_judged,
         count(*) filter (memorized and guessable is not null) as m,
         count(*) filter (guessable) as n_guessable, count(*) filter (guessable and memorized) as m_guessable,
         n - n_guessable as n_rest, m - m_guessable as m_rest,
@@ -78,9 +83,9 @@ with parameters as (select
         count(rouge_l) filter (memorized) as m_words, coalesce(sum(rouge_l) filter (memorized), 0) as m_rouge,
         count(rouge_l) filter (not memorized) as u_words, coalesce(sum(rouge_l) filter (not memorized), 0) as u_rouge
     from judged
-    group by model, corpus, domain, document
+    group by all
 )
-select family, model, miniature, params, corpus, role, domain, "class",
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class",
     sum(n)::bigint as n, sum(not_judged)::bigint as not_judged, count(*) filter (n > 0) as documents,
     sum(m)::bigint as memorized, sum(m) / nullif(sum(n), 0) as rate,
     cluster_low(m, n) as low, cluster_high(m, n) as high,
@@ -110,5 +115,5 @@ from documents
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
 left join domains using (corpus, domain)
-group by family, model, miniature, params, corpus, role, domain, "class"
-order by family, params, model, corpus, domain
+group by family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class"
+order by family, params, model, corpus, sample_rule, sample_window, domain

@@ -16,51 +16,59 @@
 -- cut in whole numbers, 5 x n_match against n_tokens, so that 3 of 5 lies in the fourth.
 -- Source: arXiv 2603.21658, section 4.1; "more than 90 % stay memorized in the next size" is reported there.
 -- Columns:
---   family        architecture and training line
---   model         the smaller model
---   miniature     trained here, tiny, on a small corpus: not comparable with published models
---   params        its number of parameters (see model_sizes)
---   next_model    the larger model
---   next_params   its number of parameters
---   corpus        corpus of the sequences
---   role          of both, 'trained' or 'control'; NULL: not known
---   sequences     sequences both were measured on
---   not_decoded   of these, those whose decoding was skipped for either
---   from_score    bin of the smaller model's score, or 'memorized'
---   to_score      bin of the larger model's score, or 'memorized'
---   n             sequences in from_score
---   documents     documents they lie in
---   moved         of n, those in to_score
---   share         moved / n; NULL where n is 0
---   low           lower end of the interval
---   high          upper end of the interval
+--   family           architecture and training line
+--   model            the smaller model
+--   miniature        trained here, tiny, on a small corpus: not comparable with published models
+--   params           its number of parameters (see model_sizes)
+--   next_model       the larger model
+--   next_params      its number of parameters
+--   corpus           corpus of the sequences
+--   role             of both, 'trained' or 'control'; NULL: not known
+--   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window    tokens (or bytes) before and after the cut
+--   condition        of the smaller model, under which it was measured: see `conditions`
+--   next_condition   of the larger
+--   sequences        sequences both were measured on
+--   not_decoded      of these, those whose decoding was skipped for either
+--   from_score       bin of the smaller model's score, or 'memorized'
+--   to_score         bin of the larger model's score, or 'memorized'
+--   n                sequences in from_score
+--   documents        distinct texts they lie in
+--   moved            of n, those in to_score
+--   share            moved / n; NULL where n is 0
+--   low              lower end of the interval
+--   high             upper end of the interval
 with measured as materialized (
-    select row_number() over () as id, model, corpus, role, family, miniature, revision, params,
-        dense_rank() over (partition by corpus, role, family, miniature, revision order by params) as place
-    from (select distinct model, corpus from matches)
+    select row_number() over () as id, model, corpus, role, sample_rule, sample_window, condition, family, miniature,
+        revision, params, dense_rank() over (
+            partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by params) as place
+    from (select distinct model, corpus, sample_rule, sample_window, condition from matches)
     join model_sizes using (model)
     left join model_corpora using (model, corpus)
     where params is not null
 ), pairs as materialized (
-    select row_number() over () as pair, a.*, b.id as next_id, b.model as next_model, b.params as next_params
+    select row_number() over () as pair, a.*, b.id as next_id, b.model as next_model, b.params as next_params,
+        b.condition as next_condition
     from measured a
     join measured b
         on b.corpus = a.corpus and b.role is not distinct from a.role and b.family = a.family
+        and b.sample_rule is not distinct from a.sample_rule and b.sample_window is not distinct from a.sample_window
         and b.miniature = a.miniature and b.revision is not distinct from a.revision and b.place = a.place + 1
 ), scored as (      -- bin: 0 to 4; NULL: not decoded. Joining by a number instead of names is four times as fast
     select id, sequence_id, memorized, if(n_match = n_tokens, 4, 5 * n_match // n_tokens) as bin
-    from matches
-    join measured using (model, corpus)
+    from matches m
+    join measured l using (model, corpus, condition)
+    where l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window
 ), met as materialized (
-    select pair, coalesce(document_id, sequence_id) as document, a.bin, b.bin as next_bin,
-        a.memorized, b.memorized as next_memorized
+    select pair, coalesce(text, sequence_id) as text, a.bin, b.bin as next_bin, a.memorized,
+        b.memorized as next_memorized
     from pairs
     join scored a using (id)
     join scored b using (sequence_id)
-    left join sequences using (sequence_id)
+    left join sequence_texts using (sequence_id)
     where b.id = next_id
-), documents as (       -- moved: how many of a document's n sequences go to each bin; bin 5: memorized
-    select pair, document, bin, count(*) as n, [
+), documents as (       -- moved: how many of a text's n sequences go to each bin; bin 5: memorized
+    select pair, text, bin, count(*) as n, [
             count(*) filter (next_bin = 0), count(*) filter (next_bin = 1), count(*) filter (next_bin = 2),
             count(*) filter (next_bin = 3), count(*) filter (next_bin = 4)
         ] as moved
@@ -68,7 +76,7 @@ with measured as materialized (
     where bin is not null and next_bin is not null
     group by all
     union all
-    select pair, document, 5, count(*), [0, 0, 0, 0, 0, count(*) filter (next_memorized)]
+    select pair, text, 5, count(*), [0, 0, 0, 0, 0, count(*) filter (next_memorized)]
     from met
     where memorized
     group by all
@@ -84,10 +92,10 @@ with measured as materialized (
     from met
     group by pair
 )
-select family, model, miniature, params, next_model, next_params, corpus, role, sequences, not_decoded,
-    names[bin + 1] as from_score, names[next_bin + 1] as to_score,
+select family, model, miniature, params, next_model, next_params, corpus, role, sample_rule, sample_window, condition,
+    next_condition, sequences, not_decoded, names[bin + 1] as from_score, names[next_bin + 1] as to_score,
     coalesce(n, 0) as n, coalesce(documents, 0) as documents, coalesce(moved, 0) as moved, moved / n as share, low, high
 from matrix
 join pairs using (pair)
 left join ways using (pair, bin, next_bin)
-order by family, params, model, next_params, next_model, corpus, way
+order by family, params, model, next_params, next_model, corpus, sample_rule, sample_window, way

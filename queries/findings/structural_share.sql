@@ -19,6 +19,9 @@
 --   params           its number of parameters (see model_sizes); NULL: not known
 --   corpus           corpus of the sequences
 --   role             'trained' or 'control'; NULL: not known
+--   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window    tokens (or bytes) before and after the cut
+--   condition        under which it was measured: see `conditions`
 --   weighted_by      'sample' or 'bytes'
 --   domains          domains measured whose class is known
 --   left_out         domains measured whose class is not known
@@ -37,7 +40,7 @@ with parts as (
     select *, weight * ("class" = 'structural')::int as inside, weight * ("class" <> 'structural')::int as outside
     from weighted_rates
 ), sums as (
-    select model, corpus, weighted_by,
+    select model, corpus, sample_rule, sample_window, condition, weighted_by,
         count("class") as domains, count(*) - count("class") as left_out,
         coalesce(sum(n) filter ("class" is not null), 0)::bigint as n,
         coalesce(sum(memorized) filter ("class" is not null), 0)::bigint as memorized,
@@ -53,11 +56,12 @@ with parts as (
         (1 - expected_share) / nullif(expected_share, 0) as free_text_odds
     from sums
 )
-select family, model, miniature, params, corpus, role, weighted_by, domains, left_out, n, memorized, structural,
-    expected_share, share, low, high, share / nullif(1 - share, 0) * nullif(free_text_odds, 0) as ratio,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by,
+    domains, left_out, n, memorized, structural, expected_share, share, low, high,
+    share / nullif(1 - share, 0) * nullif(free_text_odds, 0) as ratio,
     low / nullif(1 - low, 0) * nullif(free_text_odds, 0) as ratio_low,
     high / nullif(1 - high, 0) * nullif(free_text_odds, 0) as ratio_high
 from shares
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, weighted_by desc
+order by family, params, model, corpus, sample_rule, sample_window, weighted_by desc

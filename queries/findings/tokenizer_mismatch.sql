@@ -22,13 +22,16 @@
 --   params            its number of parameters (see model_sizes); NULL: not known
 --   corpus            corpus of the sequences
 --   role              'trained' or 'control'; NULL: not known
+--   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window     tokens (or bytes) before and after the cut
+--   condition         under which it was measured: see `conditions`
 --   counted_corpus    the corpus, or index, in which was counted
 --   complete          all of the counted corpus was read
 --   span              'unigrams', 'bigrams', 'continuation' or 'window'
 --   own_tokenizer     the sequences' tokenizer
 --   other_tokenizer   the other one, or 'bytes'
 --   n                 sequences counted in both ways
---   documents         documents they lie in
+--   documents         distinct texts they lie in
 --   equal             share of them with equal sizes
 --   rebucketed        share whose size moves to another bucket of powers of two
 --   correlation       Spearman's, of the sizes; NULL where either is constant, or see note
@@ -56,21 +59,27 @@ with parameters as (select
         doubling(if(len(counts) = 1, counts[1], 10 ** size - 1)) as bucket
     from ngram_counts
     where span <> 'document'    -- which no tokenizer cuts
+), of_sequence as (
+    select sequence_id, sample_rule, sample_window from sequences
 ), lines as materialized (      -- grouping by a number instead of names is three times as fast
     select row_number() over ()::int as line, *
     from (
-        select distinct corpus, tokenizer, counted_corpus, complete, span, counted_tokenizer as other_tokenizer
+        select distinct corpus, tokenizer, sample_rule, sample_window, counted_corpus, complete, span,
+            counted_tokenizer as other_tokenizer
         from ngram_counts
+        join of_sequence using (sequence_id)
         where counted_tokenizer <> tokenizer
     )
 ), pairs as materialized (
-    select line, sequence_id, coalesce(document_id, sequence_id) as document, a.size as own, b.size as other,
+    select line, sequence_id, coalesce(text, sequence_id) as text, a.size as own, b.size as other,
         a.bucket <> b.bucket as rebucketed
     from sizes a
-    join lines using (corpus, tokenizer, counted_corpus, complete, span)
     join sizes b using (sequence_id, corpus, domain, tokenizer, counted_corpus, complete, span)
-    left join sequences using (sequence_id, corpus, domain)
+    join lines l using (corpus, tokenizer, counted_corpus, complete, span)
+    join of_sequence s using (sequence_id)
+    left join sequence_texts using (sequence_id, corpus, domain)
     where a.counted_tokenizer = tokenizer and b.counted_tokenizer = other_tokenizer
+        and l.sample_rule is not distinct from s.sample_rule and l.sample_window is not distinct from s.sample_window
 ), ranks as (       -- twice the mean of the first and the last rank of equals
     select line, rank() over by_own + count(*) over by_own as own,
         rank() over by_other + count(*) over by_other as other
@@ -82,21 +91,21 @@ with parameters as (select
     select line, sum(n)::bigint as n, count(*) as documents, sum(equal) / sum(n) as equal,
         sum(rebucketed) / sum(n) as rebucketed, sum(x) / sum(n) as difference, cluster_margin(x::double, n) as margin
     from (
-        select line, document, count(*) as n, count(*) filter (own = other) as equal,
+        select line, text, count(*) as n, count(*) filter (own = other) as equal,
             count(*) filter (rebucketed) as rebucketed, sum(other - own) as x
         from pairs
-        group by line, document
+        group by line, text
     )
     group by line
 ), documents as (
-    select model, line, document, count(*) filter (memorized) as m, count(*) filter (score = 0) as u,
+    select model, condition, line, text, count(*) filter (memorized) as m, count(*) filter (score = 0) as u,
         coalesce(sum(own) filter (memorized), 0) as m_own, coalesce(sum(own) filter (score = 0), 0) as u_own,
         coalesce(sum(other) filter (memorized), 0) as m_other, coalesce(sum(other) filter (score = 0), 0) as u_other
     from pairs
     join matches using (sequence_id)
-    group by model, line, document
+    group by model, condition, line, text
 ), effects as (
-    select model, line, sum(m)::bigint as memorized, sum(u)::bigint as unmemorized,
+    select model, condition, line, sum(m)::bigint as memorized, sum(u)::bigint as unmemorized,
         if(coalesce(fewer_documents(m, u), 0) < any_value(minimum_documents), 'too few', null) as note,
         if(note is null, sum(m_own) / sum(m) - sum(u_own) / sum(u), null) as own,
         difference_margin(m_own::double, m, u_own::double, u) as own_margin,
@@ -104,10 +113,10 @@ with parameters as (select
         difference_margin(m_other::double, m, u_other::double, u) as other_margin,
         difference_margin((m_other - m_own)::double, m, (u_other - u_own)::double, u) as change_margin
     from documents, parameters
-    group by model, line
+    group by model, condition, line
 )
-select family, model, miniature, params, corpus, role, counted_corpus, complete, span,
-    tokenizer as own_tokenizer, other_tokenizer, n, documents, equal, rebucketed,
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus, complete,
+    span, tokenizer as own_tokenizer, other_tokenizer, n, documents, equal, rebucketed,
     if(isnan(r), null, r) as correlation,
     difference, difference - margin as difference_low, difference + margin as difference_high, memorized, unmemorized,
     own as effect_own, own - own_margin as own_low, own + own_margin as own_high,
@@ -120,4 +129,5 @@ join correlations using (line)
 join lines using (line)
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
-order by family, params, model, corpus, counted_corpus, complete, own_tokenizer, other_tokenizer, span
+order by family, params, model, corpus, sample_rule, sample_window, counted_corpus, complete, own_tokenizer,
+    other_tokenizer, span

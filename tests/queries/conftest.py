@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
+from tests.ingest.here import lake as new_lake  # noqa: F401  (a fixture)
 from tests.small import CONDITION, DOMAINS, MODEL, ingest_cell, ingest_work, match_rows
 from warehouse.lake import Lake
 from warehouse.publish import commit
@@ -22,13 +26,25 @@ def put(lake: Lake, cell: str, pieces) -> None:
         commit(lake, folder, name, cell, [f for f in stage.files if f["table"] == name])
 
 
+def done(cell: str, experiment: str = "some", **settings: object) -> dict[str, object]:
+    """The row of `cells` of a unit of work."""
+    about = {"version": 1, "rows": 1, "seconds": 0.5, "device": "cpu", "versions": "{}", "outcome": "done"}
+    about |= {"finished_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    return about | {"cell": cell, "experiment": experiment, "settings": json.dumps(settings)}
+
+
+def drawn(sample: str, rule: str, window: str) -> dict[str, object]:
+    """The row of `cells` that says how a sample was drawn."""
+    return done(f"sample {sample}", "sample", sample=sample, rule={"at": rule, "window": window})
+
+
 def noisy(rows: list[dict]) -> list[dict]:
     return [row | {"condition": "noisy", "memorized": True} for row in rows]
 
 
 @pytest.fixture(scope="session")
 def lake(tmp_path_factory) -> Lake:
-    """80 rows of `matches` in two domains, 28 of them memorized, and 40 more under noise."""
+    """80 rows of `matches` in two domains, 28 of them memorized, and 40 more under noise; all of one sample."""
     lake = Lake.create(tmp_path_factory.mktemp("queries") / "a lake = 100%")
     put(
         lake,
@@ -40,4 +56,6 @@ def lake(tmp_path_factory) -> Lake:
         put(lake, f"ingest {domain}", ingest_work(ingest_cell(domain), ""))
         put(lake, f"scoring {domain}", [("matches", match_rows(domain))])
     put(lake, "noise", [("matches", noisy(match_rows(DOMAINS[0])))])
+    cells = ["noise", *(f"{work} {domain}" for work in ("ingest", "scoring") for domain in DOMAINS)]
+    put(lake, "cells", [("cells", [drawn("s", "space", "4+12"), *(done(cell, sample="s") for cell in cells)])])
     return lake

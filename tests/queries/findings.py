@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 
 from queries.ask import prepare
+from queries.only import ALL, Only
+from tests.queries.conftest import done, drawn
 from warehouse import table as tables
 
 HERE = Path(__file__).parent
@@ -27,8 +29,27 @@ def rows(text: str) -> list[dict[str, str | None]]:
     return [dict(zip(head, (None if v == "NULL" else v for v in line), strict=True)) for line in lines]
 
 
-def database(given: dict[str, str | list[dict]]) -> duckdb.DuckDBPyConnection:
+def filled(given: dict[str, str | list[dict]]) -> dict[str, list[dict]]:
+    """Text tables as rows. `samples` (cell, sample_rule, sample_window) stands for the rows of `cells` that say so; a
+    row of no known cell that tells its lengths is of a sample of that window, by a rule that is not known."""
+    read = {name: rows(content) if isinstance(content, str) else list(content) for name, content in given.items()}
+    samples = read.pop("samples", [])
+    known = {row["cell"] for row in [*read.get("cells", ()), *samples]}
+    for name in {"matches", "sequences"} & set(read):
+        for i, row in enumerate(read[name]):
+            if row.get("prefix_tokens") and row.get("n_tokens") and row.get("cell") not in known:
+                window = f"{row['prefix_tokens']}+{row['n_tokens']}"
+                read[name][i] = row | {"cell": window}
+                samples.append({"cell": window, "sample_rule": None, "sample_window": window})
+    for of in {of["cell"]: of for of in samples}.values():
+        own = [drawn(of["cell"], of["sample_rule"], of["sample_window"]), done(of["cell"], sample=of["cell"])]
+        read["cells"] = [*read.get("cells", ()), *own]
+    return read
+
+
+def database(given: dict[str, str | list[dict]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
     """What `queries.ask.connect` gives for a lake of these rows: columns that are not given are NULL."""
+    given = filled(given)
     unknown = set(given) - set(tables.names())
     assert not unknown, unknown
     con = duckdb.connect()
@@ -37,11 +58,10 @@ def database(given: dict[str, str | list[dict]]) -> duckdb.DuckDBPyConnection:
         columns = tables.table(name).columns
         typed = ", ".join(f'"{c.name}" {c.sql_type}' for c in columns)
         con.execute(f"create table stored.{name} ({typed})")
-        content = given.get(name, [])
-        for row in rows(content) if isinstance(content, str) else content:
+        for row in given.get(name, []):
             keys, marks = ", ".join(f'"{k}"' for k in row), ", ".join("?" * len(row))
             con.execute(f"insert into stored.{name} ({keys}) values ({marks})", list(row.values()))
-    return prepare(con)
+    return prepare(con, only)
 
 
 def same(got: object, expected: str | None) -> bool:

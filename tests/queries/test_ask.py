@@ -65,7 +65,7 @@ def test_table_takes_names_of_sql(asked):
 def test_every_stored_table_can_be_selected_from(asked):
     known = views(asked.connection)
     text = "".join((ask.HERE / f"{name}.sql").read_text() for name in ("samples", "views"))
-    added = re.findall(r"^create or replace view (\w+) as", text, re.MULTILINE)
+    added = re.findall(r"^create or replace (?:view|table) (\w+) as", text, re.MULTILINE)
     assert {"noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
     assert {*tables.names(), "matches_all", *added} == set(known)
     for name in known:

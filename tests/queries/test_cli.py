@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from queries import cli
 from queries.finding import find, names
+from queries.only import SHARED
 from queries.prompt import HELP, converse
 from tests.small import N
 from warehouse.errors import BadInput, MemlakeError, UnknownName
@@ -60,8 +61,25 @@ def test_run_takes_parameters(lake):
 
 
 @pytest.mark.parametrize(
+    ("pairs", "n"), [(("sample_window=4+12", "sample_rule=space"), [N, N]), (("condition=noisy",), [N]), ((), [N, N])]
+)
+def test_run_takes_what_every_finding_can_be_asked_for(lake, pairs, n):
+    words = [word for pair in pairs for word in ("-p", pair)]
+    rows = map(json.loads, run(lake, "query", "run", "memorization_rate", *words, "--format", "json").splitlines())
+    assert [row["n"] for row in rows] == n
+
+
+def test_list_and_help_tell_what_every_finding_can_be_asked_for(lake):
+    for words in (("query", "list", "--help"), ("query", "run", "--help")):
+        assert all(name in " ".join(run(lake, *words).split()) for name in SHARED)
+
+
+@pytest.mark.parametrize(
     ("words", "error"),
     [
+        (("query", "run", "scaling_law", "-p", "sample_window=4+13"), UnknownName),
+        (("query", "run", "scaling_law", "-p", "condition="), UnknownName),
+        (("query", "run", "scaling_law", "-p", "sample_windw=4+12"), UnknownName),
         (("query", "run", "scaling_laws"), UnknownName),
         (("query", "show", "scaling_laws"), UnknownName),
         (("query", "run", "scaling_law", "-p", "minimum=3"), UnknownName),

@@ -6,7 +6,7 @@ Committed without the audit: what a report shows is tested here, not whether the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,41 +29,46 @@ TOKENS, LAYERS = 32, 4
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make(
-    path: Path,
+def make(path: Path, families: Sequence[str], **more: object) -> Lake:
+    """The lake of `cells`, which says what else it takes."""
+    lake = Lake.create(path)
+    for cell, pieces in cells(families, **more):
+        put(lake, cell, pieces)
+    return lake
+
+
+def cells(
     families: Sequence[str],
     *,
     sizes: Sequence[str] = tuple(SIZES),
     domains: Mapping[str, str] = DOMAINS,
     roles: Mapping[str, str] = ROLES,
     n: int = 48,
-) -> Lake:
-    """`n` documents of one sequence in each domain of each corpus, under every model."""
-    lake = Lake.create(path)
+    layers: int = LAYERS,
+    heads: int = 4,
+) -> Iterator[tuple[str, Iterable[tuple[str, list[dict]]]]]:
+    """Units of work and their pieces, of `n` documents of one sequence in each domain of each corpus, under every
+    model."""
     named = {f"mini-{family}-{size}": (family, SIZES[size]) for family in families for size in sizes}
     base = [CONDITION | {"top_k": 40, "temperature": 1.0}]
-    put(lake, "conditions", [("conditions", base), ("conditions", CONDITIONS)])
-    put(lake, "models", [("models", [model(name, *about) for name, about in named.items()])])
+    yield "conditions", [("conditions", base), ("conditions", CONDITIONS)]
+    models = [model(name, *about) | {"n_layers": layers, "n_heads": heads} for name, about in named.items()]
+    yield "models", [("models", models)]
     counted = next(corpus for corpus, role in roles.items() if role == "trained")
     for corpus, role in {**roles, as_shown(counted): "trained"}.items():
-        put(
-            lake,
-            f"roles {hash63(corpus)}",
-            [("model_corpora", [{"model": m, "corpus": corpus, "role": role} for m in named])],
-        )
+        own = [{"model": m, "corpus": corpus, "role": role} for m in named]
+        yield f"roles {hash63(corpus)}", [("model_corpora", own)]
     for corpus, role in roles.items():
         for domain, kind in domains.items():
-            rows = ingested(corpus, domain, kind, families, n)
-            put(lake, f"ingest {hash63(corpus, domain)}", rows)
+            yield f"ingest {hash63(corpus, domain)}", ingested(corpus, domain, kind, families, n)
             counts = count_pieces(families, corpus, domain, showings(role, n), counted, TOKENS)
-            put(lake, f"count {hash63(corpus, domain)}", counts)
+            yield f"count {hash63(corpus, domain)}", counts
             for name, (family, params) in named.items():
-                pieces = measured(name, family, params, corpus, domain, role, n)
-                put(lake, f"scoring {hash63(name, corpus, domain)}", pieces)
+                pieces = measured(name, family, params, corpus, domain, role, n, layers, heads)
+                yield f"scoring {hash63(name, corpus, domain)}", pieces
     for outcome in ("done", "failed"):
-        put(lake, outcome, [("cells", [attempt("scoring", outcome)])])
-    put(lake, "checks", [("checks", checked())])
-    return lake
+        yield outcome, [("cells", [attempt("scoring", outcome)])]
+    yield "checks", [("checks", checked())]
 
 
 def model(name: str, family: str, params: int) -> dict[str, object]:
@@ -111,7 +116,7 @@ def showings(role: str, n: int) -> list[int]:
     return [EXPOSURES[i % len(EXPOSURES)] if role == "trained" else 0 for i in range(n)]
 
 
-def measured(name, family, params, corpus, domain, role, n) -> Iterator[tuple[str, list]]:
+def measured(name, family, params, corpus, domain, role, n, layers, heads) -> Iterator[tuple[str, list]]:
     """Rows of `matches` and `exposures` in which repetition and size make memory."""
     rng = np.random.default_rng(hash63(name, corpus, domain) % 2**32)
     shown = showings(role, n)
@@ -139,11 +144,11 @@ def measured(name, family, params, corpus, domain, role, n) -> Iterator[tuple[st
             }
         )  # fmt: skip
     yield "matches", rows
-    yield from layer_pieces(rows, LAYERS)
-    yield from noise_pieces(rows, LAYERS)
+    yield from layer_pieces(rows, layers)
+    yield from noise_pieces(rows, layers)
     if role == "trained":
         ids, memorized = [r["sequence_id"] for r in rows], [r["memorized"] for r in rows]
-        yield from head_pieces(name, corpus, domain, ids, memorized, LAYERS, 4)
+        yield from head_pieces(name, corpus, domain, ids, memorized, layers, heads)
         ids = [hash63("document", corpus, domain, i) for i in range(n)]
         yield (
             "exposures",

@@ -15,7 +15,7 @@ def layer_pieces(clean: Sequence[dict], layers: int) -> Iterator[tuple[str, list
     """Rows of `layer_tokens`, two positions a sequence, and of `block_deltas`, each block and the last two together,
     for the rows of `matches` of one cell, which need their completion_entropy for a matched group."""
     rng = np.random.default_rng(hash63("layers", clean[0]["model"], clean[0]["domain"]) % 2**32)
-    ranges = [*((b, b) for b in range(layers)), (layers - 2, layers - 1)]
+    ranges = list(dict.fromkeys([*((b, b) for b in range(layers)), (max(0, layers - 2), layers - 1)]))
     yield "layer_tokens", [_lens(row, position, layers, rng) for row in clean for position in range(2)]
     yield "block_deltas", [_blocks(row, first, last, layers, rng) for first, last in ranges for row in clean]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from queries.finding import find, names
@@ -142,6 +143,24 @@ def test_a_finding_without_a_figure_has_its_table(lake, monkeypatch):
     assert read.all("svg") == []
     assert find("scaling_law").grain in read.sections["scaling_law"]
     assert "The numbers: 4 rows" in read.sections["scaling_law"]
+
+
+def test_a_figure_is_drawn_for_each_sample_of_which_the_finding_tells():
+    first = pd.DataFrame(
+        {"sample_rule": ["start", None, "start"], "sample_window": ["8+8", None, "16+16"], "x": [1, 2, 3]}
+    )
+    other = first.assign(x=[4, 5, 6]).iloc[[2, 0, 1, 0]]
+    found = list(page._samples([first, other, pd.DataFrame({"y": [7]})]))
+    assert [re.sub("<.*?>", "", heading).strip() for heading, _ in found] == [
+        "Anchors: not known, window: not known", "Anchors: start, window: 16+16", "Anchors: start, window: 8+8"
+    ]  # fmt: skip
+    assert [[frame.iloc[:, -1].tolist() for frame in parts] for _, parts in found] == [
+        [[2], [5], [7]],
+        [[3], [6], [7]],
+        [[1], [4, 4], [7]],
+    ]
+    ((heading, parts),) = page._samples([first.iloc[:1], other])
+    assert heading == "" and parts[1]["x"].tolist() == [4, 4]  # of another sample there is nothing to draw here
 
 
 def test_a_long_table_says_what_it_leaves_out(text, read):

@@ -10,6 +10,7 @@ import pytest
 from queries.ask import connect, snapshot
 from reports import published
 from reports.page import Answers
+from tests.queries.conftest import done, drawn
 from tests.queries.findings import database
 
 OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
@@ -61,9 +62,10 @@ def test_a_number_for_a_whole_family_is_met_by_ours_for_the_family():
 
 
 def test_a_value_without_an_interval_has_none_in_print():
-    row = {"value": 1 / 3, "low": None, "high": None, "model": "m"}
+    row = {"value": 1 / 3, "low": None, "high": None, "model": "m", "sample": ""}
     assert published._ours(row, "jaccard") == "0.333 <small>jaccard</small> <small>m</small>"
-    assert published._ours(row | {"low": 0.1, "high": 0.5}, "share") == "33.3 % <small>(10 % to 50 %), m</small>"
+    row |= {"low": 0.1, "high": 0.5, "sample": "space 32+32"}
+    assert published._ours(row, "share") == "33.3 % <small>(10 % to 50 %), m, space 32+32</small>"
 
 
 def test_the_highest_of_a_family_is_met_by_our_highest():
@@ -132,6 +134,41 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "task_accuracy_last_block_short_circuited": 0.5,
     })  # fmt: skip
     assert ours["exact_match_last_block_short_circuited"]["low"] == pytest.approx(0.054621, abs=1e-6)
+
+
+def samples(*of: tuple[str, str, str]) -> dict:
+    """Cells called by their samples."""
+    drawn_and_done = [row for name, rule, window in of for row in (drawn(name, rule, window), done(name, sample=name))]
+    models = [{"model": "m", "family": "pythia", "n_params": 10, "base_condition": "c", "miniature": True}]
+    roles = [{"model": "m", "corpus": c, "role": r} for c, r in (("mine", "trained"), ("held", "control"))]
+    return {"models": models, "cells": drawn_and_done, "model_corpora": roles}
+
+
+def measured(cell: str, corpus: str, i: int, memorized: bool, ratio: float) -> dict:
+    return {"cell": cell, "sequence_id": i, "model": "m", "corpus": corpus, "domain": "d", "condition": "c",
+            "memorized": memorized, "ratio": ratio, "window": "suffix"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        ([("a", "start", "32+32"), ("b", "space", "32+32")], ("space 32+32", 1.0, 0.2)),
+        ([("a", "space", "64+64"), ("b", "start", "32+32")], ("space 64+64", 0.0, 0.6)),  # the first by name
+        ([("a", "start", "32+32")], ("start 32+32", 0.0, 0.6)),
+    ],
+)
+def test_ours_is_of_one_sample_and_names_it(of, expected):
+    rows = [measured("a", "mine", 1, False, 0.6), measured("a", "mine", 2, False, 0.6),
+            measured("b", "mine", 3, True, 0.2), measured("b", "held", 4, True, 0.2)]  # fmt: skip
+    rows = [row for row in rows if row["cell"] in [name for name, *_ in of]]
+    given = samples(*of)
+    given["matches"] = [{k: v for k, v in r.items() if k not in ("ratio", "window")} for r in rows]
+    given["prompt_compression"] = [{k: v for k, v in r.items() if k != "memorized"} for r in rows]
+    con = database(given)
+    ours = {r["quantity"]: (r["sample"], r["value"]) for r in published.ours(con, Answers(con))}
+    sample, rate, ratio = expected
+    assert ours["memorization_rate"] == (sample, rate)
+    assert ours["prompt_compression_at_most"] == (sample, pytest.approx(ratio))
 
 
 def test_the_table_labels_every_value(text):
