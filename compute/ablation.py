@@ -28,7 +28,7 @@ from warehouse.identity import hash63
 from .batches import each_batch, fitting, in_parts
 from .blocks import Blocks
 from .checkpoint import Checkpoint
-from .forward import Batch, batch, check_finite, read
+from .forward import Batch, batch, check_finite, decided, read
 
 CPU_TOKENS = 1 << 12  # rows x slots at once on a CPU: with 8 times as many or a quarter, a fifth more time is needed
 
@@ -250,10 +250,13 @@ class Ablation:
         self._partner = tuple(torch.from_numpy(at).to(device) for at in (row[:, None], slot))
 
 
-def _read_out(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_out(
+    logits: torch.Tensor, target: torch.Tensor, forbidden: tuple[int, ...] = ()
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of the target, and is it the arg-max (of equals the lowest id): [positions] each, of logits
     float32 [positions, vocabulary], which are overwritten."""
     logprob = -functional.cross_entropy(logits, target, reduction="none")
+    logits = decided(logits, forbidden)
     at_target = logits.gather(-1, target[:, None])
     # An arg-max takes 9 times as long as a maximum on a CPU, and only ties need one
     others = logits.scatter_(-1, target[:, None], -torch.inf).amax(-1, keepdim=True)

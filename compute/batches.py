@@ -28,7 +28,7 @@ def prepared(
     """
     if checkpoint.condition.bos:
         if bos_id is None:
-            raise BadInput(f"the tokenizer of {checkpoint.name} has no beginning-of-sequence token: leave out --bos")
+            raise BadInput(f"the tokenizer of {checkpoint.name} has no beginning-of-sequence token: use --no-bos")
         tokens = [np.concatenate([[bos_id], t]) for t in tokens]
         prefix = prefix + 1
     if prefix.min() < 1:

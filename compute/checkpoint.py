@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse.errors import BadInput, Conflict, one_line
 from warehouse.lake import Lake
-from warehouse.register import transaction
-from warehouse.registry import Source, json_object, role
-from warehouse.relation import quoted
-from warehouse.tokenizer import load_tokenizer, register_tokenizer
+from warehouse.registry import Source, role
+from warehouse.terminal import say
+from warehouse.tokenizer import load_tokenizer, register_tokenizer, registered
 
 from . import weights
 from .conditions import Condition
-from .families import kv_heads, parts, recognise, window
+from .families import kv_heads, parts, window
+from .identity import changes, end_tokens, identify, read_config
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 DTYPES = ("float32", "float16", "bfloat16")
 ROLES = ("trained", "control")
@@ -34,6 +34,7 @@ class Checkpoint:
     window: int | None  # tokens that its narrowest block sees; None: all
     vocab_size: int
     condition: Condition
+    forbidden: tuple[int, ...] = ()  # tokens that are never decided for
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +54,10 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     logging.disable_progress_bar()  # the run has one of its own
     logging.set_verbosity_error()  # and what matters of the report on loading is a line below
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    config, family = read_config(source, files)
+    forbidden = end_tokens(source, config) if condition.no_eos else ()
+    if condition.no_eos and not forbidden:
+        raise BadInput(f"{source.name} names no end-of-sequence token: use --eos")
     device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
     dtype = getattr(torch, condition.dtype)
     too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
@@ -88,6 +92,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
         window=window(family, config),
         vocab_size=model.get_output_embeddings().weight.shape[0],
         condition=condition,
+        forbidden=forbidden,
     )
 
 
@@ -125,19 +130,38 @@ def _own_gpu() -> str:
 
 
 def condition_of(
-    source: Source, dtype: str | None = None, attention: str | None = None, bos: bool = False
+    source: Source,
+    dtype: str | None = None,
+    attention: str | None = None,
+    bos: bool | None = None,
+    no_eos: bool | None = None,
+    base: Condition | None = None,
 ) -> Condition:
-    """The condition to run a checkpoint under; what is None is the checkpoint's own default (its stored dtype, the
-    family's first kernel). Raises `BadInput` for a dtype or a kernel that it cannot run with."""
+    """The condition to run a checkpoint under; what is None is as in `base`, by default the checkpoint's own: its
+    stored dtype, the architecture's first kernel, BOS as in training. Raises `BadInput` for a dtype or a kernel that it
+    cannot run with."""
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    _, family = read_config(source, files)
     kernels = parts(family).kernels
     if attention is not None and attention not in kernels:
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
-    stored = str(config.dtype).removeprefix("torch.") if config.dtype else weights.stored_dtype(files.weights)
-    return Condition(dtype=dtype or stored, attention=attention or kernels[0], bos=bos)
+    said = {"dtype": dtype, "attention": attention, "bos": bos, "no_eos": no_eos}
+    default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(source.bos))
+    return replace(default, **{key: value for key, value in said.items() if value is not None})
+
+
+def base_condition(lake: Lake, source: Source) -> Condition | None:
+    """The lake's base condition of a model; None where it has none that can be run under (results made elsewhere)."""
+    with lake.connect(["models", "conditions"]) as con:
+        row = con.execute(
+            "select dtype, attention, bos, no_eos"
+            " from stored.models join stored.conditions on base_condition = condition"
+            " where model = ? and dtype is not null and attention is not null and noise = 0",
+            [source.name],
+        ).fetchone()
+    return Condition(*row[:3], no_eos=bool(row[3])) if row else None
 
 
 def describe(source: Source, tokenizer: str) -> dict:
@@ -146,7 +170,7 @@ def describe(source: Source, tokenizer: str) -> dict:
     from transformers import AutoModelForCausalLM
 
     files = weights.fetch(source)
-    config, family = _config(source, files)
+    config, family = read_config(source, files)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -154,10 +178,10 @@ def describe(source: Source, tokenizer: str) -> dict:
         raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
     return {
         "model": source.name,
-        "family": family,
+        "family": _family(source),
         "revision": files.revision,
         "source": source.location,
-        "weights_digest": weights.digest(files.weights),
+        **asdict(identify(source)),
         "tokenizer": tokenizer,
         "n_params": sum(p.numel() for p in model.parameters()),
         "nominal_params": source.nominal_params,
@@ -174,38 +198,88 @@ def describe(source: Source, tokenizer: str) -> dict:
 def register_model(lake: Lake, source: Source) -> dict:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
     row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
-    Raises `Conflict` where the lake has other weights under the same name."""
+    Raises `Conflict` where the lake has another checkpoint under the same name."""
     known = known_model(lake, source)
     if known is None or known["weights_digest"] is None:
         tokenizer = register_tokenizer(lake, load_tokenizer(source))
         row = describe(source, tokenizer)
         if source.is_folder:
             row["source"] = lake.relative(source.location)
-        lake.register("conditions", [condition_of(source).row()])
+        condition = condition_of(source)
+        _say_dtype(source, condition.dtype)
+        lake.register("conditions", [condition.row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
-            lake.retract("models", transaction("models", known), f"model = {quoted(source.name)}")
+            row["family"] = source.family or known["family"]
+            lake.amend("models", row)
         lake.register("models", [row])
         known = row
+    else:
+        known |= _brought_up(lake, source, known)
     corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
     lake.register("model_corpora", corpora)
     return known
 
 
-def known_model(lake: Lake, source: Source) -> dict | None:
+def _brought_up(lake: Lake, source: Source, known: dict) -> dict:
+    """What is new in a model's row: its config and architecture, in a lake of before they were recorded, and the family
+    that is asked for (there, where none is asked for, its own in place of its architecture's)."""
+    new = {"family": source.family or known["family"]}
+    if known["config"] is None:
+        now = identify(source)
+        new = {"family": _family(source), "config": now.config, "architecture": now.architecture}
+        say(
+            f"{source.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
+            " it was measured with. If it has been changed since, take the old rows back with `memlake warehouse"
+            f" forget --model {source.name}`, and run this again"
+        )
+    if new["family"] != known["family"]:
+        say(f"{source.name}: of the family {new['family']!r} from now on (was {known['family']!r})")
+    if not new.items() <= known.items():
+        lake.amend("models", {"model": source.name, **new})
+    return new
+
+
+def _say_dtype(source: Source, stored: str) -> None:
+    """Say where a config.json names another number format than that of the weights."""
+    config, _ = read_config(source, weights.fetch(source))
+    stated = str(config.dtype).removeprefix("torch.")
+    if config.dtype and stated != stored:
+        say(
+            f"{source.name}: its weights are {stored}, its config.json says {stated}: its base condition is {stored},"
+            f" as stored (--dtype {stated} --base-condition makes it the other)"
+        )
+
+
+def _family(source: Source) -> str:
+    return source.family or source.name.partition("@")[0]
+
+
+def known_model(lake: Lake, source: Source, condition: Condition | None = None) -> dict | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
-    its results were imported. Raises `Conflict` where the lake has other weights under its name."""
+    its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
+    under its name, and other special tokens where `condition` depends on them."""
     with lake.connect(["models"]) as con:
         rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
     if not rows:
         return None
     (known,) = rows
-    if known["weights_digest"] not in (None, weights.digest(weights.fetch(source).weights)):
-        raise Conflict(
-            f"the lake has other weights (from {known['source']}) under the name {source.name!r}:"
-            " give the new ones another name, or take the old back with `memlake warehouse forget`"
-        )
-    return known
+    if known["weights_digest"] is None:
+        return known
+    now = identify(source)
+    differ = changes(known["config"], now.config, condition) if known["config"] else []
+    if known["weights_digest"] != now.weights_digest:
+        what = "weights"
+    elif differ:
+        what = f"config ({', '.join(differ)})"
+    elif known["tokenizer"] != registered(lake).get(load_tokenizer(source).digest):
+        what = "tokenizer"
+    else:
+        return known
+    raise Conflict(
+        f"the lake has a model {source.name!r} (from {known['source']}) with another {what}: give the new one another"
+        f" name, or take the old back with `memlake warehouse forget --model {source.name}`"
+    )
 
 
 def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) -> str | None:
@@ -226,16 +300,3 @@ def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) ->
         mend = f", or take the model back with `memlake warehouse forget --model {source.name}`" if row else ""
         raise Conflict(f"{where} knows {source.name} as {known} on {corpus}: leave --role {said} out{mend}")
     return known or said
-
-
-def _config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig, str]:
-    """The checkpoint's config and family. The type is read first: transformers may know nothing of a foreign one."""
-    from transformers import AutoConfig
-
-    path = files.folder / "config.json"
-    stated = json_object(path)
-    family = recognise(str(stated.get("model_type", "unknown")), source.location)
-    try:
-        return AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True), family
-    except Exception as error:  # its checks of each entry raise errors of many kinds
-        raise BadInput(f"{path} is no config of {family}: {one_line(error)}") from error

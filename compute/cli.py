@@ -24,10 +24,20 @@ Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first N sequences of each domain's sample.")
 ]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as stored.")]
-Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the family's.")]
-Bos = Annotated[bool, typer.Option("--bos", help="Put the beginning-of-sequence token first.")]
+Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the architecture's.")]
+Bos = Annotated[
+    bool | None,
+    typer.Option("--bos/--no-bos", help="Put the beginning-of-sequence token first; default: as in training."),
+]
+NoEos = Annotated[
+    bool | None,
+    typer.Option("--no-eos/--eos", help="Never decide for end-of-sequence, as under generate's min_length."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
+Family = Annotated[
+    str | None, typer.Option(help="Training line of these models; default: the registry's, else each its own.")
+]
 Role = Annotated[
     str | None,
     typer.Option(
@@ -84,9 +94,11 @@ def _request(
     limit: Limit = None,
     dtype: Dtype = None,
     attention: Attention = None,
-    bos: Bos = False,
+    bos: Bos = None,
+    no_eos: NoEos = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
+    family: Family = None,
     role: Role = None,
     *,
     among: Among = None,
@@ -110,7 +122,7 @@ def _request(
     }
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if v not in (None, [])}
     places = tuple(model), tuple(corpus), tuple(domain or ())
-    return Request(*places, limit, dtype, attention, bos, device, batch_size, role, options)
+    return Request(*places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, options)
 
 
 def _asks(command: Callable[..., None]) -> Callable[..., None]:
@@ -145,6 +157,9 @@ def run(
     request: Any,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
+    base_condition: Annotated[
+        bool, typer.Option("--base-condition", help="Make the condition of this run the models' base condition.")
+    ] = False,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """Measure what is not measured yet. A second run does only what is missing."""
@@ -152,4 +167,4 @@ def run(
 
     from .run import execute
 
-    finish(execute(Lake.open(lake), experiment, request, workers, scheduler), experiment)
+    finish(execute(Lake.open(lake), experiment, request, workers, scheduler, base_condition), experiment)

@@ -19,12 +19,13 @@ class Condition:
     noise_seed: int | None = None
     noise_layer: int | None = None  # entry of hidden_states that it is added to
     noise_scope: str | None = None  # over what the RMS is taken
+    no_eos: bool = False  # never decide for the end-of-sequence token, as under `generate(min_length=...)`
 
     @property
     def name(self) -> str:
-        bos = "-bos" if self.bos else ""
+        special = ("-bos" if self.bos else "") + ("-noeos" if self.no_eos else "")
         noise = f"-noise{self.noise}-{self.noise_scope}-layer{self.noise_layer}-seed{self.noise_seed}"
-        return f"{self.dtype}-{self.attention}{bos}" + (noise if self.noise else "")
+        return f"{self.dtype}-{self.attention}{special}" + (noise if self.noise else "")
 
     def noisy(self, strength: float, seed: int, layer: int, scope: str) -> Condition:
         """This condition with noise: see `noise.Noise`."""
@@ -41,6 +42,7 @@ class Condition:
             "noise_layer": self.noise_layer,
             "noise_scope": self.noise_scope,
             "bos": self.bos,
+            "no_eos": self.no_eos or None,  # older rows know nothing of it
             "top_k": TOP_K,
             "temperature": TEMPERATURE,
         }

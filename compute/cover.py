@@ -52,7 +52,7 @@ def subject_settings(subject: Subject) -> dict[str, object]:
     """The settings that say which model runs, and how."""
     return {
         "model": subject.source.name,
-        "weights_digest": subject.weights_digest,
+        **subject.digest,
         "tokenizer_digest": subject.tokenizer_digest,
         "condition": subject.condition.name,
     }
@@ -175,8 +175,14 @@ def gaps(ranks: list[int], covered: list[dict]) -> Iterator[tuple[int, int, int]
         yield run[0], run[-1], len(run)
 
 
+def left_out(settings: Mapping, tokenizer: str) -> str:
+    """The `source` in `rejects` of sequences that a model cannot take under a condition; scoring writes them."""
+    return "/".join([settings["domain"], tokenizer, *(settings[key] for key in ("sample", "model", "condition"))])
+
+
 def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: str = "") -> pa.Table:
-    """The sequences of a cell that an experiment measures, in the order of their ranks.
+    """The sequences of a cell that an experiment measures, in the order of their ranks. Those that scoring left out, as
+    the model cannot take them, are left out here too.
 
     settings: model, condition, corpus, domain, sample, first_rank and last_rank are used, and caliper and beyond where
     they are set. among: 'memorized': those that the model memorized under the condition; 'contrast': these, as many
@@ -188,12 +194,13 @@ def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: s
     import pyarrow.compute as pc
 
     s = settings
-    with lake.connect(["sequences", "matches"]) as con:
+    with lake.connect(["sequences", "matches", "rejects"]) as con:
         rows = con.execute(
             f"""
             select sequence_id, memorized, completion_entropy {columns and "," + columns}
             from (from stored.sequences where corpus = $corpus and domain = $domain and tokenizer = $tokenizer
-                and sample = $sample and rank between $first and $last and len(tokens) > 0)
+                and sample = $sample and rank between $first and $last and len(tokens) > 0
+                and rank not in (select position from stored.rejects where corpus = $corpus and source = $source))
             left join (select sequence_id, memorized, completion_entropy from stored.matches
                 where model = $model and condition = $condition and corpus = $corpus and domain = $domain)
                 using (sequence_id)
@@ -202,7 +209,8 @@ def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: s
             """,
             {
                 **{key: s[key] for key in ("corpus", "domain", "sample", "model", "condition")},
-                **{"tokenizer": tokenizer, "first": s["first_rank"], "last": s["last_rank"], "among": among},
+                **{"tokenizer": tokenizer, "source": left_out(s, tokenizer), "among": among},
+                **{"first": s["first_rank"], "last": s["last_rank"]},
             },
         ).to_arrow_table()
     if rows["memorized"].null_count:

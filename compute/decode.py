@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 
 from .checkpoint import Checkpoint
-from .forward import Batch, check_finite
+from .forward import Batch, check_finite, decided
 from .noise import Noise, added
 
 
@@ -77,7 +77,7 @@ def greedy(
         token, slot = token[:active], slot[:active]
         with added(noise, rows[:active], None if anew else slot):
             hidden = step(token, slot)
-        best = head(hidden).float().max(-1)  # torch documents: of equals the first
+        best = decided(head(hidden).float(), checkpoint.forbidden).max(-1)  # torch documents: of equals the first
         finite &= best.values.isfinite().all()
         token, slot = best.indices, slot + 1
         made[:active, i] = token

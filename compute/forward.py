@@ -44,11 +44,11 @@ class Batch:
 class Forced:
     """Read-outs at the continuation positions of a batch, each [positions], in the order of `Batch.row`."""
 
-    top1: np.ndarray  # int64: arg-max token, of equals the lowest id
+    top1: np.ndarray  # int64: arg-max token of those that may be decided for, of equals the lowest id
     logprob: np.ndarray  # float32: log-softmax of the float32 logits at the target
     log_p: np.ndarray  # float32: the same under top-k sampling; -inf where the target is not among the top k
     entropy: np.ndarray  # float32: nats
-    margin: np.ndarray  # float32: gap between the two best logits
+    margin: np.ndarray  # float32: gap between the two best logits of tokens that may be decided for
 
 
 def batch(tokens: list[np.ndarray], prefix: np.ndarray) -> Batch:
@@ -92,17 +92,17 @@ def read(
     checkpoint: Checkpoint,
     hidden: torch.Tensor,
     target: torch.Tensor,
-    columns: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]],
+    columns: Callable[[torch.Tensor, torch.Tensor, tuple[int, ...]], tuple[torch.Tensor, ...]],
 ) -> list[np.ndarray]:
     """Read out normalised states [positions, width], `target` int64 [positions] being the tokens that come next.
 
-    `columns` maps float32 logits [some, vocabulary] and their targets to tensors [some, ...]; it is called on as many
-    positions at once as memory takes, and what it gives is joined.
+    `columns` maps float32 logits [some, vocabulary], their targets, and the tokens that are never decided for, to
+    tensors [some, ...]; it is called on as many positions at once as memory takes, and what it gives is joined.
     """
     head = checkpoint.model.get_output_embeddings()
     size = max(1, LOGITS[hidden.device.type] // checkpoint.vocab_size)
     parts = zip(hidden.split(size), target.to(hidden.device).split(size), strict=True)
-    pieces = [columns(head(h).float(), t) for h, t in parts]
+    pieces = [columns(head(h).float(), t, checkpoint.forbidden) for h, t in parts]
     return [torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True)]
 
 
@@ -114,18 +114,26 @@ def check_finite(checkpoint: Checkpoint, finite: bool) -> None:
         raise BadInput(f"{checkpoint.name} gives NaN or infinite logits in {dtype}: {hint}")
 
 
-def _read_out(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def decided(logits: torch.Tensor, forbidden: tuple[int, ...]) -> torch.Tensor:
+    """The logits by which a token is decided for: [..., vocabulary], minus infinity where it is forbidden."""
+    inside = [token for token in forbidden if token < logits.shape[-1]]
+    return logits.index_fill(-1, torch.tensor(inside, device=logits.device), -torch.inf) if inside else logits
+
+
+def _read_out(logits: torch.Tensor, target: torch.Tensor, forbidden: tuple[int, ...] = ()) -> tuple[torch.Tensor, ...]:
     """The columns of `Forced`. `logits` float32 [positions, vocabulary], `target` int64 [positions]."""
+    choice = decided(logits, forbidden)
+    two = choice.topk(min(2, logits.shape[-1])).values
     best = logits.topk(min(TOP_K, logits.shape[-1])).values
     at_target = logits.gather(-1, target[:, None])[:, 0]
     log_p = (at_target - best.logsumexp(-1)).clamp_max(0)
     log_softmax = logits.log_softmax(-1)
     return (
-        logits.argmax(-1),  # torch documents: of equals the first
+        choice.argmax(-1),  # torch documents: of equals the first
         log_softmax.gather(-1, target[:, None])[:, 0],
         log_p.where(_among_best(logits, target, at_target, best[:, -1]), -torch.inf),
         torch.linalg.vecdot(log_softmax.exp(), log_softmax).neg().clamp_min(0),
-        best[:, 0] - best[:, 1],
+        two[:, 0] - two[:, 1],
     )
 
 

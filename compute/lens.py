@@ -14,7 +14,7 @@ import torch
 from .batches import each_batch, prepared
 from .blocks import Blocks
 from .checkpoint import Checkpoint
-from .forward import LOGITS, Batch, check_finite
+from .forward import LOGITS, Batch, check_finite, decided
 
 
 @dataclass(frozen=True)
@@ -82,23 +82,26 @@ def _read(checkpoint: Checkpoint, blocks: Blocks, b: Batch) -> list[np.ndarray]:
             return head(blocks.norm(hidden[row, slot])).float()
 
         last = logits(states[-1]).log_softmax(-1)
-        layers = [_read_out(logits(hidden), last, target) for hidden in states]
+        layers = [_read_out(logits(hidden), last, target, checkpoint.forbidden) for hidden in states]
         return [torch.stack(column, dim=1).cpu() for column in zip(*layers, strict=True)]
 
     pieces = [read(*piece) for piece in zip(row.split(size), slot.split(size), target.split(size), strict=True)]
     return [torch.cat(column).numpy() for column in zip(*pieces, strict=True)]
 
 
-def _read_out(logits: torch.Tensor, last: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _read_out(
+    logits: torch.Tensor, last: torch.Tensor, target: torch.Tensor, forbidden: tuple[int, ...]
+) -> tuple[torch.Tensor, ...]:
     """`logits` float32 [positions, vocabulary] of one entry, `last` the log-softmax of the last one's, `target` int64
     [positions]."""
-    at_target = logits.gather(-1, target[:, None])
+    choice = decided(logits, forbidden)
+    at_target = choice.gather(-1, target[:, None])
     before = torch.arange(logits.shape[-1], device=logits.device) < target[:, None]
     log_softmax = logits.log_softmax(-1)
     return (
-        logits.argmax(-1),  # torch documents: of equals the first
+        choice.argmax(-1),  # torch documents: of equals the first
         log_softmax.gather(-1, target[:, None])[:, 0].exp(),
-        1 + ((logits > at_target) | ((logits == at_target) & before)).sum(-1),
+        1 + ((choice > at_target) | ((choice == at_target) & before)).sum(-1),
         torch.linalg.vecdot(log_softmax.exp(), log_softmax).neg().clamp_min(0),
         torch.linalg.vecdot(last.exp(), last - log_softmax).clamp_min(0),
     )

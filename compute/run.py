@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import cells, options, shelf
 from warehouse.cells import Cell
-from warehouse.errors import BadInput, UnknownName
+from warehouse.errors import BadInput, Conflict, UnknownName
 from warehouse.lake import Lake
 from warehouse.registry import Source, find, models
 from warehouse.run import Summary, recover, run
@@ -37,11 +37,13 @@ class Request:
     corpora: tuple[str, ...]
     domains: tuple[str, ...] = ()  # empty: all
     limit: int | None = None  # the first sequences of each domain's sample, so many; None: all
-    dtype: str | None = None  # None: as the checkpoint is stored
-    attention: str | None = None  # None: the family's default kernel
-    bos: bool = False  # put the beginning-of-sequence token first
+    dtype: str | None = None  # this and the next three: None is as in the model's base condition
+    attention: str | None = None
+    bos: bool | None = None  # put the beginning-of-sequence token first
+    no_eos: bool | None = None  # never decide for end-of-sequence
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
+    family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
     role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
@@ -52,9 +54,10 @@ class Subject:
 
     source: Source
     condition: Condition
-    weights_digest: str
+    digest: Mapping[str, str]  # `checkpoint_digest`; `weights_digest` for a model registered when ids had only that
     tokenizer_digest: str
     tokenizer: str  # its name in the lake
+    limits: Mapping[str, int]  # of the sequences that it can take: `vocabulary`, `positions`, and how many go to `bos`
 
     def task(self, request: Request, sequences: int) -> dict:
         """What a worker needs in order to run a cell of so many sequences, and what does not decide rows."""
@@ -63,6 +66,7 @@ class Subject:
             "source": {**vars(self.source), "corpora": list(self.source.corpora)},
             "condition": vars(self.condition),
             "tokenizer": self.tokenizer,
+            "limits": dict(self.limits),
             "device": request.device,
             "batch_size": request.batch_size,
         }
@@ -86,26 +90,35 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set
 
 
 def execute(
-    lake: Lake, experiment: str, request: Request, workers: int | None = None, scheduler: str | None = None
+    lake: Lake,
+    experiment: str,
+    request: Request,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    base: bool = False,
 ) -> Summary:
-    """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary."""
+    """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary.
+    `base`: where none does, the condition of this run becomes the base condition of its models."""
     from .checkpoint import pick_device, register_model
 
     recover(lake)  # what a killed run left ready counts as published
     if scheduler is None:  # else it is the workers' machines that have a GPU or not
         request = replace(request, device=pick_device(request.device))
     found, _ = plan(lake, experiment, request)
+    others = []  # models whose base condition is another, and the condition of this run
     for line in nothing_memorized(lake, found):
         say(line)
     for text in request.models:
-        source = find(lake, text)
+        source = _source(lake, text, request)
         model = register_model(lake, source)
         _register_roles(lake, source, request)
-        condition = _condition(source, request)
+        condition = _condition(lake, source, request)
         extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
         also = extra(condition, _options(experiment, request)) if extra else []
         lake.register("conditions", [c.row() for c in (condition, *also)])
         if condition.name != model["base_condition"]:
+            others.append((model, condition.name))
+        if condition.name != model["base_condition"] and not base:
             say(
                 f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
                 " so findings do not use its rows (scores stand in `matches_all`)"
@@ -114,7 +127,16 @@ def execute(
         import torch
 
         workers = torch.cuda.device_count()
-    return run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    summary = run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    _say_left_out(lake, [cell for cell in found if "rejects" in cell.tables])
+    if base and not summary.failed:
+        for model, condition in others:
+            lake.amend("models", {"model": model["model"], "base_condition": condition})
+            say(
+                f"{model['model']}: its base condition is {condition!r} from now on (was {model['base_condition']}), so"
+                " findings use rows of that; the others stay (scores stand in `matches_all`)"
+            )
+    return summary
 
 
 def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
@@ -173,6 +195,7 @@ def registry() -> pa.Table:
                 "family": m.family,
                 "hub_id": m.location,
                 "nominal_params": m.nominal_params,
+                "bos": m.bos,
                 "trained_on": ", ".join(m.corpora),
             }
             for m in models().values()
@@ -185,14 +208,15 @@ _held: dict[tuple, tuple[Checkpoint, int | None]] = {}
 
 def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
     """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
-    from .checkpoint import load, pick_device
+    from .checkpoint import known_model, load, pick_device
 
     source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
     condition = Condition(**cell.task["condition"])
     device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
-    # The digest of the weights does not see the config, which says how many heads they are.
-    key = (source.location, cell.settings["weights_digest"], condition, device)
+    digest = cell.settings.get("checkpoint_digest") or cell.settings["weights_digest"]
+    key = (source.location, digest, condition, device)
     if key not in _held:
+        known_model(lake, source, condition)  # its files may have changed since the work was planned
         _held.clear()  # before the next one is loaded, so that both are never in memory
         _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
     return _held[key]
@@ -206,28 +230,46 @@ def _options(name: str, request: Request) -> object:
     return options.make(_experiment(name).Options, request.options, f"experiment {name!r}")
 
 
-def _condition(source: Source, request: Request) -> Condition:
-    from .checkpoint import condition_of
+def _source(lake: Lake, text: str, request: Request) -> Source:
+    """The source that the request means by one of its models; raises `Conflict` for another family than the
+    registry's."""
+    source = find(lake, text)
+    registered = models().get(source.name.partition("@")[0])
+    if request.family is None:
+        return source
+    if registered and registered.location == source.location and registered.family != request.family:
+        raise Conflict(f"the registry knows {source.name} as {registered.family}: leave --family out")
+    return replace(source, family=request.family)
 
-    return condition_of(source, request.dtype, request.attention, request.bos)
+
+def _condition(lake: Lake, source: Source, request: Request) -> Condition:
+    from .checkpoint import base_condition, condition_of
+
+    base = base_condition(lake, source)
+    return condition_of(source, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
-    from . import weights
     from .checkpoint import known_model, role_on
+    from .identity import identify, read_config
+    from .weights import fetch
 
-    source = find(lake, text)
-    known_model(lake, source)
+    source = _source(lake, text, request)
+    condition = _condition(lake, source, request)
+    known = known_model(lake, source, condition)
     tokenizer = load_tokenizer(source)
     names = registered(lake)
     # One that is not registered yet gets this name; sequences of imported results may have it already.
     hint = source.tokenizer or source.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
+    config, _ = read_config(source, fetch(source))
+    limits = {"vocabulary": config.vocab_size, "positions": config.max_position_embeddings, "bos": int(condition.bos)}
     for corpus in request.corpora:
         role_on(lake, source, corpus, request.role)
-        _check_sequences(lake, corpus, name, text, request)
-    digest = weights.digest(weights.fetch(source).weights)
-    return Subject(source, _condition(source, request), digest, tokenizer.digest, name)
+        _check_sequences(lake, corpus, name, limits, text, request)
+    digests = known if known and known["weights_digest"] else vars(identify(source))
+    kind = "checkpoint_digest" if digests["checkpoint_digest"] else "weights_digest"
+    return Subject(source, condition, {kind: digests[kind]}, tokenizer.digest, name, limits)
 
 
 def _register_roles(lake: Lake, source: Source, request: Request) -> None:
@@ -239,6 +281,22 @@ def _register_roles(lake: Lake, source: Source, request: Request) -> None:
             lake.register("model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
         else:
             say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
+
+
+def _say_left_out(lake: Lake, cells: list[Cell]) -> None:
+    """Say how many sequences models could not take, and why."""
+    if not cells:
+        return
+    with lake.connect(["rejects"]) as con:
+        reasons = con.execute(
+            "select cell, reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all",
+            [[cell.id for cell in cells]],
+        ).fetchall()
+    of = {cell.id: cell.settings for cell in cells}
+    for cell, reason, n in reasons:
+        s = of[cell]
+        many = "1 sequence" if n == 1 else f"{n} sequences"
+        say(f"{s['model']} cannot take {many} of {s['corpus']} ({s['domain']}), see `rejects`: {reason}")
 
 
 def _check_places(lake: Lake, request: Request) -> None:
@@ -256,19 +314,27 @@ def _check_places(lake: Lake, request: Request) -> None:
             raise UnknownName("domain", domain, domains)
 
 
-def _check_sequences(lake: Lake, corpus: str, tokenizer: str | None, text: str, request: Request) -> None:
+def _check_sequences(
+    lake: Lake, corpus: str, tokenizer: str | None, limits: Mapping[str, int], text: str, request: Request
+) -> None:
     """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, sampled in vain,
-    or imported without its tokens."""
+    imported without its tokens, or such that the model can take none."""
+    from .experiments.scoring import UNFIT
+
+    asked = {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains)}
     with lake.connect(["documents", "sequences"]) as con:
         found = con.execute(
-            "from stored.sequences where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
-            " and (len($domains) = 0 or list_contains($domains, domain)) limit 1",
-            {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains)},
+            f"select {UNFIT} as unfit from stored.sequences"
+            " where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
+            " and (len($domains) = 0 or list_contains($domains, domain)) order by unfit is not null limit 1",
+            asked | limits,
         ).fetchone()
         documents = con.execute("from stored.documents where corpus = ? limit 1", [corpus]).fetchone()
-    if found:
+    if found and found[0] is None:
         return
     where = f"{corpus} ({', '.join(request.domains)})" if request.domains else corpus
+    if found:
+        raise BadInput(f"{text} can take no sequence of {where}: {found[0]}")
     nothing = f"{where} has no sequences under the tokenizer of {text} to measure it on"
     if not documents:
         raise BadInput(f"{nothing}: they were imported without its tokens, and there are no documents to sample")

@@ -18,7 +18,7 @@ from .batches import each_batch, fitting, prepared
 from .blocks import Blocks, Trace
 from .bounds import Bounds
 from .checkpoint import Checkpoint
-from .forward import Batch, check_finite, read
+from .forward import Batch, check_finite, decided, read
 
 Range = tuple[int, int]  # first and last short-circuited block, from 0
 
@@ -139,11 +139,11 @@ class _Batch:
         return self._sum(match).astype(np.int64), self._sum(entropy), self._sum(logprob)
 
 
-def _read_out(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _read_out(logits: torch.Tensor, target: torch.Tensor, forbidden: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
     """`logits` float32 [positions, vocabulary], `target` int64 [positions]."""
     log_softmax = logits.log_softmax(-1)
     return (
-        logits.argmax(-1) == target,  # torch documents: of equals the first
+        decided(logits, forbidden).argmax(-1) == target,  # torch documents: of equals the first
         torch.linalg.vecdot(log_softmax.exp(), log_softmax).neg().clamp_min(0),
         log_softmax.gather(-1, target[:, None])[:, 0],
     )

@@ -59,9 +59,13 @@ def fetch(source: Source) -> Files:
     raise BadInput(f"{source.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
 
 
-@cache
 def digest(paths: tuple[Path, ...]) -> str:
-    """`sha256:...` over the tensors of the files. Read once a command."""
+    """`sha256:...` over the tensors of the files. Read again only where a file has changed."""
+    return _digest(paths, tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@cache
+def _digest(paths: tuple[Path, ...], state: tuple[tuple[int, int], ...]) -> str:
     tensors = sorted(_tensors(paths), key=lambda t: t.name)
     return sha256(chunk for tensor in tensors for chunk in tensor.chunks())
 
@@ -71,12 +75,21 @@ def count(paths: tuple[Path, ...]) -> int:
     return sum(prod(t.shape) for t in _tensors(paths) if t.dtype in DTYPES)
 
 
+def packed(paths: tuple[Path, ...]) -> str | None:
+    """A tensor that does not hold numbers as they are, but packed or scaled, as in quantized checkpoints; None where
+    there is none. Older files hold causal masks, which are called biases."""
+    for t in _tensors(paths):
+        if t.dtype not in DTYPES and not t.name.endswith((".bias", ".position_ids")):
+            return f"{t.name} as {t.dtype}"
+    return None
+
+
 def stored_dtype(paths: tuple[Path, ...]) -> str:
-    """The number format of most of the stored weights, for checkpoints whose config does not name it."""
+    """The number format of most of the stored weights."""
     sizes: dict[str, int] = {}
     for t in _tensors(paths):
         if t.dtype in DTYPES:
-            sizes[t.dtype] = sizes.get(t.dtype, 0) + t.end - t.begin
+            sizes[t.dtype] = sizes.get(t.dtype, 0) + prod(t.shape)
     if not sizes:
         raise BadInput(f"{paths[0].parent} holds no weights of a known dtype ({', '.join(DTYPES.values())})")
     return DTYPES[max(sizes, key=lambda dtype: sizes[dtype])]

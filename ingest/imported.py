@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from .source import HEAD, Reject, source_name
 from .strict import refuse
 
 VERSION = 1
+MISTYPED = 0.72  # a family as similar to one of the registry is taken for a slip
 CONDITION = "imported"  # nothing is known of how the rows were made
 
 
@@ -206,8 +208,9 @@ class ResultSource(ABC):
             trained = row.pop("corpora")
             lake.register("models", [row])
             lake.register("model_corpora", [{"model": row["model"], "corpus": c, "role": "trained"} for c in trained])
-        defaults = {row["model"]: row["family"] for row in new} | {m: t or family[m] for m, t in known.items()}
-        return {m: defaults[m] for m in sorted({m for m, *_ in seen})}
+        family |= {row["model"]: row["family"] for row in new}
+        shared = {m: f if f in families() else m for m, f in family.items()}  # a family of its own shares none
+        return {m: known.get(m) or shared[m] for m in sorted({m for m, *_ in seen})}
 
     def _model(self, name: str) -> dict[str, Any]:
         """The row of a model that is not in the lake, without its base condition; also `corpora` that it trained on,
@@ -217,7 +220,7 @@ class ResultSource(ABC):
             known, params, corpora = source.family, source.nominal_params, source.corpora
         except UnknownName:
             known, params, corpora = None, None, ()
-        if self.family and self.family not in families():
+        if self.family not in families() and get_close_matches(self.family or "", families(), cutoff=MISTYPED):
             raise UnknownName("family", self.family, families())
         asked = not known or not params
         known, params = known or self.family, params or self.params

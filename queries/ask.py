@@ -194,6 +194,9 @@ def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mappi
     for column, value in keep.items():
         rows = rows.filter(pc.equal(rows[column], pa.scalar(value, pa.string())))
     schema = _schema(name)
+    for field in schema:
+        if field.name not in rows.column_names:  # declared after the file was written
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
     return rows.select(schema.names).cast(schema).to_pandas(types_mapper=_pandas_type)
 
 

@@ -62,7 +62,7 @@ create or replace view noise_conditions as
     join stored.conditions b on b.condition = m.base_condition and coalesce(b.noise, 0) = 0
     join stored.conditions c
         on c.dtype is not distinct from b.dtype and c.attention is not distinct from b.attention and c.bos = b.bos
-        and (c.noise > 0 or c.condition = b.condition);
+        and c.no_eos is not distinct from b.no_eos and (c.noise > 0 or c.condition = b.condition);
 
 -- One row is one layer at one continuation position of one row of `layer_tokens`. layer: 0 after the embedding, l after
 -- block l; depth: layer / number of blocks.

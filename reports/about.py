@@ -25,7 +25,7 @@ select table_name as "table", "partition", expectation, observed, cell, quaranti
 from checks where not passed order by all
 """
 MODELS = """
-select family, model, miniature, n_params, nominal_params, n_layers, n_heads, hidden_size,
+select family, architecture, model, miniature, n_params, nominal_params, n_layers, n_heads, hidden_size,
     vocab_size, tokenizer, base_condition, corpora, weights_digest
 from models left join (
     select model, string_agg(corpus || ': ' || role, '; ' order by corpus) as corpora from model_corpora group by model

@@ -13,8 +13,9 @@ Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model
 the whole model, `corpus_rate` of the released lists (`memorized_evals`), scored again; tasks are those that were run
 with lm-eval.
 
-Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158, over 146,432,000 sequences of training; the
-other values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read
+Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158: of the -v0 checkpoints, over 146,432,000
+sequences of training (the first 64 tokens of each packed row), in half precision, end-of-sequence forbidden. The other
+values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read
 off a figure.
 """
 
@@ -159,7 +160,7 @@ def values() -> list[Published]:
     """All published values, as shipped with the project."""
     found = []
     for row in _rows("pythia_memorized_counts.csv"):
-        name = row["model"] + ("-deduped" if row["data"] == "deduped" else "")
+        name = row["model"]
         rate = int(row["memorized"]) / int(row["rows"])
         about = f"released counts: {int(row['memorized']):,}"
         found.append(

@@ -26,7 +26,7 @@ from deltalake.transaction import AddAction
 from . import paths
 from . import table as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
-from .relation import File, relation
+from .relation import File, literal, relation
 
 ATTEMPTS = 30  # commits that lost a race are tried again this often
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
@@ -203,9 +203,10 @@ class Lake:
             commit_properties=properties,
         )
 
-    def _race(self, name: str, attempt: Callable[[DeltaTable], bool]) -> bool:
+    def _race(self, name: str, attempt: Callable[[DeltaTable], object]) -> object:
         for tried in range(ATTEMPTS):
             try:
+                self._grow(name)
                 return attempt(self.delta(name))
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
@@ -214,6 +215,21 @@ class Lake:
                     raise
                 raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
+
+    def _grow(self, name: str) -> None:
+        """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
+        delta = self.delta(name)
+        known = {field.name for field in delta.schema().fields}
+        if new := [f for f in Schema.from_arrow(tables.table(name).schema).fields if f.name not in known]:
+            delta.alter.add_columns(new)
+
+    def amend(self, name: str, row: Mapping[str, object]) -> None:
+        """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
+        leaves out stays as it is."""
+        key = tables.table(name).key
+        predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
+        values = {k: literal(value) for k, value in row.items() if k not in key}
+        self._race(name, lambda delta: delta.update(values, predicate=predicate))
 
     def register(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Append rows to a small table of names (models, tokenizers, conditions, ...), each once.

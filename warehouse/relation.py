@@ -61,7 +61,7 @@ def _cut(spec: Table, files: Sequence[File]) -> str:
         for i, key in enumerate(spec.partition)
     }
     columns = ", ".join(f'{values[c.name]} as "{c.name}"' if c.name in values else f'"{c.name}"' for c in spec.columns)
-    return f"select {columns} from {_read(files)}"
+    return f"select {columns} from {_read(spec, files)}"
 
 
 def _looked_up(spec: Table, files: Sequence[File]) -> str:
@@ -74,13 +74,17 @@ def _looked_up(spec: Table, files: Sequence[File]) -> str:
     columns = ", ".join(f'"{c.name}"' for c in spec.columns)
     known = ", ".join(f'"{k}"' for k in ("filename", *spec.partition))
     rows = ", ".join(map(row, files))
-    return f"select {columns} from {_read(files)} join (values {rows}) as known({known}) using (filename)"
+    return f"select {columns} from {_read(spec, files)} join (values {rows}) as known({known}) using (filename)"
 
 
-def _read(files: Sequence[File]) -> str:
+def _read(spec: Table, files: Sequence[File]) -> str:
     listed = ", ".join(quoted(as_pattern(f.path)) for f in files)
     # DuckDB skips files by their names only where the column of names is called as it calls it.
-    return f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
+    options = "hive_partitioning = false, filename = true"
+    if later := ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in spec.columns if c.later):
+        found = f"select * from read_parquet([{listed}], union_by_name = true, {options})"
+        return f"(select {later} where false union all by name {found})"
+    return f"read_parquet([{listed}], {options})"
 
 
 def as_pattern(path: str) -> str:
@@ -101,6 +105,11 @@ def partition_path(spec: Table, values: dict[str, object]) -> str:
         return name
 
     return "/".join(folder(k, values[k]) for k in spec.partition)
+
+
+def literal(value: str | float | None) -> str:
+    """A text, number, boolean or NULL in SQL."""
+    return "NULL" if value is None else quoted(value) if isinstance(value, str) else str(value)
 
 
 def quoted(text: str) -> str:

@@ -34,6 +34,7 @@ class Column:
     type: pa.DataType
     doc: str
     nullable: bool = False
+    later: bool = False  # declared when there were lakes already: in their older files it is missing, and read as NULL
 
     @property
     def sql_type(self) -> str:

@@ -19,7 +19,7 @@ from warehouse.lake import Lake
 from warehouse.options import option
 from warehouse.tables.head_deltas import METHODS
 
-from ..cover import AMONG, COLUMNS, Ask, chosen, select, subject_settings
+from ..cover import AMONG, COLUMNS, Ask, chosen, left_out, select, subject_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,16 +132,21 @@ def _reference(checkpoint: Checkpoint, blocks: Blocks, lake: Lake, cell: Cell, b
 
 
 def _sample(lake: Lake, settings: Mapping, tokenizer: str, n: int) -> pa.Table:
-    """The first n sequences of the domain's sample."""
-    with lake.connect(["sequences"]) as con:
+    """The first n sequences of the domain's sample, without those that scoring left out."""
+    with lake.connect(["sequences", "rejects"]) as con:
         return con.execute(
             """
             select sequence_id, tokens, prefix_tokens
             from stored.sequences
-            where corpus = ? and domain = ? and tokenizer = ? and sample = ? and len(tokens) > 0
-            order by rank limit ?
+            where corpus = $corpus and domain = $domain and tokenizer = $tokenizer and sample = $sample
+              and len(tokens) > 0
+              and rank not in (select position from stored.rejects where corpus = $corpus and source = $source)
+            order by rank limit $n
             """,
-            [settings["corpus"], settings["domain"], tokenizer, settings["sample"], n],
+            {
+                **{key: settings[key] for key in ("corpus", "domain", "sample")},
+                **{"tokenizer": tokenizer, "source": left_out(settings, tokenizer), "n": n},
+            },
         ).to_arrow_table()
 
 

@@ -102,7 +102,7 @@ def successes(
     import torch
 
     from ..batches import each_batch, prepared
-    from ..forward import check_finite, read, states
+    from ..forward import check_finite, decided, read, states
 
     out = np.arange(prefix.max()) == prefix[:, None] - 1
     of = np.repeat(np.arange(len(tokens)), prefix - 1)
@@ -110,8 +110,8 @@ def successes(
     if len(kept) == 0:
         return out
 
-    def best(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        top = logits.max(-1)  # torch documents: of equals the first
+    def best(logits: torch.Tensor, target: torch.Tensor, forbidden: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+        top = decided(logits, forbidden).max(-1)  # torch documents: of equals the first
         return top.indices == target, top.values.isfinite()
 
     def run(rows: np.ndarray, b: Batch) -> None:

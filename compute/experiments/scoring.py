@@ -8,6 +8,7 @@ margin that tells how near a row is to flipping. It leaves out near-verbatim and
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from warehouse.cells import Cell
 from warehouse.lake import Lake
 from warehouse.options import option
 
-from ..cover import Ask, cover, subject_settings
+from ..cover import Ask, cover, left_out, subject_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,12 @@ VERSION = 1
 TABLES = ("matches",)
 DECODINGS = ("forced", "greedy")
 PIECE = 8192  # sequences read, scored and handed over at once
+# Why a model cannot take a sequence that has tokens; NULL where it can
+UNFIT = """case
+    when prefix_tokens + $bos < 1 then 'no prompt, so that nothing predicts its first token (--bos would)'
+    when len(tokens) + $bos > $positions then 'longer than the positions of the model'
+    when list_max(tokens) >= $vocabulary then 'a token beyond the vocabulary of the model'
+end"""
 
 
 @dataclass(frozen=True)
@@ -37,17 +44,39 @@ class Options:
 
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
-    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
+    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them.
+    Sequences that the model cannot take become rows of `rejects`."""
     ask = Ask("scoring", subject_settings(subject), {"decoding": (options.decoding, DECODINGS)})
-    group = subject.source.name
-    return [
-        Cell("scoring", VERSION, settings, TABLES, {"matches": n}, group=group, task=subject.task(request, n))
-        for settings, n in cover(lake, subject, request, ask)
-    ]
+    unfit, found = _unfit(lake, subject, request), []
+    for s, ranks in cover(lake, subject, request, ask):
+        out = sum(s["first_rank"] <= r <= s["last_rank"] for r in unfit[s["corpus"], s["domain"], s["sample"]])
+        rows = {"matches": ranks - out} | ({"rejects": out} if out else {})
+        task = subject.task(request, ranks - out)
+        found.append(Cell("scoring", VERSION, s, tuple(rows), rows, group=subject.source.name, task=task))
+    return found
+
+
+def _unfit(lake: Lake, subject: Subject, request: Request) -> dict[tuple, list[int]]:
+    """Ranks of sequences that the model cannot take, by corpus, domain and sample."""
+    with lake.connect(["sequences"]) as con:
+        rows = con.execute(
+            f"""
+            select corpus, domain, sample, list(rank)
+            from stored.sequences
+            where list_contains($corpora, corpus) and tokenizer = $tokenizer and len(tokens) > 0
+              and ({UNFIT}) is not null
+            group by all
+            """,
+            {"corpora": list(request.corpora), "tokenizer": subject.tokenizer, **subject.limits},
+        ).fetchall()
+    return defaultdict(list, {tuple(place): ranks for *place, ranks in rows})
 
 
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Score the cell's sequences and yield their rows of `matches`, in bounded memory."""
+    """Score the cell's sequences and yield their rows of `matches`, and of `rejects` for those that the model cannot
+    take, in bounded memory."""
+    import pyarrow.compute as pc
+
     from ..run import held
     from ..scoring import score
 
@@ -55,15 +84,25 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     checkpoint, bos_id = held(lake, cell)
     with lake.connect(["sequences"]) as con:
         pieces = con.execute(
-            """
-            select sequence_id, anchor_id, corpus, domain, tokens, byte_ends, byte_cut, prefix_tokens, n_tokens
+            f"""
+            select sequence_id, anchor_id, corpus, domain, tokens, byte_ends, byte_cut, prefix_tokens, n_tokens, rank,
+                {UNFIT} as unfit
             from stored.sequences
-            where corpus = ? and domain = ? and tokenizer = ? and sample = ? and rank between ? and ?
-              and len(tokens) > 0
+            where corpus = $corpus and domain = $domain and tokenizer = $tokenizer and sample = $sample
+              and rank between $first_rank and $last_rank and len(tokens) > 0
             """,
-            [s["corpus"], s["domain"], cell.task["tokenizer"], s["sample"], s["first_rank"], s["last_rank"]],
+            {
+                **{key: s[key] for key in ("corpus", "domain", "sample", "first_rank", "last_rank")},
+                **{"tokenizer": cell.task["tokenizer"], **cell.task["limits"]},
+            },
         ).to_arrow_reader(PIECE)
-        for piece in pieces:
+        for read in pieces:
+            fits = pc.is_null(read["unfit"])
+            if rejects := read.filter(pc.invert(fits)).to_pylist():
+                yield "rejects", _rejects(rejects, left_out(s, cell.task["tokenizer"]))
+            piece = read.filter(fits)
+            if not piece.num_rows:
+                continue
             scores = score(
                 checkpoint,
                 piece["tokens"].to_numpy(zero_copy_only=False),
@@ -73,6 +112,21 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
                 batch_size=cell.task["batch_size"],
             )
             yield "matches", rows(piece, scores, model=s["model"], condition=s["condition"])
+
+
+def _rejects(sequences: list[dict], source: str) -> pa.Table:
+    """Rows of `rejects`; what they show of a sequence is its tokens."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {
+                **{"corpus": row["corpus"], "source": source, "position": row["rank"], "reason": row["unfit"]},
+                "head": str(row["tokens"])[:200].encode(),
+            }
+            for row in sequences
+        ]
+    )
 
 
 def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) -> pa.Table:

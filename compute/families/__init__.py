@@ -31,6 +31,7 @@ class Parts:
     """What an architecture calls its parts in transformers."""
 
     model_type: str  # `model_type` of its config
+    version: int = 1  # of memlake's code for it: bumped by hand when the same checkpoint gives other rows
     blocks: str = "layers"  # in the base model: the list of its blocks
     norm: str = "norm"  # in the base model: the norm before the unembedding
     attention: str = "self_attn"  # in a block: its attention, which takes hidden states and returns (output, weights)

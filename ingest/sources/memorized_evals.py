@@ -1,14 +1,16 @@
 """EleutherAI's lists of what the Pythia models memorized (Biderman et al. 2023, arXiv 2304.11158).
 
 Parquet files as published (dataset pythia-memorized-evals): columns `index` (of the training sequence) and `tokens`
-(its first 64).
+(its first 64: a packed row of training has 2,049, and without the packed corpus these windows cannot be had elsewhere).
 
 A sequence is listed because greedy decoding gave its second 32 tokens for the first 32, so every row matches: rates on
 this corpus are 1 by selection, and it must not be mixed with a sample. It is there to be measured again, on the exact
-checkpoint: `memlake compute run scoring --corpus memorized_evals --model M`.
+checkpoint, decoded as for the lists: `memlake compute run scoring --corpus memorized_evals --model M --dtype float16
+--no-eos`.
 
-A file is named by its list: duped.1.4b is of pythia-1.4b, deduped.1.4b of pythia-1.4b-deduped, duped.12b.23000 of
-pythia-12b@step23000. The first part is the domain: equal indexes of the two are other sequences. A list called
+The lists are of the first trainings (`-v0`); those that replaced them memorized other sequences. A file is named by its
+list: duped.1.4b is of pythia-1.4b-v0, deduped.1.4b of pythia-1.4b-deduped-v0, duped.12b.23000 of
+pythia-12b-v0@step23000. The first part is the domain: equal indexes of the two are other sequences. A list called
 otherwise needs --model.
 """
 
@@ -73,7 +75,7 @@ class Source(ResultSource):
                 f"{path} is not called as a list is (duped.1.4b, deduped.1.4b): say whose it is with --model"
             )
         domain, size, step = lists[-1] if lists else (domains[-1] if domains else self.domain, "", "")
-        model = f"pythia-{size}{'-deduped' if domain == 'deduped' else ''}{'@step' if step else ''}{step}"
+        model = f"pythia-{size}{'-deduped' if domain == 'deduped' else ''}-v0{'@step' if step else ''}{step}"
         return {"domain": domain, "model": model}
 
     def read(self, file: File) -> Iterator[pa.Table | Reject]:

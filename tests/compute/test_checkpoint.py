@@ -72,12 +72,75 @@ def test_default_dtype_is_the_stored_one(tmp_path):
 
     build("olmo").half().save_pretrained(tmp_path / "m")
     config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}))
     assert condition_of(resolve(str(tmp_path / "m"))).dtype == "float16"
     for key in ("dtype", "torch_dtype"):
         config.pop(key, None)
     (tmp_path / "m" / "config.json").write_text(json.dumps(config))
     assert condition_of(resolve(str(tmp_path / "m"))).dtype == "float16"
     assert condition_of(resolve(str(tmp_path / "m")), dtype="bfloat16", bos=True).name == "bfloat16-sdpa-bos"
+
+
+def test_of_several_dtypes_that_of_most_weights(tmp_path):
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    tensors = load_file(path)
+    total = sum(t.numel() for t in tensors.values())
+    half, left = {}, total  # three weights in five as bfloat16, which are fewer bytes
+    for name, t in sorted(tensors.items(), key=lambda item: -item[1].numel()):
+        half[name] = t.bfloat16() if left > 0.4 * total else t
+        left -= t.numel() if left > 0.4 * total else 0
+    count = {d: sum(t.numel() for t in half.values() if t.dtype == d) for d in (torch.bfloat16, torch.float32)}
+    assert 4 * count[torch.float32] > 2 * count[torch.bfloat16] > 2 * count[torch.float32]
+    save_file(half, path, {"format": "pt"})
+    assert condition_of(resolve(str(tmp_path / "m"))).dtype == "bfloat16"
+
+
+QUANTIZATIONS = [  # (entry of config.json, what the line says)
+    ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "bitsandbytes"),
+    ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "gptq"),
+    ({"quantization_config": {"quant_method": "awq"}}, "awq"),
+    ({"quantization_config": {"quant_method": "fp8"}}, "fp8"),
+    ({"quantization_config": {"quant_method": "mxfp4"}}, "mxfp4"),
+    ({"quantization_config": {"load_in_8bit": True}}, "see its config.json"),
+    ({"compression_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
+    ({"quantization": {"group_size": 64, "bits": 4}}, "see its config.json"),
+]
+
+
+@pytest.mark.parametrize(("entry", "how"), QUANTIZATIONS)
+def test_a_quantized_checkpoint_is_one_line(tmp_path, entry, how):
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entry))
+    source = resolve(str(tmp_path / "m"))
+    for ask in (condition_of, lambda s: describe(s, "words"), lambda s: load(s, Condition("float32", "sdpa"), "cpu")):
+        with pytest.raises(BadInput, match=rf"m is quantized \({how}\): memlake measures whole weights only") as error:
+            ask(source)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_quantized_weights_that_no_config_tells_of(tmp_path, dtype, form):
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    name = "gpt_neox.layers.0.mlp.dense_h_to_4h.weight"
+    tensors = load_file(path)
+    tensors["gpt_neox.layers.0.attention.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.uint8)  # a mask, as of old
+
+    def put(tensors: dict) -> None:
+        if form == "safetensors":
+            save_file(tensors, path, {"format": "pt"})
+        else:
+            path.unlink(missing_ok=True)
+            torch.save(tensors, tmp_path / "m" / "pytorch_model.bin")
+
+    put(tensors)
+    assert condition_of(resolve(str(tmp_path / "m"))).dtype == "float32"
+    put(tensors | {name: tensors[name].to(dtype)})
+    with pytest.raises(BadInput, match=rf"is quantized \({name} as .*8|is quantized \({name} as .*32"):
+        condition_of(resolve(str(tmp_path / "m")))
 
 
 @pytest.mark.parametrize(

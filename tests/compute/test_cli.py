@@ -20,13 +20,14 @@ OPTIONS = {
     "bos": True,
     "device": "cpu",
     "batch_size": 4,
+    "family": "mine",
     "role": "control",
     "options": {"decoding": "forced", "strength": (0.1, 0.3), "screen": True},
 }
 TYPED = [
     *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3"),
     *("--dtype", "bfloat16", "--attention", "eager", "--bos", "--device", "cpu", "--batch-size", "4"),
-    *("--role", "control"),
+    *("--family", "mine", "--role", "control"),
     *("--decoding", "forced", "--strength", "0.1", "--strength", "0.3", "--screen"),
 ]
 
@@ -45,4 +46,4 @@ def test_plan_and_run_ask_for_the_same(tmp_path, monkeypatch, typed, request_):
     for command, *more in (["plan"], ["run", "--workers", "2"]):
         done = CliRunner().invoke(app, [command, "scoring", *typed, *more, *lake])
         assert done.exit_code == 0, done.output
-    assert asked == [("scoring", request_), ("scoring", request_, 2, None)]
+    assert asked == [("scoring", request_), ("scoring", request_, 2, None, False)]

@@ -165,7 +165,7 @@ def test_a_sample_without_a_sequence(road, tmp_path, last, why):
 def test_other_weights_under_the_same_name(road, tmp_path):
     _, lake, *_ = road
     save(tmp_path / "tiny", seed=1)
-    with pytest.raises(Conflict, match="other weights"):
+    with pytest.raises(Conflict, match="with another weights"):
         plan(lake, "scoring", request(tmp_path))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from compute.forward import _read_out
 from compute.scoring import first_mismatch, score
 from warehouse.errors import BadInput
 
-from .tiny import FAMILIES, POSITIONS, VOCAB, build, checkpoint, windows
+from .tiny import FAMILIES, POSITIONS, VOCAB, build, checkpoint, generated, windows
 
 ROWS = 12
 WHOLE = [(family, kernel, 256) for family in FAMILIES for kernel in parts(family).kernels]
@@ -118,6 +120,48 @@ def test_bos_stands_before_the_prompt(family):
         np.testing.assert_allclose(got.logprob[row, : len(t) - p], want["logprob"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("family", "see"), [("open_llama", 256), ("starcoder", 256), ("gpt_neo", 16)])
+def test_no_eos_equals_generate_with_a_minimum_length(family, see):
+    c = checkpoint(family, see)
+    rng = np.random.default_rng(2)
+    prompts = [rng.integers(1, VOCAB, 12) for _ in range(ROWS)]
+    plainly = [generated(c.model, p, 20) for p in prompts]
+    end = int(np.bincount(np.concatenate(plainly)).argmax())  # what it decides for most often is its EOS
+    tokens, expected = [], []
+    for i, prompt in enumerate(prompts):
+        out = c.model.generate(
+            torch.from_numpy(prompt)[None],
+            do_sample=False,
+            min_length=32,
+            max_length=32,
+            eos_token_id=end,
+            pad_token_id=0,
+        )[0].numpy()
+        assert len(out) == 32
+        expected.append(out[12:])
+        rest = out[12:].copy()
+        if i % 3:
+            rest[i] = end if i % 2 else (rest[i] + 1) % VOCAB
+        tokens.append(np.concatenate([prompt, rest]))
+    assert sum((p != e).any() for p, e in zip(plainly, expected, strict=True)) >= 3
+    prefix = np.full(ROWS, 12)
+    plain_scores, got = (
+        score(c, tokens, prefix),
+        score(replace(c, forbidden=(end, VOCAB + 9)), tokens, prefix, batch_size=5),
+    )
+    np.testing.assert_array_equal(got.generated, np.stack(expected))
+    first = first_mismatch(got.match, got.n)
+    np.testing.assert_array_equal(first == got.n, [i % 3 == 0 for i in range(ROWS)])
+    np.testing.assert_array_equal(first, first_mismatch(got.generated == got.target, got.n))
+    for name in ("logprob", "log_p", "entropy"):  # stay the model's own
+        np.testing.assert_allclose(getattr(got, name), getattr(plain_scores, name), atol=1e-4)
+    for row, t in enumerate(tokens):
+        logits = c.model(torch.from_numpy(t)[None]).logits[0, 11:-1].clone()
+        logits[:, end] = -torch.inf
+        two = logits.topk(2).values
+        np.testing.assert_allclose(got.margin[row], two[:, 0] - two[:, 1], atol=1e-4)
+
+
 def test_bos_scores_windows_without_a_prompt():
     tokens = [np.arange(1, 9)]
     got = score(checkpoint("olmo", bos=True), tokens, np.array([0]), bos_id=3)
@@ -171,7 +215,7 @@ def test_a_window_as_long_as_the_positions_is_scored():
 
 
 def test_bos_without_such_a_token():
-    with pytest.raises(BadInput, match="leave out --bos"):
+    with pytest.raises(BadInput, match="use --no-bos"):
         score(checkpoint("olmo", bos=True), [np.arange(5)], np.array([2]))
 
 

@@ -51,7 +51,7 @@ def test_a_list_becomes_sequences_and_matches(lake, tmp_path):
         ("7", "memorized_evals", "duped", "pythia", tokens(7), 32, 32),
     ]
     every = "select model, condition, n_match, first_mismatch, memorized, score, match from stored.matches"
-    assert rows(lake, every) == [("pythia-1.4b", "imported", 32, 32, True, 1.0, b"\xff" * 4)] * 2
+    assert rows(lake, every) == [("pythia-1.4b-v0", "imported", 32, 32, True, 1.0, b"\xff" * 4)] * 2
     assert rows(lake, "select role, corpus from stored.model_corpora order by all") == [
         ("trained", "memorized_evals"),
         ("trained", "pile"),
@@ -62,11 +62,11 @@ def test_a_list_becomes_sequences_and_matches(lake, tmp_path):
 @pytest.mark.parametrize(
     ("name", "domain", "model"),
     [
-        (PUBLISHED.format("duped.1.4b"), "duped", "pythia-1.4b"),
-        (PUBLISHED.format("deduped.12b"), "deduped", "pythia-12b-deduped"),
-        (PUBLISHED.format("duped.12b.23000"), "duped", "pythia-12b@step23000"),
-        ("deduped.160m/0000.parquet", "deduped", "pythia-160m-deduped"),
-        ("duped.1b.parquet", "duped", "pythia-1b"),
+        (PUBLISHED.format("duped.1.4b"), "duped", "pythia-1.4b-v0"),
+        (PUBLISHED.format("deduped.12b"), "deduped", "pythia-12b-deduped-v0"),
+        (PUBLISHED.format("duped.12b.23000"), "duped", "pythia-12b-v0@step23000"),
+        ("deduped.160m/0000.parquet", "deduped", "pythia-160m-deduped-v0"),
+        ("duped.1b.parquet", "duped", "pythia-1b-v0"),
     ],
 )
 def test_the_name_tells_domain_and_model(lake, tmp_path, name, domain, model):
@@ -101,10 +101,10 @@ def test_lists_share_a_sequence_where_all_says_that_it_is_the_same(lake, tmp_pat
     )
     assert sorted(found) == sorted(
         [
-            ("3", "deduped", one[1], ["pythia-12b-deduped"]),
-            ("3", "duped", one[1], ["pythia-12b", "pythia-160m"]),
-            ("3", "duped", other[1], ["pythia-1b"]),
-            ("5", "duped", tokens(5), ["pythia-12b"]),
+            ("3", "deduped", one[1], ["pythia-12b-deduped-v0"]),
+            ("3", "duped", one[1], ["pythia-12b-v0", "pythia-160m-v0"]),
+            ("3", "duped", other[1], ["pythia-1b-v0"]),
+            ("5", "duped", tokens(5), ["pythia-12b-v0"]),
         ]
     )
 
@@ -179,5 +179,5 @@ def test_another_models_vocabulary_is_that_of_its_tokenizer(lake, tmp_path):
 
 def test_a_changed_list_is_refused(lake, tmp_path):
     read(lake, publish(tmp_path, "duped.1b.parquet", [(1, tokens(1))]))
-    with pytest.raises(Conflict, match=r"results of pythia-1b on memorized_evals from duped\.1b\.parquet already"):
+    with pytest.raises(Conflict, match=r"results of pythia-1b-v0 on memorized_evals from duped\.1b\.parquet already"):
         read(lake, publish(tmp_path, "duped.1b.parquet", [(1, tokens(2))]))

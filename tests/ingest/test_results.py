@@ -176,6 +176,12 @@ def test_an_unknown_model_needs_family_and_params(lake, tmp_path):
     summary, _ = ingest(lake, "results", {"path": (path,), "family": "olmo", "params": 7})
     assert not summary.failed
     assert rows(lake, "select model, family, nominal_params from stored.models") == [("mine", "olmo", 7)]
+    own = write(tmp_path / "own.jsonl", [record(1, model="other")])
+    summary, _ = ingest(lake, "results", {"path": (own,), "family": "elsewhere", "params": 7})
+    assert not summary.failed
+    found = rows(lake, "select family, s.tokenizer from stored.models join stored.matches using (model)"
+                       " join stored.sequences s using (sequence_id) where model = 'other'")  # fmt: skip
+    assert found == [("elsewhere", "other")]
     two = write(tmp_path / "two.jsonl", [record(1, model="a"), record(1, model="b")])
     with pytest.raises(BadInput, match="more than one model is unknown"):
         ingest(lake, "results", {"path": (two,), "family": "olmo", "params": 7})

@@ -16,7 +16,7 @@ from tests.queries.findings import database
 OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
 MINI = OURS | {"model": "mini-pythia-1m", "miniature": True, "params": 1e6}
 SMALL = OURS | {"model": "pythia-160m", "miniature": False, "params": 160e6}
-LARGE = OURS | {"model": "pythia-12b", "miniature": False, "params": 12e9}
+LARGE = OURS | {"model": "pythia-12b-v0", "miniature": False, "params": 12e9}
 
 
 def value(model: str, quantity: str = "memorization_rate") -> published.Published:
@@ -27,8 +27,8 @@ def value(model: str, quantity: str = "memorization_rate") -> published.Publishe
 def test_every_row_of_the_files_is_a_value():
     lines = sum(len(f.read_text().splitlines()) - 1 for f in (Path(published.HERE)).glob("*.csv"))
     assert len(published.values()) == lines == 32
-    assert value("pythia-12b").value == 2382326 / 146432000
-    assert value("pythia-12b-deduped").value == 1871215 / 146432000
+    assert value("pythia-12b-v0").value == 2382326 / 146432000
+    assert value("pythia-12b-deduped-v0").value == 1871215 / 146432000
     assert value("pythia-12b", "structural_share_of_memorized").standing == "stated by readers"
     assert all(p.family for p in published.values())
 
@@ -40,16 +40,17 @@ def test_every_row_of_the_files_is_a_value():
         ([MINI], MINI, "not comparable: miniature"),
         ([MINI, SMALL], SMALL, "not comparable: another model"),
         ([MINI, SMALL, LARGE], LARGE, "same model, another sample"),
+        ([LARGE | {"model": "pythia-12b"}], LARGE | {"model": "pythia-12b"}, "not comparable: another model"),
         ([LARGE | {"family": "olmo", "model": "olmo-12b"}], None, "no row of ours"),
         ([LARGE | {"miniature": True}], LARGE | {"miniature": True}, "not comparable: miniature"),
     ],
 )
 def test_the_very_model_else_the_nearest_with_its_label(ours, row, label):
-    assert published._nearest(value("pythia-12b"), ours) == (row, label)
+    assert published._nearest(value("pythia-12b-v0"), ours) == (row, label)
 
 
 def test_what_we_do_not_measure_says_so():
-    p = replace(value("pythia-12b"), quantity="half_life")
+    p = replace(value("pythia-12b-v0"), quantity="half_life")
     assert published._nearest(p, [LARGE]) == (None, "no row of ours: not measured yet")
 
 

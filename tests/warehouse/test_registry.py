@@ -29,11 +29,14 @@ def folder(tmp_path):
 
 
 def test_the_registry_holds_the_study():
-    # 8 + 8 deduped pythias, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
-    assert len(models()) == 33
+    # 8 + 8 deduped pythias, each also as -v0, 3 gpt-neo, 3 open_llama, 3 starcoder, 2 + 4 + 2 olmo
+    assert len(models()) == 49
     assert families() == ["gpt_neo", "olmo", "olmo2", "olmo3", "open_llama", "pythia", "starcoder"]
-    assert len({m.location for m in models().values()}) == 33
+    assert len({m.location for m in models().values()}) == 49
     assert all(m.corpora and m.nominal_params and "/" in m.location for m in models().values())
+    assert {m.family for m in models().values() if m.bos} == {"open_llama"}
+    assert resolve("pythia-12b-deduped-v0@step99000").location == "EleutherAI/pythia-12b-deduped-v0"
+    assert all(m.bos is not None for m in models().values())
 
 
 @pytest.mark.parametrize("text", ["pythia-160m", "EleutherAI/pythia-160m", "Pythia-160M"])
@@ -66,9 +69,11 @@ def test_an_unknown_name_gives_the_near_one():
 
 
 def test_a_folder_tells_about_itself(folder):
-    assert resolve(str(folder)).name == "mine"
-    (folder / "memlake.json").write_text(json.dumps({"family": "olmo", "corpora": ["c"], "miniature": True}))
+    assert (resolve(str(folder)).name, resolve(str(folder)).bos) == ("mine", None)
+    about = {"family": "olmo", "corpora": ["c"], "bos": True, "miniature": True}
+    (folder / "memlake.json").write_text(json.dumps(about))
     source = resolve(str(folder))
+    assert source.bos
     assert (source.family, source.corpora, source.miniature, source.location) == ("olmo", ("c",), True, str(folder))
 
 
@@ -147,6 +152,7 @@ def test_a_folder_comes_before_a_model_of_the_lake(folder, tmp_path, monkeypatch
         ('{"corpora": [1]}', "corpora is not a list of names"),
         ('{"family": null}', "family is not a string"),
         ('{"miniature": "no"}', "miniature is not a boolean"),
+        ('{"bos": 1}', "bos is not a boolean"),
     ],
 )
 def test_a_folder_that_tells_nonsense_about_itself(folder, text, message):

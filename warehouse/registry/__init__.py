@@ -1,7 +1,8 @@
-"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes and training corpora.
+"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes, training corpora, and whether
+training put a BOS token before each text.
 
-Any other hub id or local folder resolves as well; then neither size nor corpora are known beforehand. A folder may say
-more about itself in a `memlake.json`: the keys family, corpora, tokenizer (its name) and miniature.
+Any other hub id or local folder resolves as well; then nothing of this is known beforehand. A folder may say more about
+itself in a `memlake.json`: the keys family, corpora, tokenizer (its name), bos and miniature.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..lake import Lake
 
 # What a `memlake.json` may say, and how JSON calls its type
-ABOUT = {"family": str, "tokenizer": str, "corpora": list, "miniature": bool}
+ABOUT = {"family": str, "tokenizer": str, "corpora": list, "bos": bool, "miniature": bool}
 NAMES = {str: "string", list: "list", bool: "boolean"}
 
 
@@ -32,10 +33,11 @@ class Source:
 
     name: str  # what its rows are called: `name` or `name@revision`
     location: str  # hub id, or absolute path of a folder
-    family: str | None = None  # None: to be recognised from its config
+    family: str | None = None  # None: one of its own
     revision: str | None = None  # branch, tag or commit of the hub; None: the default branch
     nominal_params: int | None = None  # parameters as its name says
     corpora: tuple[str, ...] = ()  # it trained on these
+    bos: bool | None = None  # did training put a BOS token before each text; None: not known
     tokenizer: str | None = None  # what to call its tokenizer in a lake that does not have it yet
     is_folder: bool = False
     miniature: bool = False  # trained here, tiny, on a small corpus
@@ -55,6 +57,7 @@ def models() -> dict[str, Source]:
                 family=family,
                 nominal_params=model["params"],
                 corpora=tuple(shared["corpora"]),
+                bos=shared["bos"],
                 tokenizer=shared["tokenizer"],
             )
     return found
@@ -132,6 +135,7 @@ def _folder(path: Path) -> Source:
         location=str(path),
         family=about.get("family"),
         corpora=tuple(about.get("corpora", [])),
+        bos=about.get("bos"),
         tokenizer=about.get("tokenizer", path.name),
         is_folder=True,
         miniature=about.get("miniature", False),

@@ -11,6 +11,13 @@ TABLE = Table(
         Column("noise_layer", INT, "entry of hidden_states it is added to; NULL without noise", nullable=True),
         Column("noise_scope", TEXT, "over what RMS is taken; NULL without noise", nullable=True),
         Column("bos", BOOL, "was the beginning-of-sequence token put first"),
+        Column(
+            "no_eos",
+            BOOL,
+            "was end-of-sequence forbidden in the continuation, as by generate's min_length; NULL: it was not",
+            nullable=True,
+            later=True,
+        ),
         Column("top_k", INT, "k of the top-k sampling that log_p_z refers to", nullable=True),
         Column("temperature", DOUBLE, "temperature of the sampling that log_p_z refers to", nullable=True),
     ),
