@@ -73,7 +73,7 @@ def main() -> None:
                 encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace"
             )
     try:
-        for argument in sys.argv:
+        for argument in sys.argv[1:]:
             utf8(argument)
         try:
             app()
