@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from warehouse.cells import published
 from warehouse.errors import BadInput, UnknownName
 from warehouse.identity import hash63, tagged
 from warehouse.lake import Lake
+from warehouse.terminal import say
 
 from .documents import EXPERIMENT, DocumentSource, Input
 from .readers import is_lost_rest
@@ -112,7 +112,7 @@ def streamed(lake: Lake, name: str, source: str, given: Mapping[str, Any]) -> Co
         raise BadInput(f"source {source!r} has no documents to count in")
     reader.look(name)
     for line in reader.remarks({}):
-        print(line, file=sys.stderr)
+        say(line)
     parts = []
     for found in reader.inputs():
         settings = {"source": source, "options": reader.options(), "file": found.name, "digest": found.digest}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from urllib.parse import unquote
 
-NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # the folder of what has none
+from warehouse.relation import NO_VALUE
 
 
 @lru_cache(maxsize=1 << 10)

@@ -7,7 +7,6 @@ field is looked up as it is spelt, then as a path: `meta.set` is first a field o
 from __future__ import annotations
 
 import json
-import sys
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from warehouse.cells import Cell
 from warehouse.errors import BadInput, UnknownName
 from warehouse.lake import Lake
 from warehouse.options import option
+from warehouse.terminal import say
 
 from . import streams
 from .documents import DocumentSource, Input, name_problem
@@ -259,7 +259,7 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
     files = [location for _, location in source.listing.files]
     longer = [location for location in files if missing and search(location, None, BEGINNING)]
     if missing and longer:
-        print(f"no field {min(missing)!r} where the files begin: reading on to find it", file=sys.stderr)
+        say(f"no field {min(missing)!r} where the files begin: reading on to find it")
     for location in longer:
         if missing:
             search(location, fields, None)
