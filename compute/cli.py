@@ -23,11 +23,13 @@ Domains = Annotated[list[str] | None, typer.Option("--domain", help="Only this d
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first N sequences of each domain's sample.")
 ]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as stored.")]
-Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the architecture's.")]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: the base condition's.")
+]
+Attention = Annotated[str | None, typer.Option("--attention", help="sdpa or eager; default: the base condition's.")]
 Bos = Annotated[
     bool | None,
-    typer.Option("--bos/--no-bos", help="Put the beginning-of-sequence token first; default: as in training."),
+    typer.Option("--bos/--no-bos", help="Put the beginning-of-sequence token first; default: the base condition's."),
 ]
 NoEos = Annotated[
     bool | None,
@@ -158,11 +160,18 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     base_condition: Annotated[
-        bool, typer.Option("--base-condition", help="Make the condition of this run the models' base condition.")
+        bool,
+        typer.Option(
+            "--base-condition",
+            help="Make the condition of this run the models' base condition, which findings ask about.",
+        ),
     ] = False,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
-    """Measure what is not measured yet. A second run does only what is missing."""
+    """Measure what is not measured yet. A second run does only what is missing.
+
+    What is not said of the condition is as in the model's base condition: at first as it was stored and trained.
+    """
     from warehouse.lake import Lake
 
     from .run import execute

@@ -85,7 +85,10 @@ def run_source(
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
-    """Read a source into the lake, which is made where it is missing. `show SOURCE` tells which options it takes."""
+    """Read a source into the lake, which is made where it is missing.
+
+    `show SOURCE` tells which options it takes.
+    """
     from warehouse.lake import Lake
     from warehouse.paths import local
 
@@ -141,8 +144,10 @@ def sample(
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
 ) -> None:
-    """Draw anchors and cut a sequence around each, under the tokenizer of every model. An anchor that a tokenizer loses
-    (`too_short`, `text_changed`) is redrawn for it."""
+    """Draw anchors and cut a sequence around each, under the tokenizer of every model.
+
+    An anchor that a tokenizer loses (`too_short`, `text_changed`) is redrawn for it.
+    """
     from warehouse.lake import Lake
     from warehouse.registry import find
 
@@ -192,8 +197,10 @@ def count(
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
 ) -> None:
-    """Count how often the n-grams of the sequences occur in a corpus. Options of the source are by default those with
-    which the lake read the corpus."""
+    """Count how often the n-grams of the sequences occur in a corpus.
+
+    Options of the source are by default those with which the lake read the corpus.
+    """
     from warehouse.lake import Lake
 
     from .count import OWN

@@ -3,9 +3,8 @@
 Needed: model, corpus, domain, sequence_id, n_tokens, and match: a list of booleans, or packed bytes (numpy.packbits;
 in JSON as hex digits). Any other column of `matches` may be given too, and is then checked against the vector; what is
 left out is derived. What a file lacks and a folder KEY=VALUE above it tells (`model=pythia-1b/`) is taken from there.
-Also condition (one of this lake's; `imported` where there is none), tokenizer (its name; by
-default that of the model in this lake, else the family's, or the model's name where its family is one's own),
-prefix_tokens and tokens.
+Also condition (one of this lake's; `imported` where there is none), tokenizer (its name; by default that of the model
+in this lake, else the family's, or the model's name where its family is one's own), prefix_tokens and tokens.
 
 A sequence_id of this lake is taken as it is. Any other is the id where the row was made: the sequence is written with
 it as `external_id`. A model that the lake does not have is registered with the size that the registry or --params
