@@ -15,6 +15,9 @@ import zstandard
 
 import memlake
 from compute import miniature_models
+from compute.run import EXPERIMENTS
+from queries import finding
+from warehouse import shelf
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MEMLAKE = Path(sys.executable).parent / "memlake"
@@ -44,6 +47,13 @@ def test_every_command_has_help_and_stands_in_the_readme():
         assert command.help, words
         section = listing.split(f"memlake {words[0]}")[1].split("\nmemlake ")[0]
         assert len(words) == 1 or re.search(rf"\b{words[-1]}\b", section), words
+
+
+def test_every_finding_and_experiment_stands_in_a_table():
+    rows = [line.split("|") for line in README.splitlines() if line.startswith("|")]
+    first, last = ({name for row in rows for name in re.findall(r"`(\w+)`", row[at])} for at in (1, -2))
+    assert set(finding.names()) <= last
+    assert set(shelf.names(EXPERIMENTS)) - {"scoring"} <= first  # which the four lines run
 
 
 def save_checkpoint(folder: Path, texts: list[str]) -> None:
