@@ -120,8 +120,8 @@ def execute(
             others.append((model, condition.name))
         if condition.name != model["base_condition"] and not base:
             say(
-                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}),"
-                " so findings do not use its rows (scores stand in `matches_all`)"
+                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
+                f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
             )
     if workers is None and request.device == "cuda":
         import torch

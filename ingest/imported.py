@@ -151,7 +151,11 @@ class ResultSource(ABC):
         if left := sum(n for _, n in rejects):
             lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
         lines += self.listing.lines()
-        lines += [f"{m}: {c!r} is not its base condition, so its rows stand in `matches_all` only" for m, c in unseen]
+        lines += [
+            f"{m}: {c!r} is not its base condition, so findings use its rows only with -p condition={c}"
+            " (scores stand in `matches_all`)"
+            for m, c in unseen
+        ]
         return lines
 
     def _scan(self, file: File) -> Seen:

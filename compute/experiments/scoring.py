@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..scoring import Scores
 
 VERSION = 1
-TABLES = ("matches",)
+TABLES = ("matches", "rejects")
 DECODINGS = ("forced", "greedy")
 PIECE = 8192  # sequences read, scored and handed over at once
 # Why a model cannot take a sequence that has tokens; NULL where it can

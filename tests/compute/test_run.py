@@ -277,7 +277,7 @@ def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
     execute(lake, "scoring", request(folder, bos=True))
     assert capsys.readouterr().err == (
         "tiny: 'float32-sdpa-bos' is not its base condition (float32-sdpa),"
-        " so findings do not use its rows (scores stand in `matches_all`)\n"
+        " so findings use its rows only with -p condition=float32-sdpa-bos (scores stand in `matches_all`)\n"
     )
 
 

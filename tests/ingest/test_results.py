@@ -11,6 +11,7 @@ import pytest
 
 from ingest import vectors
 from ingest.run import ingest
+from queries.ask import OpenLake
 from tests.ingest.here import rows
 from warehouse.cells import published
 from warehouse.errors import BadInput, Conflict, UnknownName
@@ -198,7 +199,12 @@ def test_a_condition_must_be_one_of_the_lake(lake, tmp_path):
     other = write(tmp_path / "o.jsonl", [record(1)])
     summary, lines = ingest(lake, "results", {"path": (other,)})
     assert not summary.failed
-    assert lines[1] == "pythia-160m: 'imported' is not its base condition, so its rows stand in `matches_all` only"
+    assert lines[1] == (
+        "pythia-160m: 'imported' is not its base condition, so findings use its rows only with -p condition=imported"
+        " (scores stand in `matches_all`)"
+    )
+    answer = OpenLake(lake.path).query("memorization_rate", condition="imported").to_pyarrow().to_pylist()
+    assert [(row["condition"], row["n"]) for row in answer] == [("imported", 1)]
 
 
 @pytest.mark.parametrize(
