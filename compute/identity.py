@@ -133,7 +133,8 @@ def _resolved(entries: Mapping[str, Any]) -> dict[str, Any]:
     the older beside the newer where that was written."""
     from transformers import CONFIG_MAPPING
 
-    said = _kept(CONFIG_MAPPING[entries["model_type"]].from_dict(dict(entries)).to_dict())
+    no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))  # a default may be beyond a vocabulary
+    said = _kept(CONFIG_MAPPING[entries["model_type"]].from_dict(dict(entries) | no_tokens).to_dict())
     if isinstance(rope := said.get("rope_parameters"), dict) and "rope_type" in rope:
         said["rope_parameters"] = {key: value for key, value in rope.items() if key != "type"}
     return said

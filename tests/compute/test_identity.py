@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from dataclasses import replace
@@ -126,6 +127,16 @@ def test_what_other_versions_of_transformers_write_is_the_same(tmp_path, entries
     edit(config, **entries)
     after = identify(source)
     assert (after.checkpoint_digest, changes(before.config, after.config, None)) == (before.checkpoint_digest, [])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_special_tokens_of_defaults_are_no_warning(tmp_path, family, monkeypatch, caplog):
+    """The defaults of some are beyond the 97 tokens of the vocabulary."""
+    save(tmp_path / "m", family)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.WARNING)
+    identify(resolve(str(tmp_path / "m")))
+    assert not caplog.records
 
 
 def test_null_is_as_none(tmp_path):
