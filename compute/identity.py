@@ -36,6 +36,8 @@ IGNORED = frozenset(
     bos_token_id cls_token_id decoder_start_token_id eos_token_id forced_bos_token_id forced_eos_token_id pad_token_id
     sep_token_id
     output_attentions output_hidden_states output_scores return_dict return_dict_in_generate
+    add_cross_attention chunk_size_feed_forward cross_attention_hidden_size is_decoder is_encoder_decoder pruned_heads
+    tf_legacy_loss tie_encoder_decoder unk_token_id
     bad_words_ids begin_suppress_tokens diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
     exponential_decay_length_penalty length_penalty max_length max_new_tokens min_length no_repeat_ngram_size
     num_beam_groups num_beams num_return_sequences prefix remove_invalid_values repetition_penalty suppress_tokens
@@ -100,8 +102,9 @@ def read_config(source: Source, files: weights.Files) -> tuple[PreTrainedConfig,
     path = files.folder / "config.json"
     stated = json_object(path)
     family = recognise(str(stated.get("model_type", "unknown")), source.location)
-    if how := next((stated[key] for key in QUANTIZED if stated.get(key)), None):
-        how = how.get("quant_method", "see its config.json") if isinstance(how, dict) else how
+    how = next((stated[key] for key in QUANTIZED if stated.get(key) is not None), None)
+    if isinstance(how, dict):
+        how = how.get("quant_method", "see its config.json")
     if how or (how := weights.packed(files.weights)):
         raise BadInput(
             f"{source.location} is quantized ({how}): memlake measures whole weights only,"
@@ -126,13 +129,19 @@ def _kept(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """What transformers makes of the entries: every default filled in."""
+    """What transformers makes of the entries: every default filled in. Of its two spellings of a rope's kind it keeps
+    the older beside the newer where that was written."""
     from transformers import CONFIG_MAPPING
 
-    return _kept(CONFIG_MAPPING[entries["model_type"]].from_dict(dict(entries)).to_dict())
+    no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))  # a default may be beyond a vocabulary
+    said = _kept(CONFIG_MAPPING[entries["model_type"]].from_dict(dict(entries) | no_tokens).to_dict())
+    if isinstance(rope := said.get("rope_parameters"), dict) and "rope_type" in rope:
+        said["rope_parameters"] = {key: value for key, value in rope.items() if key != "type"}
+    return said
 
 
 def _not_default(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of them that no default says: what a later transformers adds with a default does not change it."""
+    """The part of them that no default says: what a later transformers adds with a default does not change it. Null
+    is the default of what transformers does not know."""
     default = _resolved({"model_type": entries["model_type"]})
-    return {key: value for key, value in _resolved(entries).items() if key not in default or value != default[key]}
+    return {key: value for key, value in _resolved(entries).items() if value != default.get(key)}

@@ -42,11 +42,13 @@ with parameters as (select
     11 as points,           -- depths at which profiles are read, at least 2
     999 as permutations,    -- deals of the families' names that are drawn where the ways are many
     4 as minimum_layers,    -- below which a profile is not compared
-    10000 as exact          -- ways to deal a name up to which all are counted
+    10000 as exact,         -- ways to deal a name up to which all are counted
+    true as known           -- of sequences that the model memorized; false: of the others that were measured
 ), read as materialized (
     select model, family, miniature, sample_rule, sample_window, condition, method, at_depths(drops, points) as depths
     from model_profiles
-    join models using (model), parameters
+    join models using (model)
+    join parameters using (known)
     where len(drops) >= minimum_layers
 ), profiles as materialized (       -- of one `pool`: one method, sample and kind of model; `number` counts its models
     select *, standard(depths) as profile, row_number() over (partition by pool order by model) as number

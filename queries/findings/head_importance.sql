@@ -5,7 +5,8 @@
 -- flag; the share of memorized sequences that are lost is the studies' own measure and stands beside it. Heads are
 -- ranked by the drop, ties by layer and head. A model's important heads in a domain are the first `share` of all its
 -- heads, at least one.
--- Sequences are those that head_ablation was run on, the memorized ones unless it was told otherwise.
+-- Sequences are those that the model memorized. What head_ablation measured of others (--among contrast or all) is
+-- never among them: `known=false` asks for it, in this finding and the others about heads.
 -- Interval: 95 %, Student's t for the drop and Wilson's for the share. Documents count as one observation each,
 -- weighted by their sequences: exact where a document holds one sequence, as samples do until documents run out, and
 -- too wide where it holds several. Documents that are exact copies count as one.
@@ -48,11 +49,13 @@
 --   place           rank in the domain, 1 for the largest drop; NULL: not taken away on all sequences
 --   important       among the model's important heads in the domain
 with parameters as (select
-    0.2 as share        -- share of a model's heads that count as important
+    0.2 as share,       -- share of a model's heads that count as important
+    true as known       -- of sequences that the model memorized; false: of the others that were measured
 ), documents as (
     select model, corpus, domain, sample_rule, sample_window, condition, method, text, count(*) as n,
         count(*) filter (memorized) as m
     from head_sequences
+    where known = (select known from parameters)
     group by all
 ), domains as (     -- *_worth: as many documents of equal size (Kish 1965, 11.7)
     select model, corpus, domain, sample_rule, sample_window, condition, method, count(*) as documents,
@@ -70,7 +73,8 @@ with parameters as (select
         on h.model = d.model and h.corpus = d.corpus and h.domain = d.domain and h.condition = d.condition
         and h.method = d.method
         and h.sample_rule is not distinct from d.sample_rule
-        and h.sample_window is not distinct from d.sample_window, parameters
+        and h.sample_window is not distinct from d.sample_window
+    join parameters using (known)
 ), tested as (
     select *, student_p(mean_drop / error, df) as p,
         (model, corpus, domain, sample_rule, sample_window, condition, method) as ranking

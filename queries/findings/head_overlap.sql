@@ -52,16 +52,19 @@ with parameters as (select
     0.2 as share,                   -- share of a model's heads that count as important
     20 as splits,                   -- ways to halve a domain's documents
     10 as minimum_documents,        -- below which they are not halved
-    5 as minimum_heads              -- below which heads are not ranked
+    5 as minimum_heads,             -- below which heads are not ranked
+    true as known                   -- of sequences that the model memorized; false: of the others that were measured
 ), layers as (
     select model, corpus, sample_rule, sample_window, condition, method, domain, heads, layer, count(*) as n,
         coalesce(list((layer, head)) filter (place <= greatest(1, round(share * heads))), []) as important
-    from head_drops, parameters
+    from head_drops
+    join parameters using (known)
     group by all
 ), halves as (
     from split_halves(
         (select share from parameters), (select splits from parameters),
-        (select minimum_documents from parameters), (select minimum_heads from parameters))
+        (select minimum_documents from parameters), (select minimum_heads from parameters),
+        (select known from parameters))
 ), domains as (
     select model, corpus, sample_rule, sample_window, condition, method, domain, any_value(heads) as heads,
         flatten(list(important)) as important, list({layer: layer, n: n} order by layer) as layers,

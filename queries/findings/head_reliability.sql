@@ -49,12 +49,14 @@ with parameters as (select
     20 as splits,                   -- ways to halve the documents
     0.2 as share,                   -- share of a model's heads that count as important
     10 as minimum_documents,        -- below which they are not halved
-    5 as minimum_heads              -- below which heads are not ranked
+    5 as minimum_heads,             -- below which heads are not ranked
+    true as known                   -- of sequences that the model memorized; false: of the others that were measured
 ), judged as (
     select *, unnest(list_sort(list_distinct(list_append(examples, n)))) as example
     from split_halves(
         (select share from parameters), (select splits from parameters),
-        (select minimum_documents from parameters), (select minimum_heads from parameters)), parameters
+        (select minimum_documents from parameters), (select minimum_heads from parameters),
+        (select known from parameters)), parameters
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, n,
     documents, heads, half_reliability, half_jaccard,

@@ -28,11 +28,13 @@
 --   mean_drop       mean drop of log-probability for one head at this depth
 --   relative        mean_drop / its largest value in the profile; NULL where none is positive
 with parameters as (select
-    11 as points        -- depths at which profiles are read, at least 2
+    11 as points,       -- depths at which profiles are read, at least 2
+    true as known       -- of sequences that the model memorized; false: of the others that were measured
 ), profiles as (
     select model, corpus, sample_rule, sample_window, condition, method, max(domains) as domains, count(*) as layers,
         sum(incomplete)::bigint as incomplete, at_depths(list(mean_drop order by layer), any_value(points)) as drops
-    from layer_drops, parameters
+    from layer_drops
+    join parameters using (known)
     group by model, corpus, sample_rule, sample_window, condition, method
 ), read as (
     select model, corpus, sample_rule, sample_window, condition, method, domains, layers, incomplete,

@@ -46,7 +46,8 @@
 with parameters as (select
     11 as points,           -- depths at which profiles are read, at least 2
     999 as permutations,    -- shuffles of the layers
-    4 as minimum_layers     -- below which a profile is not compared
+    4 as minimum_layers,    -- below which a profile is not compared
+    true as known           -- of sequences that the model memorized; false: of the others that were measured
 ), profiles as materialized (       -- those of one `pool` are compared: one method, sample and kind of model
     select row_number() over (order by model, pool)::int as profile, *
     from (
@@ -54,6 +55,7 @@ with parameters as (select
             dense_rank() over (order by method, sample_rule, sample_window, miniature)::int as pool
         from model_profiles
         join models using (model)
+        where known = (select known from parameters)
     )
 ), shuffles as materialized (       -- shuffle 0: as it is
     select profile, pool, shuffle, if(shuffle = 0, drops, list_select(drops, list_grade_up([

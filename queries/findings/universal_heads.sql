@@ -37,11 +37,13 @@
 --   which                     the heads: L2H5 is head 5 of layer 2, both from 0
 --   note                      'one domain', or NULL
 with parameters as (select
-    0.2 as share        -- share of a model's heads that count as important
+    0.2 as share,       -- share of a model's heads that count as important
+    true as known       -- of sequences that the model memorized; false: of the others that were measured
 ), ranked as (      -- the domains in which any head has a rank; `ranking` stands for all but the domain, NULL or not
     select *, dense_rank() over (order by model, corpus, sample_rule, sample_window, condition, method) as ranking,
         coalesce(place <= greatest(1, round(share * heads)), false) as important
-    from head_drops, parameters
+    from head_drops
+    join parameters using (known)
     qualify bool_or(important) over (
         partition by model, corpus, sample_rule, sample_window, condition, method, domain)
 ), sizes as (

@@ -103,6 +103,7 @@ QUANTIZATIONS = [  # (entry of config.json, what the line says)
     ({"quantization_config": {"quant_method": "fp8"}}, "fp8"),
     ({"quantization_config": {"quant_method": "mxfp4"}}, "mxfp4"),
     ({"quantization_config": {"load_in_8bit": True}}, "see its config.json"),
+    ({"quantization_config": {}}, "see its config.json"),
     ({"compression_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
     ({"quantization": {"group_size": 64, "bits": 4}}, "see its config.json"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from dataclasses import replace
@@ -18,7 +19,7 @@ import memlake
 from compute import weights
 from compute.checkpoint import register_model
 from compute.families import parts
-from compute.identity import identify
+from compute.identity import changes, identify
 from compute.run import Request, execute, held, plan
 from tests.ingest.here import run_here
 from warehouse.check import check
@@ -107,6 +108,43 @@ def test_a_default_left_out_is_a_default_stated(tmp_path, family):
     assert before.architecture == config.model_type
     edit(tmp_path / "m" / "config.json", vocab_size=98)
     assert identify(source).checkpoint_digest != before.checkpoint_digest
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"is_decoder": True, "add_cross_attention": False, "tie_encoder_decoder": False, "chunk_size_feed_forward": 0},
+        {"pruned_heads": {}, "unk_token_id": 3},
+        {"rope_parameters": None, "rope_theta": 9.0, "rope_scaling": {"type": "linear", "factor": 4.0}},
+    ],
+)
+def test_what_other_versions_of_transformers_write_is_the_same(tmp_path, entries):
+    save(tmp_path / "m", "open_llama")
+    source, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
+    linear = {"rope_type": "linear", "factor": 4.0, "rope_theta": 9.0}
+    edit(config, rope_parameters=linear)
+    before = identify(source)
+    edit(config, **entries)
+    after = identify(source)
+    assert (after.checkpoint_digest, changes(before.config, after.config, None)) == (before.checkpoint_digest, [])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_special_tokens_of_defaults_are_no_warning(tmp_path, family, monkeypatch, caplog):
+    """The defaults of some are beyond the 97 tokens of the vocabulary."""
+    save(tmp_path / "m", family)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.WARNING)
+    identify(resolve(str(tmp_path / "m")))
+    assert not caplog.records
+
+
+def test_null_is_as_none(tmp_path):
+    save(tmp_path / "m")
+    source, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
+    before = identify(source).checkpoint_digest
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": None, "of_a_fork": None}))
+    assert identify(source).checkpoint_digest == before
 
 
 def test_another_version_of_our_code_is_another_checkpoint(scored, monkeypatch):

@@ -135,3 +135,46 @@ def test_a_profile_never_mixes_what_was_trained_on_with_what_is_not_known():
         .fetchone()
     )
     assert len(drops) == 4
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_memorized_and_other_sequences_of_one_cell_are_never_pooled(known):
+    """Cells of `--among all` answer as cells of the one kind alone would, rolled up by pandas."""
+
+    def lake(among: str):
+        sample = ("space", "32+32")
+        con = head_lake({"olmo-a": 4, "olmo-b": 5}, {"mine": "trained"}, sequences=40, samples={sample: names})
+        con.execute("update stored.cells set settings = json_merge_patch(settings, {among: $1}::json)"
+                    " where experiment = 'head_ablation'", [among])  # fmt: skip
+        return con
+
+    names = ["olmo-a", "olmo-b"]
+    mixed, apart = lake("all"), lake("memorized")
+    apart.execute("delete from stored.head_deltas where sequence_id in"
+                  " (select sequence_id from matches where memorized <> $1)", [known])  # fmt: skip
+    effects = apart.execute("from stored.head_effects").df()
+    deltas = apart.execute("select d.*, m.memorized from stored.head_deltas d"
+                           " join stored.matches m using (model, sequence_id)").df()  # fmt: skip
+    deltas["lost"] = deltas["memorized"] & ~deltas["memorized_after"].astype(bool)
+    keys = ["cell", "layer", "head"]
+    rolled = deltas.groupby(keys).agg(
+        n=("delta_logprob", "size"), mean_delta_logprob=("delta_logprob", "mean"),
+        var_delta_logprob=("delta_logprob", "var"), n_lost=("lost", "sum"),
+    )  # fmt: skip
+    given = effects.drop(columns=rolled.columns).join(rolled, on=keys).fillna({"n": 0})
+    apart.register("rolled", pa.Table.from_pandas(given))
+    apart.execute("delete from stored.head_effects")
+    apart.execute("insert into stored.head_effects by name from rolled")
+    for name in ("head_importance", "head_overlap", "universal_heads", "head_reliability"):
+        rows = asked(mixed, name, known=known)
+        pd.testing.assert_frame_equal(rows, asked(apart, name), rtol=1e-4, atol=1e-6, check_dtype=False)
+        assert len(rows) and not rows.equals(asked(mixed, name, known=not known))
+    # A dropped head's estimate is of both kinds, so that its domain is left out of the layers
+    whole = given.groupby(["model", "domain"])["n"].transform("min") > 0
+    means = (-given[whole].groupby(["model", "domain", "layer"])["mean_delta_logprob"].mean()).groupby(
+        ["model", "layer"]).mean()  # fmt: skip
+    assert 0 < whole.sum() < len(whole)
+    found = mixed.execute("select model, layer, mean_drop from layer_drops where known = $1", [known]).df()
+    assert found.set_index(["model", "layer"])["mean_drop"].to_dict() == pytest.approx(means.to_dict(), rel=1e-4)
+    for name in ("layer_profile", "profile_similarity", "family_similarity"):
+        asked(mixed, name, known=known)

@@ -64,7 +64,7 @@ def test_a_corpus_and_its_sample_stand_side_by_side():
 def test_a_matrix_goes_from_the_smaller_to_the_larger():
     rows = answer("score_transitions")
     (panel,) = score_transitions.draw(pd.concat([rows, rows.assign(corpus="held", role="control")]))
-    assert panel.title.subtitle == ["trained on mine", "1k to 3k", "50 % of 4 stay memorized (15 to 85)"]
+    assert panel.title.subtitle == ["trained on mine", "1k to 3k", "50 % of 4 stay memorized (13 to 87)"]
     cells = {(round(r["x"], 1), round(r["y"], 1)): r["text"] for r in drawn(panel, "ink")}
     assert len(cells) == 20  # nothing is in the second bin
     assert (cells[0.5, 0.9], cells[0.9, 0.9], cells[0.7, 0.5]) == ("25", "75", "100")
