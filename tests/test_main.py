@@ -55,6 +55,15 @@ def test_a_full_disk_is_one_line_of_any_command(run, words):
         assert run(full, *words) == (2, "memlake: the output cannot be used: No space left on device\n")
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_streams_that_are_closed_are_nowhere(lake, form):
+    command = 'exec "$0" -c \'import memlake; memlake.main()\' sql --lake "$1" --format "$2"'
+    for how, ends in (("'select 1' >&-", 0), ("'select 1' <&- >&- 2>&-", 0), ("'selec 1' 2>&-", 2)):
+        words = ["sh", "-c", f"{command} {how}", sys.executable, str(lake.path), form]
+        found = subprocess.run(words, cwd=ROOT, capture_output=True)
+        assert (found.returncode, found.stdout, found.stderr) == (ends, b"", b""), how
+
+
 @pytest.mark.parametrize("n", [1, 100_000])
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_who_left_is_told_nothing(run, form, n):
