@@ -23,7 +23,7 @@ import reports.cli
 import warehouse.cli
 from warehouse.errors import MemlakeError, one_line
 from warehouse.paths import utf8
-from warehouse.terminal import DEFAULT_LAKE, LakePath
+from warehouse.terminal import DEFAULT_LAKE, LakePath, printable
 
 if TYPE_CHECKING:
     from queries.ask import OpenLake
@@ -84,7 +84,7 @@ def main() -> None:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
     except MemlakeError as e:
-        print(f"memlake: {e}", file=sys.stderr)
+        print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
         if errno.errorcode.get(e.errno) not in MENDABLE | {"EPIPE"}:
