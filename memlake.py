@@ -23,7 +23,7 @@ import reports.cli
 import warehouse.cli
 from warehouse.errors import MemlakeError, one_line
 from warehouse.paths import utf8
-from warehouse.terminal import DEFAULT_LAKE, LakePath
+from warehouse.terminal import DEFAULT_LAKE, LakePath, printable
 
 if TYPE_CHECKING:
     from queries.ask import OpenLake
@@ -67,6 +67,9 @@ MENDABLE = {"EACCES", "EDQUOT", "EFBIG", "ENAMETOOLONG", "ENOSPC", "EPERM", "ERO
 def main() -> None:
     """Run a command. What the user can mend is one line on stderr and exit code 2; a bug keeps its traceback. Text that
     is read and written is UTF-8, whatever the locale says."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # who started this has closed it
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
@@ -81,7 +84,7 @@ def main() -> None:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
     except MemlakeError as e:
-        print(f"memlake: {e}", file=sys.stderr)
+        print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
         if errno.errorcode.get(e.errno) not in MENDABLE | {"EPIPE"}:

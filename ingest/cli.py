@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, say, show
+from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, printable, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
 
@@ -117,7 +117,7 @@ def run_source(
         reader.look(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
-        say(line)
+        say(printable(line))
     finish(summary, f"ingest {name}")
 
 
@@ -168,7 +168,7 @@ def sample(
     )
     show(counts, form)
     for line in remarks(counts):
-        say(line)
+        say(printable(line))
     finish(summary, "sample")
 
 

@@ -17,8 +17,16 @@ def folder_fields(name: str) -> Mapping[str, str | None]:
     for folder in name.split("/")[:-1]:
         key, equals, value = (folder if "=" in folder else unquote(folder)).partition("=")  # web servers encode `=`
         if key and equals:
-            found[unquote(key)] = None if value == NO_VALUE else unquote(value)
+            found[_decoded(key)] = None if value == NO_VALUE else _decoded(value)
     return found
+
+
+def _decoded(text: str) -> str:
+    """Without its percent-encoding; as it is spelt where that is not UTF-8: two folders would be one otherwise."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def told_name(given: str, location: str, keys: Collection[str]) -> str:

@@ -92,7 +92,7 @@ class RecordSource(DocumentSource):
 
     def fields(self) -> set[str]:
         """The fields of a record that are needed."""
-        return {name for name in (self.text_field, self.id_field, self.domain_field) if name}
+        return {name for name in (self.text_field, self.id_field, self.domain_field) if name is not None}
 
     def look(self, corpus: str | None) -> None:
         """Raises `UnknownName` too, for a field that is in no record."""
@@ -177,7 +177,7 @@ class ChosenFields(RecordSource):
                 raise BadInput(f"--class {entry!r}: give structural or free_text, or DOMAIN=structural")
 
     def file_name(self, given: str, location: str) -> str:
-        return told_name(given, location, [self.domain_field] if self.domain_field else [])
+        return told_name(given, location, [] if self.domain_field is None else [self.domain_field])
 
     def told(self, name: str) -> dict[str, str | None]:
         found = folder_fields(name)
@@ -197,7 +197,7 @@ class ChosenFields(RecordSource):
 
     def remarks(self, seen: Mapping[str, int]) -> list[str]:
         lines, n = super().remarks(seen), seen.get(self.domain, 0)
-        if self.domain_field and n:
+        if self.domain_field is not None and n:
             lines.insert(
                 0,
                 f"{n} of {sum(seen.values())} documents are in domain {self.domain!r}, that of records without"
@@ -234,7 +234,8 @@ def _values(fields: object, name: str) -> Iterator[Any]:
 
 
 def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Collection[str]) -> None:
-    """Raise `UnknownName` for one of these fields that is in no record of the source. folders: what its folders tell.
+    """Raise `UnknownName` for one of these fields that is in no record of the source. folders: what its folders tell,
+    for domains only.
 
     First the beginning of each file is read, until all fields have been met; only where one is in none of them, the
     rest. Of a file that cannot be read its cell will say why.
@@ -264,7 +265,8 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
         if missing:
             search(location, fields, None)
     if missing and names:
-        raise UnknownName("field", min(missing), names | set(folders))
+        name = min(missing)
+        raise UnknownName("field", name, names | set(folders if name == source.domain_field else ()))
 
 
 def _leads(fields: Mapping[str, Any], name: str) -> bool:

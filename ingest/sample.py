@@ -94,6 +94,7 @@ def sample(
     recover(lake)  # ranks that a killed run left ready are not planned again
     parts = plan_parts(lake, corpora, sources, domains, per_domain, Window.parse(window), at, seed)
     summary, whole = _run(lake, parts, workers)
+    summary.skipped += sum(len(p.done) for p in parts)
     done = _done(lake)
     again, whole = _run(lake, [redraw(lake, p, done, per_domain) for p in whole], workers)
     summary.add(again)

@@ -18,6 +18,7 @@ COMPRESSED = ("", ".gz", ".zst", ".zstd")
 PIECE = 1 << 18  # bytes
 # zstd has no limit on what one call gives back: 4 bytes can stand for 128 KiB, so 4 KiB for 128 MiB.
 ZSTD_PIECE = 1 << 12
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # how they begin
 EMPTY = "empty file"
 
 
@@ -56,20 +57,28 @@ def open_file(location: str | Path) -> BinaryIO | remote.RemoteFile:
 
 
 def pieces(location: str | Path) -> Iterator[bytes]:
-    """The decompressed bytes of a file; .gz and .zst are told by the name. `CutStream` follows the last good one."""
-    read = {".gz": _gzip, ".zst": _zstd, ".zstd": _zstd}.get(Path(location).suffix.lower(), _plain)
+    """The decompressed bytes of a file. How it is compressed its first bytes tell, which no text begins with, else its
+    name. `CutStream` follows the last good one."""
+    named = {".gz": _gzip, ".zst": _zstd, ".zstd": _zstd}.get(Path(location).suffix.lower(), _plain)
     with open_file(location) as f:
-        yield from read(f)
+        first = f.read(ZSTD_PIECE)
+        read = next((read for magic, read in ((GZIP, _gzip), (ZSTD, _zstd)) if first.startswith(magic)), named)
+        yield from read(first, f)
 
 
-def _plain(f: Any) -> Iterator[bytes]:
-    while data := f.read(PIECE):
-        yield data
+def _plain(first: bytes, f: Any) -> Iterator[bytes]:
+    return _blocks(first, f, PIECE)
 
 
-def _gzip(f: Any) -> Iterator[bytes]:
+def _blocks(first: bytes, f: Any, size: int) -> Iterator[bytes]:
+    while first:
+        yield first
+        first = f.read(size)
+
+
+def _gzip(first: bytes, f: Any) -> Iterator[bytes]:
     member, members = None, 0
-    while data := f.read(PIECE):
+    for data in _blocks(first, f, PIECE):
         while data:
             if member is None:
                 data = data.lstrip(b"\0") if members else data  # what follows a member may be padding
@@ -89,11 +98,11 @@ def _gzip(f: Any) -> Iterator[bytes]:
         raise CutStream("the gzip stream is cut off")
 
 
-def _zstd(f: Any) -> Iterator[bytes]:
+def _zstd(first: bytes, f: Any) -> Iterator[bytes]:
     import zstandard
 
     frame, frames = None, 0
-    while data := f.read(ZSTD_PIECE):
+    for data in _blocks(first, f, ZSTD_PIECE):
         while data:
             if frame is None:
                 frame, frames = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(), frames + 1

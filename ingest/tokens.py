@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 
 from warehouse.errors import BadInput
-from warehouse.tokenizer import Tokenizer
+from warehouse.tokenizer import Tokenizer, steps
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     """The bytes of each token, by its id. Raises `BadInput` for a tokenizer that is neither byte-level nor
     SentencePiece-like."""
     backend = tokenizer.backend
-    decoder = list(_kinds(json.loads(backend.to_str())["decoder"]))
-    kinds = {d["type"] for d in decoder}
+    kinds = {step["type"] for step in steps(json.loads(backend.to_str())["decoder"])}
     if "ByteLevel" in kinds:
         to_bytes = _from_alphabet
     elif kinds & {"Metaspace", "ByteFallback"}:
@@ -71,14 +70,6 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     for token, i in vocabulary.items():
         found[i] = added[i].content.encode() if i in added else to_bytes(token)
     return found
-
-
-def _kinds(decoder: dict | None) -> Iterator[dict]:
-    if decoder and decoder["type"] == "Sequence":
-        for part in decoder["decoders"]:
-            yield from _kinds(part)
-    elif decoder:
-        yield decoder
 
 
 def _from_alphabet(token: str) -> bytes:

@@ -55,6 +55,21 @@ def test_a_full_disk_is_one_line_of_any_command(run, words):
         assert run(full, *words) == (2, "memlake: the output cannot be used: No space left on device\n")
 
 
+def test_what_is_wrong_is_one_line_whatever_it_is_called(run):
+    with open(os.devnull, "w") as nowhere:
+        code, said = run(nowhere, "warehouse", "forget", "--corpus", "two\nlines\x1b[2J, é")
+    assert code == 2 and said.count("\n") == 1 and "\x1b" not in said and ", é" in said
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_streams_that_are_closed_are_nowhere(lake, form):
+    command = 'exec "$0" -c \'import memlake; memlake.main()\' sql --lake "$1" --format "$2"'
+    for how, ends in (("'select 1' >&-", 0), ("'select 1' <&- >&- 2>&-", 0), ("'selec 1' 2>&-", 2)):
+        words = ["sh", "-c", f"{command} {how}", sys.executable, str(lake.path), form]
+        found = subprocess.run(words, cwd=ROOT, capture_output=True)
+        assert (found.returncode, found.stdout, found.stderr) == (ends, b"", b""), how
+
+
 @pytest.mark.parametrize("n", [1, 100_000])
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_who_left_is_told_nothing(run, form, n):

@@ -96,7 +96,11 @@ def _text(value: object) -> str:
         return "NULL"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = value if isinstance(value, str) else str(_plain(value))
+    return printable(value if isinstance(value, str) else str(_plain(value)))
+
+
+def printable(text: str) -> str:
+    """The text with what is no letter, mark or plain space escaped: it stays one line, and no terminal obeys it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

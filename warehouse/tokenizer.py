@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .lake import Lake
 
 CLASSES = {"gpt_neox": "GPTNeoXTokenizer", "olmo": "GPTNeoXTokenizer"}  # of transformers; else GPT-2's
+AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes of transformers that only read tokenizer.json
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def load_tokenizer(source: Source) -> Tokenizer:
     said = special_tokens.settings(source)
     prefix_space = said.get("add_prefix_space")
     if path := hub.find(source, "tokenizer.json"):
-        backend = _from_json(path)
+        backend = _from_json(path, None if said.get("tokenizer_class") in AS_IT_IS else prefix_space)
         pieces = _beside(source, prefix_space)
     elif (vocab := hub.find(source, "vocab.json")) and hub.find(source, "merges.txt"):
         backend = _from_merges(source, vocab.parent, said)
@@ -143,13 +144,41 @@ def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None =
     return name
 
 
-def _from_json(path: Path) -> tokenizers.Tokenizer:
+def _from_json(path: Path, prefix_space: object) -> tokenizers.Tokenizer:
+    """prefix_space: whether a space is put before the text, where the checkpoint says so beside the file."""
     from tokenizers import Tokenizer as Backend
 
     try:
-        return Backend.from_file(str(path))
+        read = Backend.from_file(str(path))
+        form = json.loads(read.to_str())
+        if isinstance(prefix_space, bool) and _put_space(form, prefix_space):
+            return Backend.from_str(json.dumps(form))
+        return read
     except Exception as error:  # the Rust parser raises bare Exception
         raise BadInput(f"cannot read the tokenizer {path}: {error}") from error
+
+
+def _put_space(form: dict[str, Any], space: bool) -> bool:
+    """Let the tokenizer of this serialized form put a space before the text, or none; whether that is a change."""
+    before = canonical(form)
+    for step in steps(form["pre_tokenizer"]):
+        if step["type"] == "ByteLevel":
+            step["add_prefix_space"] = space
+        elif step["type"] == "Metaspace" and space == (step["prepend_scheme"] == "never"):
+            step["prepend_scheme"] = "first" if space else "never"
+    kept = [step for step in steps(form["normalizer"]) if space or step["type"] != "Prepend"]
+    if len(kept) < len(list(steps(form["normalizer"]))):
+        form["normalizer"] = {"type": "Sequence", "normalizers": kept}
+    return canonical(form) != before
+
+
+def steps(form: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The steps that a normalizer, pre-tokenizer or decoder is made of, as they are serialized."""
+    if form and form["type"] == "Sequence":
+        for part in next(form[k] for k in ("normalizers", "pretokenizers", "decoders") if k in form):
+            yield from steps(part)
+    elif form:
+        yield form
 
 
 def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenizers.Tokenizer:

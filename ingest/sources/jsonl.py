@@ -1,4 +1,5 @@
 """Text files with one JSON object a line, plain, .gz or .zst: what you make yourself, and any corpus in that form.
+How a file is compressed its first bytes tell, whatever it is called.
 
 A record that cannot be taken (malformed JSON, no text, wrong type, not UTF-8, a lone surrogate, too long) becomes a
 row of `rejects` with its reason; so does the end of a compressed stream that is cut off. NUL bytes in a text are kept.

@@ -18,6 +18,7 @@ from ingest.folders import folder_fields, told_name
         ("lang%3Dc%252B%252B/a", {"lang": "c++"}),  # as a web server lists the folder lang=c%2B%2B
         ("lang=__HIVE_DEFAULT_PARTITION__/a", {"lang": None}),
         ("lang=z%C3%BCrich/a", {"lang": "zürich"}),
+        ("lang=z%FCrich/a", {"lang": "z%FCrich"}),  # Latin-1
     ],
 )
 def test_folders_tell_fields(name, fields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from ingest.listing import Listing
 from ingest.records import ChosenFields, Record, Refused, field
 from ingest.source import Document, Reject
+from ingest.sources import jsonl
 from warehouse import options
+from warehouse.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,18 @@ def test_a_domain_that_no_record_tells_is_told_by_its_folder():
         assert domain("lang=python", fields) == domain("language=python/a.jsonl", fields) == "rest"
         assert domain("lang=/a.jsonl", fields) == "domain is empty"
     assert take({"text": "a"}).domain == "text"
+
+
+def test_a_field_that_is_nowhere_is_told_what_else_there_is(tmp_path):
+    (tmp_path / "lang=c").mkdir()
+    (tmp_path / "lang=c" / "a.jsonl").write_text('{"text": "a"}\n')
+    make = functools.partial(jsonl.Source, path=(str(tmp_path),))
+    make(domain_field="lang").look("mine")  # the folder tells it
+    for option, name, known in (
+        ("domain_field", "long", "lang, text"),
+        ("domain_field", "", "lang, text"),
+        ("id_field", "lang", "text"),  # folders tell domains only
+        ("text_field", "", "text"),
+    ):
+        with pytest.raises(UnknownName, match=rf"no field '{name}'.*\(there are: {known}\)"):
+            make(**{option: name}).look("mine")

@@ -111,8 +111,9 @@ def test_a_larger_sample_appends_and_changes_nothing(lake, tmp_path, neox):
     assert len(few) == 5
     again, _ = sample(lake, ["mine"], [neox], per_domain=5, window="8+8")
     fewer, _ = sample(lake, ["mine"], [neox], per_domain=3, window="8+8")
-    assert not again.done and not fewer.done
-    sample(lake, ["mine"], [neox], per_domain=30, window="8+8")  # more than there are documents
+    assert not again.done and not fewer.done and again.skipped == fewer.skipped == 1
+    more, _ = sample(lake, ["mine"], [neox], per_domain=30, window="8+8")  # more than there are documents
+    assert len(more.done) == more.skipped == 1
     many = rows(lake, ALL)
     assert many[:5] == few and [rank for _, rank in many] == list(range(30))
     assert rows(lake, "select distinct shard from stored.sequences order by all") == [(0,), (5,)]

@@ -25,6 +25,14 @@ def test_the_bytes_come_back(tmp_path, suffix):
     assert lines == [Line(b) for b in TEXT.splitlines()]
 
 
+@pytest.mark.parametrize("named", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("packed", [".gz", ".zst"])
+def test_what_a_file_begins_with_tells_how_it_is_compressed(tmp_path, named, packed):
+    path = tmp_path / f"a.jsonl{named}"
+    path.write_bytes(PACK[packed](TEXT) + PACK[packed](b"more\n"))
+    assert b"".join(streams.pieces(path)) == TEXT + b"more\n"
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_streams_put_one_after_the_other_are_one_file(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"

@@ -272,3 +272,40 @@ def test_what_cannot_be_read_is_one_line(files, message, tmp_path):
 def test_declared_nonsense_is_one_line(files, tmp_path):
     with pytest.raises(BadInput, match="declares tokens that cannot be read"):
         load_tokenizer(folder(tmp_path / "m", tokenizer__json=byte_level().to_str(), **files))
+
+
+@pytest.mark.parametrize(
+    "named", ["GPT2Tokenizer", "GPTNeoXTokenizerFast", "Qwen2Tokenizer", "PreTrainedTokenizerFast"]
+)
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("said", [True, False])
+def test_a_prefix_space_is_put_before_what_tokenizer_json_cuts(named, held, said, tmp_path):
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=held)])
+    if named != "Qwen2Tokenizer":  # whose own is a sequence, too
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=held)
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=330, show_progress=False))
+    config = {"tokenizer_class": named, "add_prefix_space": said}
+    source = folder(tmp_path / "m", tokenizer__json=made.to_str(), tokenizer_config__json=config)
+    auto = AutoTokenizer.from_pretrained(source.location)
+    texts = ["the fox", "fox and dog", " the dog"]
+    assert load_tokenizer(source).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
+
+
+@pytest.mark.parametrize("form", ["metaspace", "prepend"])
+def test_no_prefix_space_before_what_tokenizer_json_of_a_llama_cuts(form, tmp_path, piece_models):
+    config = {"tokenizer_class": "LlamaTokenizer"}
+    stored = folder(tmp_path / "m", tokenizer__model=piece_models["llama"], tokenizer_config__json=config)
+    AutoTokenizer.from_pretrained(stored.location).save_pretrained(tmp_path / "saved")
+    made = json.loads((tmp_path / "saved" / "tokenizer.json").read_text())
+    if form == "prepend":
+        replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+        made["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace]}
+        made["pre_tokenizer"] = None
+    texts = ["the fox", "the  dog", "  fox"][: 3 if form == "metaspace" else 2]  # Prepend puts one before a space, too
+    for said in (False, True, None):
+        config = {"tokenizer_class": "LlamaTokenizer", "add_prefix_space": said}
+        source = folder(tmp_path / str(said), tokenizer__json=made, tokenizer_config__json=config)
+        auto = AutoTokenizer.from_pretrained(source.location)
+        assert load_tokenizer(source).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
