@@ -168,9 +168,15 @@ def test_the_margin_is_about_the_bootstraps(con):
     assert 2 * margin(con, x.tolist(), n.tolist()) == pytest.approx(high - low, rel=0.1)
 
 
-def test_one_document_has_no_margin_and_equal_ones_none_but_0(con):
+def test_one_document_and_equal_ones_have_no_margin(con):
     assert margin(con, [3], [4]) is None and margin(con, [3, 0], [4, 0]) is None and margin(con, [], []) is None
-    assert margin(con, [0.3, 0.6, 0], [1, 2, 0]) == pytest.approx(0, abs=1e-7)
+    n = np.random.default_rng(6).integers(1, 9, 5000)
+    for mean in (0, 1, 0.3, -17.1, 1 / 3):  # what is left of squares that cancel is rounding
+        assert margin(con, [mean, 2 * mean, 0], [1, 2, 0]) is None
+        assert margin(con, (mean * n).tolist(), n.tolist()) is None
+        both = "select difference_margin(x, n, 2 * x, n), cluster_margin(x + (n = 1)::int * 1e-3, n) from d"
+        nothing, little = con.execute(both).fetchone()
+        assert nothing is None and 0 < little < 1e-3
 
 
 @pytest.mark.parametrize("n", [1, 2, 1000, 10**6, 10**12, 10**15])
