@@ -270,6 +270,27 @@ def test_the_sample_error_of_the_scaling_law_is_the_paired_bootstraps():
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
+def test_texts_that_are_all_alike_do_not_make_a_slope_certain():
+    """Of six sequences of each of five texts the models memorize one, two and four."""
+    about = {"corpus": "x", "domain": "d"}
+    sequences = [about | {"sequence_id": i, "document_id": i // 6} for i in range(30)]
+    con = database({
+        "models": [
+            {"model": f"m{k}", "family": "f", "n_params": 10**k, "base_condition": "c", "miniature": True}
+            for k in (1, 2, 4)
+        ],
+        "sequences": sequences,
+        "matches": [
+            about | {"model": f"m{k}", "sequence_id": i, "condition": "c", "memorized": i % 6 < k}
+            for k in (1, 2, 4)
+            for i in range(30)
+        ],
+    })  # fmt: skip
+    (row,) = answer(con, "scaling_law")
+    assert row["documents"] == 5 and row["slope"] == pytest.approx(100 / 6) and row["logit_slope"] > 0
+    assert all(row[f"{kind}_{end}"] is None for kind in ("sample", "logit_sample") for end in ("low", "high"))
+
+
 @pytest.mark.parametrize(
     ("b", "c"),
     [(0, 0), (1, 0), (3, 3), (1, 7), (9, 2), (60, 40), (0, 200), (5200, 4900), (10**6, 10**6 + 3000), (10**6, 10**6)],
