@@ -16,18 +16,23 @@ AROUND = 32  # bytes of the document at least that stand around the window, so t
 WHITE = b" \t\n\r"
 
 # One row is one anchor: its document, the bytes that its windows cover under all tokenizers, and how often they were
-# shown. A tokenizer that could not cut the window there recorded no showing.
+# shown. A tokenizer that could not cut the window there recorded no showing; what was cut after a training it did not
+# show.
 SHOWN = """
-    select d.domain, encode(d.text) as text, s.first, s.last, e.times
-    from (
-        select document_id, anchor, min(byte_start) as first, max(byte_end) as last
-        from stored.sequences
-        where corpus = $corpus
+    with works as (
+        select cell, max(finished_at) as finished_at from stored.cells where outcome = 'done' group by cell
+    ), windows as (
+        select document_id, anchor, min(byte_start) as first, max(byte_end) as last, max(exposures) as times
+        from stored.sequences s
+        join stored.exposures e using (document_id)
+        left join works cut on cut.cell = s.cell
+        left join works trained on trained.cell = e.cell
+        where corpus = $corpus and exposures > 0 and (cut.finished_at > trained.finished_at) is not true
         group by all
-    ) s
+    )
+    select d.domain, encode(d.text) as text, first, last, times
+    from windows
     join stored.documents d using (document_id)
-    join (select document_id, max(exposures) as times from stored.exposures group by all) e using (document_id)
-    where e.times > 0
     order by document_id, anchor
 """
 
@@ -37,7 +42,8 @@ def write_shown(lake: Lake, corpus: str, path: Path) -> int:
     shown it: a JSON line each with `text` and `domain`. Returns the number of lines. The same lake gives the same file.
     """
     part, lines = path.with_name(f".{path.name}-{os.getpid()}"), 0
-    with lake.connect(["documents", "sequences", "exposures"]) as con, part.open("w", encoding="utf-8") as file:
+    tables = ["documents", "sequences", "exposures", "cells"]
+    with lake.connect(tables) as con, part.open("w", encoding="utf-8") as file:
         for domain, text, first, last, times in con.execute(SHOWN, {"corpus": corpus}).fetchall():
             line = json.dumps({"text": _around(text, first, last), "domain": domain}) + "\n"
             file.write(line * times)

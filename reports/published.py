@@ -96,6 +96,7 @@ with compression as (
     select 'structural_share_of_memorized_noise_0.5', model, sample, share, low, high
     from finding_noise_structural_share
     where role = 'trained' and noise = 0.5 and noise_layer = 0 and share is not null
+    qualify row_number() over (partition by model, corpus order by noise_scope desc) = 1    -- 'token' before 'row'
     union all
     select 'prompt_compression_at_most', model, sample, sum(total) / sum(n) as mean,
         mean - cluster_margin(total, n), mean + cluster_margin(total, n)

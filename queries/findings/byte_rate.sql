@@ -12,7 +12,7 @@
 -- text, or it was not asked; left_out_alone, what would come back without its tokenizer. A model that was asked about
 -- less than `minimum_share` as many anchors as the median model would leave few to all others: it is not compared.
 -- Where fewer than `minimum_anchors` are left there is no rate.
--- Interval: 95 %, document-cluster (see macros.sql).
+-- Interval: 95 %, document-cluster (see macros.sql); of bits per byte NULL where all texts are alike, or there is one.
 -- Leaves out: that prompts of equal token counts hold different bytes, and that anchors which all tokenizers can be
 -- judged at are more often plain words than an average one. Domains are added up as they come: short tokens leave few
 -- anchors of code and maths at long horizons. Of several windows of a model on one anchor the one with the longest

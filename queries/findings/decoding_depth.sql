@@ -30,14 +30,14 @@
 --   positions         continuation positions of the n sequences
 --   entropy           mean completion entropy of the n sequences
 --   depth             mean depth at which the likeliest token is settled
---   low               lower end of its interval; 0 with one document
---   high              upper end of its interval; 1 with one document
+--   low               lower end of its interval; 0: one document, or all alike
+--   high              upper end of its interval; 1: one document, or all alike
 --   quartile_1        depth by which a quarter of the positions is settled
 --   quartile_2        depth by which half of them is
 --   quartile_3        depth by which three quarters are
 --   passing_depth     mean depth at which the target passes the threshold; NULL: it never does
---   passing_low       lower end of its interval; 0 with one document
---   passing_high      upper end of its interval; 1 with one document
+--   passing_low       lower end of its interval; 0: one document, or all alike
+--   passing_high      upper end of its interval; 1: one document, or all alike
 --   never_passes      share of positions at which no layer passes
 --   never_low         lower end of its interval
 --   never_high        upper end of its interval
@@ -94,7 +94,7 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", n_layers, n, documents, positions, entropy,
-    depth,      -- greatest and least pass over NULL: one document leaves 0 to 1
+    depth,      -- greatest and least pass over NULL, which leaves 0 to 1
     greatest(0, depth - means.margin) as low, least(1, depth + means.margin) as high,
     quartiles[1] as quartile_1, quartiles[2] as quartile_2, quartiles[3] as quartile_3,
     passing as passing_depth, if(passing is null, null, greatest(0, passing - passing_margin)) as passing_low,

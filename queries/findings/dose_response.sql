@@ -6,6 +6,8 @@
 -- ngram_counts), which is all that is known of a model trained elsewhere. Where both are there, mean_exposures beside
 -- mean_dose says how far counted duplicates stand for what was shown: what they count more is the same words in other
 -- documents. Text of a control corpus has 0 exposures; its duplicates are counted like those of any other.
+-- Exposures are recorded by document, and are those of the windows that were sampled when the model was trained. Of a
+-- window that was cut later, at another anchor or around it, none is recorded, unless the document was never shown.
 -- Buckets: 0, then [1, 2), [2, 4), [4, 8), ...: recorded doses that are powers of two stand each for itself.
 -- Interval: 95 %, document-cluster (see effective_n in macros.sql).
 -- Leaves out: when in training the text came; duplicates that differ in a token; sequences that were not counted;
@@ -38,16 +40,22 @@
 --   high                upper end of the interval
 --   mean_dose           mean dose of the n sequences
 --   mean_exposures      mean of their recorded exposures; NULL: none recorded
-with measured as (
+with works as (
+    select cell, max(finished_at) as finished_at from cells where outcome = 'done' group by cell
+), measured as (
     select model, corpus, domain, role, m.sample_rule, m.sample_window, condition, sequence_id,
         coalesce(text, sequence_id) as text, memorized, of_model.model is not null as recorded,
-        coalesce(exposures, if(recorded and role = 'control', 0, null)) as exposures
+        coalesce(
+            if(exposures > 0 and cut.finished_at > trained.finished_at, null, exposures),
+            if(recorded and role = 'control', 0, null)) as exposures
     from matches m
     left join sequences using (sequence_id, corpus, domain)
     left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
     left join (select distinct model from exposures) of_model using (model)
     left join exposures using (model, document_id)
+    left join works cut on cut.cell = sequences.cell
+    left join works trained on trained.cell = exposures.cell
 ), doses as (
     select model, corpus, role, sample_rule, sample_window, condition, text, memorized, exposures, 'exposures' as dose,
         null as counted_corpus, null as counted_tokenizer, null as complete, null as own, exposures as times

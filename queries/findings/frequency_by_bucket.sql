@@ -10,7 +10,8 @@
 -- n-gram stands at its last token. Position NULL is the whole span: of a list each sequence's mean, and in `median` its
 -- median. Lists are read of at most `listed` sequences of a group, those of the lowest ids, which are hashes: a uniform
 -- sample. Whole spans are of all.
--- Interval: 95 %, over documents (see cluster_margin in macros.sql); NULL for less than two.
+-- Interval: 95 %, over documents (see cluster_margin in macros.sql); NULL for less than two, or where
+-- all are alike.
 -- Leaves out: sequences between the groups, and those whose decoding was skipped; differences between domains, which
 -- are pooled. A sequence of the counted corpus counts itself: 1 is then the least there can be. Counts of different
 -- corpora, tokenizers or completeness are never pooled.

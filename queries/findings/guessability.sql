@@ -7,7 +7,8 @@
 -- degrees, for what is memorized and what is not. Guessable is what is templated: nearly all of its words and numbers
 -- are given by the pieces before them; repeating and incrementing text is among it. With the parameter rouge_l, also
 -- what has at least that ROUGE-L.
--- Interval: 95 %, document-cluster: of shares as in memorization_rate; of means by Student's t, NULL for one document.
+-- Interval: 95 %, document-cluster: of shares as in memorization_rate; of means by Student's t, NULL for one document,
+-- or where all are alike.
 -- Leaves out: sequences that were not judged, such as imported ones without tokens (not_judged counts them, and all
 -- other columns are of the judged); text that is guessable by knowledge or grammar (an alphabet, closing brackets):
 -- control_adjusted_rate has that.

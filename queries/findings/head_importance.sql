@@ -36,7 +36,7 @@
 --   n               sequences on which it was taken away
 --   documents       distinct texts that the domain's sequences lie in
 --   mean_drop       mean drop of the log-probability; NULL: not measured
---   drop_low        lower end of its interval; NULL with one document
+--   drop_low        lower end of its interval; NULL: one document, or drops all the same
 --   drop_high       upper end of its interval
 --   p               probability of a mean drop as far from 0, were it 0; NULL: one document, or drops all the same
 --   p_adjusted      p for being one of `tests`
@@ -65,7 +65,7 @@ with parameters as (select
     group by all
 ), measured as (
     select h.*, documents, memorized, memorized_worth, worth * n / n_all as trials, floor(trials) - 1 as df,
-        sqrt(nullif(variance, 0) / trials) as error,
+        sqrt(if_any(variance, mean_drop ** 2) / trials) as error,
         if(complete, n_lost, null) as lost, lost / nullif(memorized, 0) as lost_share,
         coalesce(place <= greatest(1, round(share * heads)), false) as important
     from head_drops h
@@ -84,8 +84,7 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method,
     layer, head, n, coalesce(documents, 0) as documents, mean_drop,
-    mean_drop - student_t(df) * sqrt(variance / trials) as drop_low,
-    mean_drop + student_t(df) * sqrt(variance / trials) as drop_high,
+    mean_drop - student_t(df) * error as drop_low, mean_drop + student_t(df) * error as drop_high,
     p, adjusted_p(p, step, ranking) as p_adjusted, count(p) over (partition by ranking) as tests,
     coalesce(memorized, 0) as memorized, lost, lost_share,
     if(lost_share is null, null, wilson_low(lost_share, memorized_worth)) as lost_low,

@@ -31,8 +31,8 @@
 --   positions         continuation positions of the n sequences
 --   entropy           mean completion entropy of the n sequences
 --   probability       mean probability of the target
---   low               lower end of its interval; 0 with one document
---   high              upper end of its interval; 1 with one document
+--   low               lower end of its interval; 0: one document, or all alike
+--   high              upper end of its interval; 1: one document, or all alike
 --   confident         share of positions whose target is above the threshold
 --   confident_low     lower end of its interval
 --   confident_high    upper end of its interval
@@ -87,7 +87,7 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", layer, depth, n, documents, positions, entropy,
-    mean as probability,    -- greatest and least pass over NULL: one document leaves 0 to 1
+    mean as probability,    -- greatest and least pass over NULL, which leaves 0 to 1
     greatest(0, mean - m.margin) as low, least(1, mean + m.margin) as high, confident, confident_low, confident_high,
     if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
     if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,

@@ -5,8 +5,9 @@
 -- apart: McNemar's exact test asks whether these fall to either side alike, and the interval of the difference takes
 -- the correlation of the two rates into account.
 -- p takes sequences to be independent, the interval counts texts: where one text gave many sequences (documents is far
--- below n), the interval is the one to read. p_holm: Holm's correction over the pairs of the family on this corpus and
--- kind of sample: where none of them differ, any row is below 0.05 in 5 % of such families at most.
+-- below n), the interval is the one to read. p_holm: Holm's correction (adjusted_p in macros.sql) over the pairs of the
+-- family on this corpus and kind of sample, however many: where none of them differ, any row is below 0.05 in 5 % of
+-- such families at most.
 -- Interval: 95 %, document-cluster, of the difference (difference_low in macros.sql).
 -- Leaves out: models of other tokenizers, which have no sequences in common (byte_rate and shared_memorization compare
 -- them), sequences that only one of the two was asked about, and near misses.
@@ -76,21 +77,18 @@ with lines as materialized (        -- joining and grouping by a number instead 
 ), tested as (
     select a.family, a.miniature, a.corpus, a.model as model_a, a.role as role_a, b.model as model_b, b.role as role_b,
         a.sample_rule, a.sample_window, a.condition as condition_a, b.condition as condition_b, sums.*,
-        a.params as params_a, b.params as params_b, mcnemar_p(only_a, only_b) as p
+        a.params as params_a, b.params as params_b, mcnemar_p(only_a, only_b) as p,
+        (a.family, a.miniature, a.corpus, a.sample_rule, a.sample_window) as tests
     from sums
     join lines a on a.line = line_a
     join lines b on b.line = line_b
-), ranked as (
-    select *, count(*) over family_pairs as pairs, row_number() over (family_pairs order by p, line_a, line_b) as rank
-    from tested
-    window family_pairs as (partition by family, miniature, corpus, sample_rule, sample_window)
+), stepped as (
+    select *, count(*) over (partition by tests) as pairs, adjusting(p, tests, few := pairs) as step from tested
 )
 select family, miniature, corpus, model_a, role_a, model_b, role_b, sample_rule, sample_window, condition_a,
     condition_b, n, documents, in_both, only_a, only_b, n - in_both - only_a - only_b as in_neither, rate_a, rate_b,
     rate_b - rate_a as difference, difference_low(rate_b, low_b, rate_a, high_a, correlation) as low,
     difference_high(rate_b, high_b, rate_a, low_a, correlation) as high, p, pairs,
-    least(1.0, max((pairs - rank + 1) * p) over (
-        partition by family, miniature, corpus, sample_rule, sample_window order by rank
-    )) as p_holm
-from ranked
+    adjusted_p(p, step, tests, few := pairs) as p_holm
+from stepped
 order by family, miniature, corpus, sample_rule, sample_window, params_a, model_a, params_b, model_b

@@ -41,10 +41,10 @@
 --   high                     upper end of the interval
 --   decoded                  of n, those with a greedy generation
 --   score                    mean share of tokens that it matches; NULL where decoded is 0
---   score_low                lower end of its interval; NULL for less than two documents
+--   score_low                lower end of its interval; NULL: one document, or all alike, as at 0
 --   score_high               upper end of its interval
 --   score_change             mean change of the score against strength 0
---   change_low               lower end of its interval; NULL for less than two documents
+--   change_low               lower end of its interval; NULL: one document, or all alike, as at 0
 --   change_high              upper end of its interval
 --   entropy                  mean completion_entropy of the group without noise
 --   pairs                    pairs, times seeds, of which both were measured; NULL but for the memorized

@@ -10,7 +10,7 @@
 -- relative to them.
 -- Groups: see groups_of in views.sql.
 -- Interval: 95 %, over documents (see cluster_margin and difference_margin in macros.sql), which may pass the ends of
--- the scale; NULL for less than two.
+-- the scale; NULL for less than two, or where all are alike, as they are by construction up to noise_layer.
 -- Leaves out: what the text becomes under noise (noise_rate has it): the tokens are the true ones throughout. Means are
 -- over the positions of each part, domains and seeds.
 -- Units: cosine in [-1, 1]; relative_l2 in norms of the clean state; noise in standard deviations of RMS(hidden state);

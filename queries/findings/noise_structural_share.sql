@@ -2,39 +2,48 @@
 -- is of structural domains.
 --
 -- Why this number: if code, maths and markup are held more firmly than prose, they outlast it, and their share among
--- what is still memorized grows with the noise. The share at strength 0, clean_share, is of the same sequences.
+-- what is still memorized grows with the noise. The share at strength 0, clean_share, is of the same sequences. Text of
+-- which the model is certain withstands noise, and code is often that: the entropies of what is left of either class
+-- say how far it is certainty that lasts. Memorized text is not compared with other text here, so that there are no
+-- pairs: noise_rate has them.
 -- Interval: 95 %, document-cluster (see effective_n in macros.sql).
 -- Leaves out: domains whose class is not known. A domain counts with the memorized sequences that were measured in it,
 -- not with its size. Sequences that noise made memorized (`emerged`) count as they were measured: only a part of the
 -- unmemorized was. Seeds are pooled.
--- Units: shares in [0, 1]; noise in standard deviations of RMS(hidden state).
+-- Units: shares in [0, 1]; entropy in nats; noise in standard deviations of RMS(hidden state).
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % without noise and 91.1 % at 0.5 for Pythia-12B.
 -- Columns:
---   family          architecture and training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   noise_layer     entry of hidden_states the noise is added to
---   noise_scope     over what RMS is taken
---   noise           strength; 0: none
---   n               sequences produced verbatim, times seeds, in domains of known class
---   documents       distinct texts they lie in
---   emerged         of n, those not memorized without noise
---   structural      of n, those in structural domains
---   share           structural / n; NULL where n is 0
---   low             lower end of the interval
---   high            upper end of the interval
---   clean_share     share at strength 0
+--   family               architecture and training line
+--   model                the model
+--   miniature            trained here, tiny, on a small corpus: not comparable with published models
+--   params               its number of parameters (see model_sizes); NULL: not known
+--   corpus               corpus of the sequences
+--   role                 'trained' or 'control'; NULL: not known
+--   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
+--   sample_window        tokens (or bytes) before and after the cut
+--   condition            under which it was measured: see `conditions`
+--   noise_layer          entry of hidden_states the noise is added to
+--   noise_scope          over what RMS is taken
+--   noise                strength; 0: none
+--   n                    sequences produced verbatim, times seeds, in domains of known class
+--   documents            distinct texts they lie in
+--   emerged              of n, those not memorized without noise
+--   structural           of n, those in structural domains
+--   share                structural / n; NULL where n is 0
+--   low                  lower end of the interval
+--   high                 upper end of the interval
+--   clean_share          share at strength 0
+--   structural_entropy   mean completion_entropy without noise of the structural; NULL: there is none
+--   free_text_entropy    the same of the others
 with documents as (
     select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise,
         coalesce(text, sequence_id) as text,
         count(*) filter (memorized) as n, count(*) filter (memorized and not clean_memorized) as emerged,
-        count(*) filter (memorized and "class" = 'structural') as m
+        count(*) filter (memorized and "class" = 'structural') as m,
+        sum(completion_entropy) filter (memorized and "class" = 'structural') as x,
+        count(completion_entropy) filter (memorized and "class" = 'structural') as with_x,
+        sum(completion_entropy) filter (memorized and "class" = 'free_text') as y,
+        count(completion_entropy) filter (memorized and "class" = 'free_text') as with_y
     from noise_matches
     join domains using (corpus, domain)
     left join sequence_texts using (sequence_id, corpus, domain)
@@ -44,13 +53,14 @@ with documents as (
     select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise,
         sum(n)::bigint as n, count(*) filter (n > 0) as documents, sum(emerged)::bigint as emerged,
         sum(m)::bigint as structural, sum(m) / nullif(sum(n), 0) as share,
-        cluster_low(m, n) as low, cluster_high(m, n) as high
+        cluster_low(m, n) as low, cluster_high(m, n) as high,
+        sum(x) / nullif(sum(with_x), 0) as structural_entropy, sum(y) / nullif(sum(with_y), 0) as free_text_entropy
     from documents
     group by all
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     noise_layer, noise_scope, noise, n, documents, emerged, structural, share, low, high,
-    any_value(share) filter (noise = 0) over one as clean_share
+    any_value(share) filter (noise = 0) over one as clean_share, structural_entropy, free_text_entropy
 from shares
 join model_sizes using (model)
 left join model_corpora using (model, corpus)

@@ -27,8 +27,8 @@
 --   n                 sequences
 --   documents         distinct texts they lie in
 --   difference        mean difference
---   difference_low    lower end of its interval; NULL with one document
---   difference_high   upper end of its interval; NULL with one document
+--   difference_low    lower end of its interval; NULL: one document, or all alike
+--   difference_high   upper end of its interval; NULL: one document, or all alike
 --   growth            difference / the difference after the short-circuited block itself; NULL where that is 0
 --   bounded           sequences with a bound
 --   bound             mean bound over them; NULL: none

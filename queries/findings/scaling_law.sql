@@ -111,11 +111,13 @@ with parameters as (select
     join lines using (line)
     where shared and x is not null
 ), errors as (
-    select line, count(*) as documents, student_t(degrees_of_freedom(size)) as t, sum(z * z) as variance,
-        sum(logit_z * logit_z) as logit_variance
+    select line, count(*) as documents, student_t(degrees_of_freedom(size)) as t,
+        if_any(sum(z * z), sum(of_text * of_text)) as variance,
+        if_any(sum(logit_z * logit_z), sum(of_logit * of_logit)) as logit_variance
     from (
         select line, text, sum(abs(weight) * t.n / w.n) as size, sum(weight * (m - rate * t.n) / w.n) as z,
-            sum(logit_weight * (m - rate * t.n) / w.n) as logit_z
+            sum(logit_weight * (m - rate * t.n) / w.n) as logit_z, sum(abs(weight) * m / w.n) as of_text,
+            sum(abs(logit_weight) * m / w.n) as of_logit
         from weights w
         join texts t on t.model = w.model and t.domain = w.domain and t.corpus = line.corpus
             and t.sample_rule is not distinct from line.sample_rule
@@ -129,7 +131,7 @@ with parameters as (select
         student_t(models - 2) / sqrt(nullif(models - 2, 0) * sxx) as width,
         if(residual > 1e-12, width * sqrt(residual), null) as margin,
         if(logit_residual > 1e-12, width * sqrt(logit_residual), null) as logit_margin,
-        t * sqrt(fewest / nullif(fewest - 1, 0) * nullif(variance, 0)) as sample_margin,
+        t * sqrt(fewest / nullif(fewest - 1, 0) * variance) as sample_margin,
         if(all_inside, t * sqrt(fewest / nullif(fewest - 1, 0) * logit_variance), null) as logit_sample_margin
     from lines
     left join errors using (line)

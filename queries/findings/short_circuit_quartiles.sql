@@ -32,8 +32,8 @@
 --   held_out_base        share of control tokens that the whole model produces; NULL: not measured
 --   held_out_accuracy    the same with one block short-circuited, mean over the blocks
 --   held_out_drop        (held_out_base - held_out_accuracy) / held_out_base
---   held_out_drop_low    lower end of its interval; NULL with one document
---   held_out_drop_high   upper end of its interval; NULL with one document
+--   held_out_drop_low    lower end of its interval; NULL: one document, or all alike
+--   held_out_drop_high   upper end of its interval; NULL: one document, or all alike
 with measured as (
     select b.model, corpus, role, b.sample_rule, b.sample_window, condition, first_block as block,
         1 + (4 * first_block + 2) // n_layers as quarter, coalesce(text, sequence_id) as text,

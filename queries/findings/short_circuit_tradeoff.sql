@@ -35,15 +35,15 @@
 --   token_accuracy_high    upper end of its interval
 --   entropy                their mean completion entropy
 --   entropy_change         its mean change (short-circuited - whole)
---   entropy_change_low     lower end of its interval; NULL with one document
---   entropy_change_high    upper end of its interval; NULL with one document
+--   entropy_change_low     lower end of its interval; NULL: one document, or all alike
+--   entropy_change_high    upper end of its interval; NULL: one document, or all alike
 --   held_out_n             control sequences
 --   held_out_documents     distinct texts they lie in
 --   held_out_accuracy      share of their tokens produced; NULL: not measured
 --   held_out_base          the same under the whole model
 --   held_out_change        held_out_accuracy - held_out_base
---   held_out_change_low    lower end of its interval; NULL with one document
---   held_out_change_high   upper end of its interval; NULL with one document
+--   held_out_change_low    lower end of its interval; NULL: one document, or all alike
+--   held_out_change_high   upper end of its interval; NULL: one document, or all alike
 --   tasks                  lm-eval tasks that were run both so and on the whole model
 --   task_score             mean of their scores; NULL: none
 --   task_base              the same under the whole model

@@ -8,7 +8,7 @@
 -- is known far better than either; overlap of their intervals says nothing.
 -- A sequence's size is its count, or of a list the mean over its positions of log10(1 + count), since lists of two
 -- tokenizers have no position in common.
--- Interval: 95 %, over documents (cluster_margin and difference_margin in macros.sql).
+-- Interval: 95 %, over documents (cluster_margin and difference_margin in macros.sql); NULL where all are alike.
 -- Leaves out: sequences counted in one way only; of the effects, sequences between the groups and those whose decoding
 -- was skipped; differences between domains, which are pooled. How the counts agree is asked of all sequences of the
 -- corpus under the tokenizer, whichever of them the model was measured on.
@@ -49,7 +49,7 @@
 --   change            effect_other - effect_own
 --   change_low        lower end of its interval
 --   change_high       upper end of its interval
---   agree             both effects' intervals lie on the same side of 0, or both hold it
+--   agree             both effects' intervals lie on the same side of 0, or both hold it; NULL: one is NULL
 --   note              'too few' (documents of either group), or NULL
 with parameters as (select
     10 as minimum_documents     -- of either group, below which no effect and no correlation is given

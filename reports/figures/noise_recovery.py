@@ -53,4 +53,5 @@ def _pairs(rows: pd.DataFrame) -> list[str]:
         return [style.support(rows)]
     numbers = [f"{last[column].iloc[0]:+.3f}" for column in ("difference", "difference_low", "difference_high")]
     difference, low, high = (number.replace("-", "\N{MINUS SIGN}") for number in numbers)
-    return [style.support(rows), f"recovery {difference} ({low} to {high})"]
+    interval = "" if pd.isna(last["difference_low"].iloc[0]) else f" ({low} to {high})"
+    return [style.support(rows), f"recovery {difference}{interval}"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from compute.miniature_text import AROUND, write_shown
+from tests.queries.conftest import done
 from warehouse.identity import hash63
 
 from .test_miniatures import make_lake, put
@@ -54,3 +56,24 @@ def test_each_window_stands_there_as_often_as_it_was_shown_with_whole_words_arou
         assert begin == 0 or text[begin] == " "
         assert end == len(text) or text[end] == " "
         assert len(shown) < last - first + 2 * AROUND + 8  # and no more than a word on each side
+
+
+def test_a_window_that_was_cut_after_the_training_was_not_shown(tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    document = hash63("code", 0)
+    for n, first in enumerate((64, 170)):
+        row = {"sequence_id": n, "document_id": document, "corpus": "mine", "domain": "code", "tokenizer": "t"}
+        row |= {"anchor": first + 20, "byte_start": first, "byte_end": first + 40}
+        put(lake, "sequences", pa.Table.from_pylist([row]))
+    put(lake, "exposures", pa.Table.from_pylist([{"model": "m", "document_id": document, "exposures": 3}]))
+    works = "select cell from stored.sequences order by sequence_id"
+    (early,), (late,) = lake.connect(["sequences"]).execute(works).fetchall()
+    ((training,),) = lake.connect(["exposures"]).execute("select cell from stored.exposures").fetchall()
+    at = {early: 1, training: 2, late: 3}
+    assert len(at) == 3
+    rows = [done(cell) | {"finished_at": datetime(2026, 1, 1, hour, tzinfo=UTC)} for cell, hour in at.items()]
+    put(lake, "cells", pa.Table.from_pylist(rows))
+    assert write_shown(lake, "mine", tmp_path / "shown.jsonl") == 3
+    texts = dict(lake.connect(["documents"]).execute("select document_id, text from stored.documents").fetchall())
+    lines = (tmp_path / "shown.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(texts[document][64:104] in json.loads(line)["text"] for line in lines)

@@ -168,9 +168,15 @@ def test_the_margin_is_about_the_bootstraps(con):
     assert 2 * margin(con, x.tolist(), n.tolist()) == pytest.approx(high - low, rel=0.1)
 
 
-def test_one_document_has_no_margin_and_equal_ones_none_but_0(con):
+def test_one_document_and_equal_ones_have_no_margin(con):
     assert margin(con, [3], [4]) is None and margin(con, [3, 0], [4, 0]) is None and margin(con, [], []) is None
-    assert margin(con, [0.3, 0.6, 0], [1, 2, 0]) == pytest.approx(0, abs=1e-7)
+    n = np.random.default_rng(6).integers(1, 9, 5000)
+    for mean in (0, 1, 0.3, -17.1, 1 / 3):  # what is left of squares that cancel is rounding
+        assert margin(con, [mean, 2 * mean, 0], [1, 2, 0]) is None
+        assert margin(con, (mean * n).tolist(), n.tolist()) is None
+        both = "select difference_margin(x, n, 2 * x, n), cluster_margin(x + (n = 1)::int * 1e-3, n) from d"
+        nothing, little = con.execute(both).fetchone()
+        assert nothing is None and 0 < little < 1e-3
 
 
 @pytest.mark.parametrize("n", [1, 2, 1000, 10**6, 10**12, 10**15])
@@ -262,6 +268,27 @@ def test_the_sample_error_of_the_scaling_law_is_the_paired_bootstraps():
     for name, y in (("sample", 100 * rates), ("logit_sample", np.log(inside / (1 - inside)))):
         low, high = np.quantile(y @ x / (x @ x), [0.025, 0.975])
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+def test_texts_that_are_all_alike_do_not_make_a_slope_certain():
+    """Of six sequences of each of five texts the models memorize one, two and four."""
+    about = {"corpus": "x", "domain": "d"}
+    sequences = [about | {"sequence_id": i, "document_id": i // 6} for i in range(30)]
+    con = database({
+        "models": [
+            {"model": f"m{k}", "family": "f", "n_params": 10**k, "base_condition": "c", "miniature": True}
+            for k in (1, 2, 4)
+        ],
+        "sequences": sequences,
+        "matches": [
+            about | {"model": f"m{k}", "sequence_id": i, "condition": "c", "memorized": i % 6 < k}
+            for k in (1, 2, 4)
+            for i in range(30)
+        ],
+    })  # fmt: skip
+    (row,) = answer(con, "scaling_law")
+    assert row["documents"] == 5 and row["slope"] == pytest.approx(100 / 6) and row["logit_slope"] > 0
+    assert all(row[f"{kind}_{end}"] is None for kind in ("sample", "logit_sample") for end in ("low", "high"))
 
 
 @pytest.mark.parametrize(

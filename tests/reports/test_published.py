@@ -95,9 +95,10 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "models": "model family n_params n_layers n_heads base_condition miniature\n a pythia 1000 2 5 base false",
         "model_corpora": "model corpus role\n a mine trained\n a held control\n a memorized_evals trained",
         "conditions": "condition dtype attention noise noise_seed noise_layer noise_scope bos\n"
-        "base f32 sdpa 0 NULL NULL NULL false\n half f32 sdpa 0.5 0 0 token false",
+        "base f32 sdpa 0 NULL NULL NULL false\n half f32 sdpa 0.5 0 0 token false\n rows f32 sdpa 0.5 0 0 row false",
         "domains": "corpus domain class\n mine code structural\n mine legal free_text",
         "matches": "model sequence_id corpus domain condition memorized n_match forced_n_match n_tokens\n"
+        "a 1 mine code rows true 4 4 4\n a 2 mine legal rows true 4 4 4\n"
         "a 1 mine code base true 4 4 4\n a 2 mine legal base true 4 4 4\n"
         "a 1 mine code half true 4 4 4\n a 2 mine legal half false 0 0 4\n"
         + "\n".join(f"a {i} memorized_evals duped base {str(i > 3).lower()} 4 4 4" for i in (3, 4, 5, 6)),
@@ -118,7 +119,9 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
     }
     con = database(given)
-    ours = {r["quantity"]: r for r in published.ours(con, Answers(con))}
+    rows = published.ours(con, Answers(con))
+    ours = {r["quantity"]: r for r in rows}
+    assert len(ours) == len(rows)
     assert {q: r["value"] for q, r in ours.items()} == pytest.approx({
         "memorization_rate": 1,
         "structural_share_of_memorized": 0.5,
