@@ -140,16 +140,19 @@ def execute(
 
 
 def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
-    """One row is one cell of the request: model, corpus, domain, ranks, sequences, and whether it is done."""
+    """One row is one cell of the request: model, corpus, domain, sample, ranks, sequences, and whether it is done."""
     import pyarrow as pa
 
     found, missing = plan(lake, experiment, request)
+    rules = {s["sample"]: s["rule"] for _, s in cells.published(lake, "sample")}  # of imported sequences none is known
     names = ("model", "corpus", "domain", "condition", "first_rank", "last_rank")
     return pa.Table.from_pylist(
         [
             {
                 "cell": cell.id,
                 **{name: cell.settings.get(name) for name in names},
+                "sample_rule": (rule := rules.get(cell.settings.get("sample"), {})).get("at"),
+                "sample_window": rule.get("window"),
                 "sequences": cell.task["sequences"],
                 "state": "to do" if cell.id in missing else "done",
             }
@@ -157,7 +160,8 @@ def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
         ],
         pa.schema(
             [
-                *((name, pa.string()) for name in ("cell", "model", "corpus", "domain", "condition")),
+                *((name, pa.string()) for name in ("cell", "model", "corpus", "domain")),
+                *((name, pa.string()) for name in ("sample_rule", "sample_window", "condition")),
                 *((name, pa.int64()) for name in ("first_rank", "last_rank", "sequences")),
                 ("state", pa.string()),
             ]

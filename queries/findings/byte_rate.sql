@@ -18,9 +18,9 @@
 -- anchors of code and maths at long horizons. Of several windows of a model on one anchor the one with the longest
 -- prompt counts.
 -- Units: shares in [0, 1]; bits per byte.
--- Source: design.md, "Across tokenizers"; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
+-- Source: docs/method.md, "Comparing models"; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -8,7 +8,7 @@
 -- Units: lengths are tokens, ratio and shares are in [0, 1].
 -- Source: arXiv 2603.21658, section 4.2.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -17,10 +17,10 @@
 -- bytes after them than `horizon` (left_out is their share); of several windows of a model on one anchor all but the
 -- one with the longest prompt; and that a control may have met copies of the text elsewhere.
 -- Units: rates and shares in [0, 1], their difference in [-1, 1].
--- Source: design.md, "Across tokenizers"; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on other
--- data as a baseline).
+-- Source: docs/method.md, "Comparing models"; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
+-- other data as a baseline).
 -- Columns:
---   family             architecture and training line of the model
+--   family             training line of the model
 --   model              the model, which trained on the corpus
 --   miniature          trained here, tiny, on a small corpus: not comparable with published models
 --   params             its number of parameters (see model_sizes); NULL: not known

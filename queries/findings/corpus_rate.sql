@@ -11,7 +11,7 @@
 -- Units: shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158 (the rate); Cochran 1977, Sampling Techniques, 5.3 (weights).
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

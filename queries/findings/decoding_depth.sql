@@ -14,7 +14,7 @@
 -- Units: depths are shares of the blocks: 0 after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; Belrose et al. 2023, arXiv 2303.08112.
 -- Columns:
---   family            architecture and training line
+--   family            training line
 --   model             the model
 --   miniature         trained here, tiny, on a small corpus: not comparable with published models
 --   params            its number of parameters (see model_sizes); NULL: not known

@@ -17,7 +17,7 @@
 -- Units: shares in [0, 1]; weight in sequences or bytes; lift is a factor.
 -- Source: arXiv 2603.21658, section 4.1; weights: Cochran 1977, Sampling Techniques, 5.3 (stratified sampling).
 -- Columns:
---   family           architecture and training line
+--   family           training line
 --   model            the model
 --   miniature        trained here, tiny, on a small corpus: not comparable with published models
 --   params           its number of parameters (see model_sizes); NULL: not known

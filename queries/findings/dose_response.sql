@@ -16,7 +16,7 @@
 -- Units: rate, low and high are shares in [0, 1]; doses count showings of the sampled window, or occurrences of it.
 -- Source: Carlini et al. 2023, arXiv 2202.07646, section 4.2; Kandpal et al. 2022, arXiv 2202.06539.
 -- Columns:
---   family              architecture and training line
+--   family              training line
 --   model               the model
 --   miniature           trained here, tiny, on a small corpus: not comparable with published models
 --   params              its number of parameters (see model_sizes); NULL: not known

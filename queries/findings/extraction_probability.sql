@@ -12,7 +12,7 @@
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Hayes et al. 2024, arXiv 2410.19482, definition 2.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

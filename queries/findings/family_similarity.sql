@@ -17,7 +17,7 @@
 -- Source: arXiv 2603.21658, section 4.8; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p counts the
 -- observed).
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   miniature       its models are trained here, tiny
 --   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
 --   sample_window   tokens (or bytes) before and after the cut

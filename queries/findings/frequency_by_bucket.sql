@@ -18,7 +18,7 @@
 -- Units: counts are occurrences; mean_log10, low and high are decades; unseen is a share in [0, 1].
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2.
 -- Columns:
---   family              architecture and training line
+--   family              training line
 --   model               the model
 --   miniature           trained here, tiny, on a small corpus: not comparable with published models
 --   params              its number of parameters (see model_sizes); NULL: not known

@@ -15,7 +15,7 @@
 -- Units: rates and shares in [0, 1]; Huffman length in bits a byte, 0 to 8; ROUGE-L in [0, 1].
 -- Source: Prashanth et al. 2024, arXiv 2406.17746; Lin 2004 (ROUGE-L); Huffman 1952.
 -- Columns:
---   family                    architecture and training line
+--   family                    training line
 --   model                     the model
 --   miniature                 trained here, tiny, on a small corpus: not comparable with published models
 --   params                    its number of parameters (see model_sizes); NULL: not known

@@ -20,7 +20,7 @@
 -- Units: drops in nats over the continuation (clean - ablated, positive where the head helps); shares in [0, 1].
 -- Source: arXiv 2603.21658, section 4.6.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -23,7 +23,7 @@
 -- Units: shares in [0, 1]; counts of heads.
 -- Source: arXiv 2603.21658, section 4.7; Jaccard 1901. It compares with the first null alone.
 -- Columns:
---   family                      architecture and training line
+--   family                      training line
 --   model                       the model
 --   miniature                   trained here, tiny, on a small corpus: not comparable with published models
 --   params                      its number of parameters (see model_sizes); NULL: not known

@@ -19,7 +19,7 @@
 -- Source: Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296; Cohen 1988, Statistical Power
 -- Analysis, 2.
 -- Columns:
---   family             architecture and training line
+--   family             training line
 --   model              the model
 --   miniature          trained here, tiny, on a small corpus: not comparable with published models
 --   params             its number of parameters (see model_sizes); NULL: not known

@@ -11,7 +11,7 @@
 -- Source: Michel, Levy and Neubig 2019, arXiv 1905.10650, section 4.1 (importance from one backward pass);
 -- Jamieson and Talwalkar 2016, arXiv 1502.07943 (successive halving).
 -- Columns:
---   family             architecture and training line
+--   family             training line
 --   model              the model
 --   miniature          trained here, tiny, on a small corpus: not comparable with published models
 --   params             its number of parameters (see model_sizes); NULL: not known

@@ -12,7 +12,7 @@
 -- Units: shares in [0, 1]; divergence and entropy in nats; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens); Belrose et al. 2023, arXiv 2303.08112.
 -- Columns:
---   family               architecture and training line
+--   family               training line
 --   model                the model
 --   miniature            trained here, tiny, on a small corpus: not comparable with published models
 --   params               its number of parameters (see model_sizes); NULL: not known

@@ -14,7 +14,7 @@
 -- Units: probabilities and shares in [0, 1]; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens).
 -- Columns:
---   family            architecture and training line
+--   family            training line
 --   model             the model
 --   miniature         trained here, tiny, on a small corpus: not comparable with published models
 --   params            its number of parameters (see model_sizes); NULL: not known

@@ -11,7 +11,7 @@
 -- largest.
 -- Source: arXiv 2603.21658, section 4.8.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -12,7 +12,7 @@
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158; arXiv 2603.21658, section 4.1.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

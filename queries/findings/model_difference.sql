@@ -14,7 +14,7 @@
 -- Units: shares in [0, 1], their difference in [-1, 1]; probabilities.
 -- Source: McNemar 1947, Psychometrika 12:153; Holm 1979, Scandinavian Journal of Statistics 6:65.
 -- Columns:
---   family         architecture and training line of both
+--   family         training line of both
 --   miniature      trained here, tiny, on a small corpus: not comparable with published models
 --   corpus         corpus of the sequences
 --   model_a        the smaller model, or the first in alphabetical order

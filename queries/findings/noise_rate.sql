@@ -19,7 +19,7 @@
 -- Units: rates and scores are shares in [0, 1]; noise in standard deviations of RMS(hidden state); entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4.
 -- Columns:
---   family                   architecture and training line
+--   family                   training line
 --   model                    the model
 --   miniature                trained here, tiny, on a small corpus: not comparable with published models
 --   params                   its number of parameters (see model_sizes); NULL: not known

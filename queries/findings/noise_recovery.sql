@@ -17,7 +17,7 @@
 -- entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4; the pairs are ours.
 -- Columns:
---   family             architecture and training line
+--   family             training line
 --   model              the model
 --   miniature          trained here, tiny, on a small corpus: not comparable with published models
 --   params             its number of parameters (see model_sizes); NULL: not known

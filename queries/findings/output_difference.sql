@@ -12,7 +12,7 @@
 -- Units: difference and bound in the units of the residual stream; growth and slack are factors.
 -- Source: arXiv 2501.05078, section 4.
 -- Columns:
---   family            architecture and training line
+--   family            training line
 --   model             the model
 --   miniature         trained here, tiny, on a small corpus: not comparable with published models
 --   params            its number of parameters (see model_sizes); NULL: not known

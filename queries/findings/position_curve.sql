@@ -9,7 +9,7 @@
 -- Units: rates are shares in [0, 1]; position counts tokens from 0 at the first token of the continuation.
 -- Source: arXiv 2603.21658, section 4.1.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -28,11 +28,11 @@
 --   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
 --   sample_window        tokens (or bytes) before and after the cut
 --   model_a              first model of the pair, in alphabetical order
---   family_a             its architecture and training line
+--   family_a             its training line
 --   condition_a          under which it was measured: see `conditions`
 --   layers_a             its layers
 --   model_b              second model
---   family_b             its architecture and training line
+--   family_b             its training line
 --   condition_b          under which it was measured
 --   layers_b             its layers
 --   miniature            both are trained here, tiny: such models are paired with each other only

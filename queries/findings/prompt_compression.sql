@@ -12,7 +12,7 @@
 -- Source: arXiv 2603.21658, section 4.2, which reports ratios of at most 0.5 for Pythia and StarCoder and does not say
 -- which tokens are kept.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

@@ -23,7 +23,7 @@
 -- its limits: natural logarithm of the odds, for each factor of ten.
 -- Source: arXiv 2603.21658, section 4.1; Carlini et al. 2023, arXiv 2202.07646.
 -- Columns:
---   family             architecture and training line
+--   family             training line
 --   miniature          trained here, tiny, on a small corpus: not comparable with published models
 --   revision           revision that was asked for; NULL: the main one
 --   corpus             corpus of the sequences

@@ -8,7 +8,7 @@
 -- Units: score and share are in [0, 1]; the score is of free-running greedy decoding.
 -- Source: Biderman et al. 2023, arXiv 2304.11158, section 2; arXiv 2603.21658, section 3.2.
 -- Columns:
---   family          architecture and training line
+--   family          training line
 --   model           the model
 --   miniature       trained here, tiny, on a small corpus: not comparable with published models
 --   params          its number of parameters (see model_sizes); NULL: not known

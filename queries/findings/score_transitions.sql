@@ -16,7 +16,7 @@
 -- cut in whole numbers, 5 x n_match against n_tokens, so that 3 of 5 lies in the fourth.
 -- Source: arXiv 2603.21658, section 4.1; "more than 90 % stay memorized in the next size" is reported there.
 -- Columns:
---   family           architecture and training line
+--   family           training line
 --   model            the smaller model
 --   miniature        trained here, tiny, on a small corpus: not comparable with published models
 --   params           its number of parameters (see model_sizes)

@@ -12,7 +12,7 @@
 -- Units: drops are shares of what the whole model does; a negative drop is a gain.
 -- Source: arXiv 2501.05078, section 5.
 -- Columns:
---   family               architecture and training line
+--   family               training line
 --   model                the model
 --   miniature            trained here, tiny, on a small corpus: not comparable with published models
 --   params               its number of parameters (see model_sizes); NULL: not known

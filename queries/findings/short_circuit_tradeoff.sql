@@ -12,7 +12,7 @@
 -- Units: accuracies and exact match are shares in [0, 1]; entropy is in nats, summed over the continuation.
 -- Source: arXiv 2501.05078, section 5.
 -- Columns:
---   family                 architecture and training line
+--   family                 training line
 --   model                  the model
 --   miniature              trained here, tiny, on a small corpus: not comparable with published models
 --   params                 its number of parameters (see model_sizes); NULL: not known

@@ -13,7 +13,7 @@
 -- Units: shares in [0, 1]; the ratio is a factor.
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % for Pythia-12B.
 -- Columns:
---   family           architecture and training line
+--   family           training line
 --   model            the model
 --   miniature        trained here, tiny, on a small corpus: not comparable with published models
 --   params           its number of parameters (see model_sizes); NULL: not known

@@ -16,7 +16,7 @@
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2; Spearman 1904,
 -- American J. Psychology 15:72 (equal counts share the mean of their ranks).
 -- Columns:
---   family            architecture and training line
+--   family            training line
 --   model             the model
 --   miniature         trained here, tiny, on a small corpus: not comparable with published models
 --   params            its number of parameters (see model_sizes); NULL: not known

@@ -14,7 +14,7 @@
 -- Units: counts of heads; shares of all the model's heads in [0, 1].
 -- Source: arXiv 2603.21658, section 4.7.
 -- Columns:
---   family                    architecture and training line
+--   family                    training line
 --   model                     the model
 --   miniature                 trained here, tiny, on a small corpus: not comparable with published models
 --   params                    its number of parameters (see model_sizes); NULL: not known
