@@ -10,6 +10,9 @@
 --   by layer    Are there heads that matter everywhere, beyond lying in a layer that does? Each set is drawn at random
 --               within each layer, as many heads as the domain has there: the sum over layers of the same product.
 -- Only the second speaks of heads. p and p_by_layer are the chances of as many universal heads or more.
+-- Ceiling: measured ranks are noisy, which leaves fewer heads in all sets. half_jaccard is what two halves of ONE
+-- domain's sample share (see head_reliability), the geometric mean over domains: where it is far below 1, so are fewer
+-- heads universal than there would be in larger samples.
 -- Leaves out: heads that screening dropped in some domain; how near a head came to the threshold.
 -- Units: counts of heads; shares of all the model's heads in [0, 1].
 -- Source: arXiv 2603.21658, section 4.7.
@@ -34,11 +37,15 @@
 --   expected_by_layer         mean number of such heads, were the sets drawn at random within each layer
 --   expected_by_layer_share   expected_by_layer / heads
 --   p_by_layer                probability of as many or more, were they so drawn
+--   half_jaccard              Jaccard index of two halves of one domain; NULL: too few documents or heads in one
 --   which                     the heads: L2H5 is head 5 of layer 2, both from 0
 --   note                      'one domain', or NULL
 with parameters as (select
-    0.2 as share,       -- share of a model's heads that count as important
-    true as known       -- of sequences that the model memorized; false: of the others that were measured
+    0.2 as share,                   -- share of a model's heads that count as important
+    true as known,                  -- of sequences that the model memorized; false: of the others that were measured
+    20 as splits,                   -- ways to halve a domain's documents
+    10 as minimum_documents,        -- below which they are not halved
+    5 as minimum_heads              -- below which heads are not ranked
 ), ranked as (      -- the domains in which any head has a rank; `ranking` stands for all but the domain, NULL or not
     select *, dense_rank() over (order by model, corpus, sample_rule, sample_window, condition, method) as ranking,
         coalesce(place <= greatest(1, round(share * heads)), false) as important
@@ -78,6 +85,14 @@ with parameters as (select
     join anywhere using (ranking)
     where met = domains and domains > 1
     group by ranking
+), halves as (
+    select model, corpus, sample_rule, sample_window, condition, method,
+        if(count(half_jaccard) = count(*), product(half_jaccard) ** (1 / count(*)), null) as half_jaccard
+    from split_halves(
+        (select share from parameters), (select splits from parameters),
+        (select minimum_documents from parameters), (select minimum_heads from parameters),
+        (select known from parameters))
+    group by all
 ), counted as (
     select model, corpus, sample_rule, sample_window, condition, method, domains, anywhere.heads, anywhere, by_layer,
         if(domains > 1, coalesce(universal, 0), null) as universal, which
@@ -85,13 +100,19 @@ with parameters as (select
     join anywhere using (ranking)
     left join within using (ranking)
     left join universal using (ranking)
+), beside as (
+    select c.*, half_jaccard
+    from counted c
+    left join halves h
+        on h.model = c.model and h.corpus = c.corpus and h.condition = c.condition and h.method = c.method
+        and h.sample_rule is not distinct from c.sample_rule and h.sample_window is not distinct from c.sample_window
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method, domains, heads,
     universal, universal / heads as universal_share,
     mean_of(anywhere) as expected, expected / heads as expected_share, chance_of(anywhere, universal) as p,
     mean_of(by_layer) as expected_by_layer, expected_by_layer / heads as expected_by_layer_share,
-    chance_of(by_layer, universal) as p_by_layer, which, if(domains > 1, null, 'one domain') as note
-from counted
+    chance_of(by_layer, universal) as p_by_layer, half_jaccard, which, if(domains > 1, null, 'one domain') as note
+from beside
 join model_sizes using (model)
 left join model_corpora using (model, corpus)
 order by family, params, model, corpus, sample_rule, sample_window, method

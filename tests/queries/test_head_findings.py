@@ -87,6 +87,16 @@ def test_overlaps_within_layers_are_those_of_numpys_draws():
         assert row[f"{mean}_share"] == row[mean] / 48
 
 
+def test_beside_universal_heads_stands_how_well_the_sets_are_known():
+    con = head_lake({"olmo-a": 4}, {"mine": "trained"}, sequences=30)
+    known = asked(con, "head_reliability").query("not projected")["half_jaccard"]
+    assert len(known) == 2 and 0 < known.min() < known.max()
+    (row,) = asked(con, "universal_heads").to_dict("records")
+    assert row["half_jaccard"] == pytest.approx(np.sqrt(known.prod()))
+    con.execute("delete from stored.head_deltas where domain = 'code' and sequence_id >= 9")
+    assert np.isnan(asked(con, "universal_heads")["half_jaccard"][0])
+
+
 def test_a_model_of_2560_heads_is_answered_too():
     rng = np.random.default_rng(5)
     con = database({"models": [{"model": "m", "family": "f", "base_condition": "c", "miniature": False}]})
