@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 
 import pytest
@@ -92,7 +93,8 @@ def test_every_finding_answers_and_every_figure_is_drawn(kind):
         rows = con.execute(find(name).text).to_arrow_table().to_pandas()
         module = import_module(f"reports.figures.{name}")
         panels = [panel for _, parts in _samples([rows]) for panel in module.draw(*parts)]
-        assert all(render(panel, "p").startswith("<svg") for panel in panels)
+        images = [render(panel, "p") for panel in panels]
+        assert all(image.startswith("<svg") and not re.search(r"\bnan\b", image) for image in images)
         drawn[name] = rows, panels
     groups = drawn["layer_probability"][0]
     notes = set(groups.loc[groups["group"] == "memorized", "note"].fillna("enough"))
