@@ -18,6 +18,7 @@ from warehouse.lake import Lake
 from warehouse.options import flag
 
 from .contrast import CALIPER, contrast
+from .unfit import rejected
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,11 +176,6 @@ def gaps(ranks: list[int], covered: list[dict]) -> Iterator[tuple[int, int, int]
         yield run[0], run[-1], len(run)
 
 
-def left_out(settings: Mapping, tokenizer: str) -> str:
-    """The `source` in `rejects` of sequences that a model cannot take under a condition; scoring writes them."""
-    return "/".join([settings["domain"], tokenizer, *(settings[key] for key in ("sample", "model", "condition"))])
-
-
 def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: str = "") -> pa.Table:
     """The sequences of a cell that an experiment measures, in the order of their ranks. Those that scoring left out, as
     the model cannot take them, are left out here too.
@@ -209,7 +205,7 @@ def chosen(lake: Lake, settings: Mapping, tokenizer: str, among: str, columns: s
             """,
             {
                 **{key: s[key] for key in ("corpus", "domain", "sample", "model", "condition")},
-                **{"tokenizer": tokenizer, "source": left_out(s, tokenizer), "among": among},
+                **{"tokenizer": tokenizer, "source": rejected(s, tokenizer), "among": among},
                 **{"first": s["first_rank"], "last": s["last_rank"]},
             },
         ).to_arrow_table()

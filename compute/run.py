@@ -18,6 +18,7 @@ from warehouse.tokenizer import load_tokenizer, registered
 
 from .conditions import Condition
 from .cover import nothing_memorized
+from .unfit import UNFIT, left_out
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -128,7 +129,8 @@ def execute(
 
         workers = torch.cuda.device_count()
     summary = run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
-    _say_left_out(lake, [cell for cell in found if "rejects" in cell.tables])
+    for line in left_out(lake, found):
+        say(line)
     if base and not summary.failed:
         for model, condition in others:
             lake.amend("models", {"model": model["model"], "base_condition": condition})
@@ -287,22 +289,6 @@ def _register_roles(lake: Lake, source: Source, request: Request) -> None:
             say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
 
 
-def _say_left_out(lake: Lake, cells: list[Cell]) -> None:
-    """Say how many sequences models could not take, and why."""
-    if not cells:
-        return
-    with lake.connect(["rejects"]) as con:
-        reasons = con.execute(
-            "select cell, reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all",
-            [[cell.id for cell in cells]],
-        ).fetchall()
-    of = {cell.id: cell.settings for cell in cells}
-    for cell, reason, n in reasons:
-        s = of[cell]
-        many = "1 sequence" if n == 1 else f"{n} sequences"
-        say(f"{s['model']} cannot take {many} of {s['corpus']} ({s['domain']}), see `rejects`: {reason}")
-
-
 def _check_places(lake: Lake, request: Request) -> None:
     """Raise `UnknownName` for a corpus or a domain that the lake does not have."""
     with lake.connect(["domains", "sequences"]) as con:
@@ -323,8 +309,6 @@ def _check_sequences(
 ) -> None:
     """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, sampled in vain,
     imported without its tokens, or such that the model can take none."""
-    from .experiments.scoring import UNFIT
-
     asked = {"corpus": corpus, "tokenizer": tokenizer, "domains": list(request.domains)}
     with lake.connect(["documents", "sequences"]) as con:
         found = con.execute(

@@ -19,7 +19,8 @@ from warehouse.lake import Lake
 from warehouse.options import option
 from warehouse.tables.head_deltas import METHODS
 
-from ..cover import AMONG, COLUMNS, Ask, chosen, left_out, select, subject_settings
+from ..cover import AMONG, COLUMNS, Ask, chosen, select, subject_settings
+from ..unfit import rejected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,7 +146,7 @@ def _sample(lake: Lake, settings: Mapping, tokenizer: str, n: int) -> pa.Table:
             """,
             {
                 **{key: settings[key] for key in ("corpus", "domain", "sample")},
-                **{"tokenizer": tokenizer, "source": left_out(settings, tokenizer), "n": n},
+                **{"tokenizer": tokenizer, "source": rejected(settings, tokenizer), "n": n},
             },
         ).to_arrow_table()
 

@@ -17,7 +17,8 @@ from warehouse.cells import Cell
 from warehouse.lake import Lake
 from warehouse.options import option
 
-from ..cover import Ask, cover, left_out, subject_settings
+from ..cover import Ask, cover, subject_settings
+from ..unfit import UNFIT, rejected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,6 @@ VERSION = 1
 TABLES = ("matches", "rejects")
 DECODINGS = ("forced", "greedy")
 PIECE = 8192  # sequences read, scored and handed over at once
-# Why a model cannot take a sequence that has tokens; NULL where it can
-UNFIT = """case
-    when prefix_tokens + $bos < 1 then 'no prompt, so that nothing predicts its first token (--bos would)'
-    when len(tokens) + $bos > $positions then 'longer than the positions of the model'
-    when list_max(tokens) >= $vocabulary then 'a token beyond the vocabulary of the model'
-end"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
         for read in pieces:
             fits = pc.is_null(read["unfit"])
             if rejects := read.filter(pc.invert(fits)).to_pylist():
-                yield "rejects", _rejects(rejects, left_out(s, cell.task["tokenizer"]))
+                yield "rejects", _rejects(rejects, rejected(s, cell.task["tokenizer"]))
             piece = read.filter(fits)
             if not piece.num_rows:
                 continue
