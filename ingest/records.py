@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -245,7 +246,7 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
     def search(location: str, needed: Collection[str] | None, limit: int | None) -> bool:
         """Whether the file may hold more: it has more records than the limit, and is no table without such columns."""
         n, more = 0, False
-        try:
+        with suppress(BadInput, OSError):
             for record in islice(source.records(location, needed), limit):
                 n += 1
                 more = n == limit and (record.raw is not None or any(_leads(record.fields, f) for f in missing))
@@ -253,8 +254,6 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
                 missing.difference_update([f for f in missing if any(True for _ in _values(record.fields, f))])
                 if not missing and limit is None:  # a beginning is read to its end: `datasets` leaves files open else
                     break
-        except (BadInput, OSError):
-            pass
         return more
 
     files = [location for _, location in source.listing.files]

@@ -225,10 +225,11 @@ create or replace view head_parts as
     left join parts p on p.cell = e.cell and p.known = held.known and p.layer = e.layer and p.head = e.head;
 
 -- One row is one attention head of one model in one domain and sample, on the sequences that the model memorized or on
--- the others that were measured (known: which): its cells pooled. n: sequences on which it was taken away; n_all: the most on which any of its cells' heads was, in a screened cell those of its leaders; complete:
--- taken away on all of them, as heads are that screening did not drop; mean_drop: nats of the continuation's
--- log-probability that are lost without it (clean - ablated), as measured; estimated_drop: by screening's first-order
--- estimate; heads: of the model; place: 1 for the largest drop, among complete heads only.
+-- the others that were measured (known: which): its cells pooled. n: sequences on which it was taken away; n_all: the
+-- most on which any of its cells' heads was, in a screened cell those of its leaders; complete: taken away on all of
+-- them, as heads are that screening did not drop; mean_drop: nats of the continuation's log-probability that are lost
+-- without it (clean - ablated), as measured; estimated_drop: by screening's estimate; heads: of the model; place: 1 for
+-- the largest drop, among complete heads only.
 create or replace view head_drops as
     select *, count(*) over domain_heads as heads,
         if(complete, row_number() over (domain_heads order by complete desc, mean_drop desc, layer, head), null)
@@ -263,11 +264,11 @@ create or replace view head_sequences as
     join matches using (model, corpus, domain, sequence_id)
     left join sequence_texts using (corpus, domain, sequence_id);
 
--- split_halves(share, splits, minimum_documents, minimum_heads, of_known): one row is one model in one domain and sample under
--- one method, `known` as asked for, and how far two halves of the sample rank its heads alike; head_reliability says how that is done. heads:
--- taken away on all n sequences; k: how many heads are important; sd: of the median head's drops; lost: the memorized
--- sequences that a head loses, on average; least, most: of half_reliability, over splits. Where there are too few
--- documents or heads (note) these and the halves' are NULL.
+-- split_halves(share, splits, minimum_documents, minimum_heads, of_known): one row is one model in one domain and
+-- sample under one method, `known` as asked for, and how far two halves of the sample rank its heads alike;
+-- head_reliability says how that is done. heads: taken away on all n sequences; k: how many heads are important; sd: of
+-- the median head's drops; lost: the memorized sequences that a head loses, on average; least, most: of
+-- half_reliability, over splits. Where there are too few documents or heads (note) these and the halves' are NULL.
 create or replace macro split_halves(share, splits, minimum_documents, minimum_heads, of_known) as table
     with complete as materialized (     -- joining by a number instead of names is many times as fast
         select *, dense_rank() over (

@@ -70,7 +70,7 @@ def test_a_select_is_answered(house, text):
 @pytest.mark.parametrize("name", names())
 def test_a_finding_is_admitted(house, name):
     con, _ = house
-    guard.admit(con, find(name).text)
+    assert guard.admit(con, find(name).text).type == duckdb.StatementType.SELECT
 
 
 READS = [
