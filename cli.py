@@ -1,9 +1,4 @@
-"""The front door: the commands of every folder, and `memlake.open()` for Python.
-
-import memlake
-lake = memlake.open("lake")
-lake.sql("select model, share(memorized) from matches group by model")
-"""
+"""The front door: the commands of every folder, and what becomes of an error."""
 
 from __future__ import annotations
 
@@ -11,22 +6,19 @@ import errno
 import io
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-import compute.cli
-import ingest.cli
-import queries.cli
-import reports.cli
-import warehouse.cli
-from warehouse.errors import MemlakeError, one_line
-from warehouse.paths import utf8
-from warehouse.terminal import DEFAULT_LAKE, LakePath, printable
-
-if TYPE_CHECKING:
-    from queries.ask import OpenLake
+from . import __version__
+from .compute import cli as compute
+from .ingest import cli as ingest
+from .queries import cli as queries
+from .reports import cli as reports
+from .warehouse import cli as warehouse
+from .warehouse.errors import MemlakeError, one_line
+from .warehouse.paths import utf8
+from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,12 +26,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A lakehouse for memorization research on language models.",
 )
-app.add_typer(ingest.cli.app, name="ingest")
-app.add_typer(compute.cli.app, name="compute")
-app.add_typer(warehouse.cli.app, name="warehouse")
-app.add_typer(queries.cli.app, name="query")
-app.command("sql")(queries.cli.sql)
-app.add_typer(reports.cli.app, name="report")
+app.add_typer(ingest.app, name="ingest")
+app.add_typer(compute.app, name="compute")
+app.add_typer(warehouse.app, name="warehouse")
+app.add_typer(queries.app, name="query")
+app.command("sql")(queries.sql)
+app.add_typer(reports.app, name="report")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"memlake {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def memlake(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -48,17 +55,9 @@ def demo(
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """The whole study on miniatures, offline; go on where it stopped if it is started again."""
-    import demo as study
+    from . import demo as study
 
     study.run(lake, quick=quick)
-
-
-def open(path: str | Path = "lake", **only: str) -> OpenLake:
-    """The lake at `path`, to be asked in SQL or Ibis, or of its measurements `only` those of a `condition`, a
-    `sample_rule` or a `sample_window`; raises `NotALake`, `UnknownName`."""
-    from queries.ask import OpenLake
-
-    return OpenLake(path, **only)
 
 
 MENDABLE = {"EACCES", "EDQUOT", "EFBIG", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS"}  # of a disk or its rights
@@ -106,7 +105,3 @@ def _drop_output() -> None:
     """Let what stdout still holds go nowhere: Python would try to write it again at its end, and complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from warehouse.cells import published
-from warehouse.cluster import cluster
-from warehouse.errors import Conflict
-from warehouse.lake import Lake
-from warehouse.run import Summary
-from warehouse.terminal import finish, say, show
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.show.terminal import finish, say, show
+from memlake.warehouse.work.cells import published
+from memlake.warehouse.work.cluster import cluster
+from memlake.warehouse.work.runner import Summary
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
 SHOWN = "python_environment_shown"  # the sampled windows of TRAINED, each as often as training showed it
@@ -100,7 +101,7 @@ def step(title: str) -> Iterator[None]:
 
 
 def _corpora(lake: Lake, extent: Extent) -> None:
-    from ingest.run import ingest
+    from memlake.ingest.run import ingest
 
     for corpus in (TRAINED, CONTROL):
         summary, lines = ingest(lake, corpus, {"limit": extent.documents})
@@ -110,8 +111,8 @@ def _corpora(lake: Lake, extent: Extent) -> None:
 
 
 def _sequences(lake: Lake, extent: Extent) -> None:
-    from compute.miniatures import train_tokenizer
-    from ingest.sample import sample
+    from memlake.compute.miniatures.cells import train_tokenizer
+    from memlake.ingest.sampling.sample import sample
 
     if any(published(lake, "miniature")):
         return  # they were trained on what was sampled then
@@ -122,23 +123,23 @@ def _sequences(lake: Lake, extent: Extent) -> None:
 
 
 def _miniatures(lake: Lake, extent: Extent) -> list[str]:
-    from compute import miniatures
-    from warehouse.run import run as run_cells
+    from memlake.compute.miniatures import cells as miniatures
+    from memlake.warehouse.work.runner import run as run_cells
 
     cells = miniatures.cells(lake, TRAINED, extent.families, extent.sizes)
     other = miniatures.cells(lake, CONTROL, ("pythia",), ("100k",), suffix="-control")  # knows nothing of TRAINED
     summary: Summary = run_cells(lake, cells + other, miniatures.work, title="   miniatures")
     finish(summary, "   miniatures")
-    lake.register("model_corpora", [{"model": CONTROL_MODEL, "corpus": TRAINED, "role": "control"}])
+    register(lake, "model_corpora", [{"model": CONTROL_MODEL, "corpus": TRAINED, "role": "control"}])
     models = [str(cell.settings["model"]) for cell in cells]
-    lake.register("model_corpora", [{"model": m, "corpus": CONTROL, "role": "control"} for m in models])
+    register(lake, "model_corpora", [{"model": m, "corpus": CONTROL, "role": "control"} for m in models])
     return models
 
 
 def _counts(lake: Lake, models: list[str]) -> None:
-    from compute.miniature_text import write_shown
-    from ingest.count import count
-    from ingest.run import ingest
+    from memlake.compute.miniatures.text import write_shown
+    from memlake.ingest.counting.count import count
+    from memlake.ingest.run import ingest
 
     shown = lake.path / "miniatures" / "shown.jsonl"
     write_shown(lake, TRAINED, shown)
@@ -147,7 +148,7 @@ def _counts(lake: Lake, models: list[str]) -> None:
     for line in lines:
         say("   " + line)
     finish(summary, f"   {SHOWN}")
-    lake.register("model_corpora", [{"model": m, "corpus": SHOWN, "role": "trained"} for m in models])
+    register(lake, "model_corpora", [{"model": m, "corpus": SHOWN, "role": "trained"} for m in models])
     for within in (TRAINED, SHOWN):
         summary, _ = count(lake, TRAINED, tokenizers=("own", "bytes", NAMED), within=within)
         finish(summary, f"   counts in {within}")
@@ -161,15 +162,16 @@ def largest(models: list[str]) -> list[str]:
 def _measure(
     lake: Lake, experiment: str, models: list[str], corpora: tuple[str, ...], limit: int | None = None
 ) -> None:
-    from compute.run import Request, execute
+    from memlake.compute.planning.request import Request
+    from memlake.compute.run import execute
 
     request = Request(models=tuple(models), corpora=corpora, limit=limit)
     finish(execute(lake, experiment, request), f"   {experiment}")
 
 
 def _answers(lake: Lake) -> None:
-    from queries.ask import OpenLake
-    from reports.page import write
+    from memlake.queries.ask import OpenLake
+    from memlake.reports.page import write
 
     rates = OpenLake(lake.path).query("dose_response")
     recorded = rates.filter(rates.dose == "exposures").rename(exposures="at_least")

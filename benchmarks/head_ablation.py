@@ -19,13 +19,12 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import batch
+from memlake.compute.interventions.ablation import Ablation, Effects
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.conditions import Condition
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-from compute.ablation import Ablation, Effects
-from compute.blocks import Blocks
-from compute.checkpoint import Checkpoint
-from compute.conditions import Condition
-from compute.forward import batch
 
 PREFIX, CONTINUATION = 32, 32
 

@@ -30,7 +30,7 @@ LARGER = 8
 
 def texts(megabytes: int) -> list[str]:
     """Documents of real text, of so many MB in all; repeated with a number before each where there are not enough."""
-    from ingest import environment
+    from memlake.ingest.sources import _environment as environment
 
     found, size, wanted = [], 0, megabytes * 10**6
     whole = [environment.read(path) for _, path in environment.library()]

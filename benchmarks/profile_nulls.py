@@ -14,10 +14,9 @@ import argparse
 import duckdb
 import numpy as np
 import pyarrow as pa
-
-from queries.ask import prepare
-from queries.finding import find
-from warehouse import table as tables
+from memlake.queries.ask import prepare
+from memlake.queries.finding import find
+from memlake.warehouse import schema as tables
 
 LAYERS = ((24, 24), (24, 36), (32, 32), (64, 64))
 ALIKE = (0.0, 0.95)

@@ -17,11 +17,10 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from memlake.compute.engine.scoring import score
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.conditions import Condition
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
-
-from compute.checkpoint import Checkpoint
-from compute.conditions import Condition
-from compute.scoring import score
 
 PREFIX, CONTINUATION, VOCAB = 32, 32, 2048
 

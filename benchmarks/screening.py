@@ -21,22 +21,21 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from memlake.compute.engine.batches import each_batch
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.interventions.ablation import Ablation, Windows, ablate
+from memlake.compute.interventions.attribution import estimates
+from memlake.compute.interventions.screening import IMPORTANT, Field, Screen, Screening, passes, spearman
+from memlake.compute.miniatures.cells import showings, train_tokenizer
+from memlake.compute.miniatures.training import Shown, train
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.conditions import Condition
+from memlake.demo import TRAINED
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
+from memlake.warehouse.work.cluster import cluster
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-from compute.ablation import Ablation, Windows, ablate
-from compute.attribution import estimates
-from compute.batches import each_batch
-from compute.blocks import Blocks
-from compute.checkpoint import Checkpoint
-from compute.conditions import Condition
-from compute.miniature_training import Shown, train
-from compute.miniatures import showings, train_tokenizer
-from compute.screening import IMPORTANT, Field, Screen, Screening, passes, spearman
-from demo import TRAINED
-from warehouse.cluster import cluster
-from warehouse.lake import Lake
-from warehouse.registry import Source
-from warehouse.tokenizer import Tokenizer, load_tokenizer
 
 LAYERS, HEADS, WIDTH, PREFIX, LENGTH = 12, 12, 96, 32, 64
 ALL = [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
@@ -68,8 +67,8 @@ REPEATS = 3
 
 def text(folder: Path, per_domain: int) -> tuple[Lake, Tokenizer]:
     """A lake with windows of the demo's text, and their tokenizer; as it is where it was made before."""
-    from ingest.run import ingest
-    from ingest.sample import sample
+    from memlake.ingest.run import ingest
+    from memlake.ingest.sampling.sample import sample
 
     lake = Lake.create(folder / "lake")
     with cluster():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, show
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on sequences.")
 
@@ -65,7 +65,7 @@ Window = Annotated[str | None, typer.Option(help="Which part of a prompt is kept
 @app.command("list")
 def list_experiments(form: Format = FormatName.table) -> None:
     """The experiments."""
-    from .run import experiments
+    from memlake.compute.run import experiments
 
     show(experiments(), form)
 
@@ -73,7 +73,7 @@ def list_experiments(form: Format = FormatName.table) -> None:
 @app.command("show")
 def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> None:
     """What an experiment measures, and the options of its own."""
-    from .run import description
+    from memlake.compute.run import description
 
     text, options = description(experiment)
     if form is FormatName.table:
@@ -84,7 +84,7 @@ def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> 
 @app.command()
 def models(form: Format = FormatName.table) -> None:
     """The models of the registry."""
-    from .run import registry
+    from memlake.compute.run import registry
 
     show(registry(), form)
 
@@ -116,7 +116,7 @@ def _request(
     window: Window = None,
 ) -> Any:
     """The `Request`; its parameters are the options that `plan` and `run` share."""
-    from .run import Request
+    from memlake.compute.planning.request import Request
 
     own = {
         **{"among": among, "blocks": blocks, "decoding": decoding, "layer": layer, "method": method, "scope": scope},
@@ -145,9 +145,8 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
 @_asks
 def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """What `run` would do, without doing it."""
-    from warehouse.lake import Lake
-
-    from .run import planned
+    from memlake.compute.run import planned
+    from memlake.warehouse.lake import Lake
 
     show(planned(Lake.open(lake), experiment, request), form)
 
@@ -172,8 +171,7 @@ def run(
 
     What is not said of the condition is as in the model's base condition: at first as it was stored and trained.
     """
-    from warehouse.lake import Lake
-
-    from .run import execute
+    from memlake.compute.run import execute
+    from memlake.warehouse.lake import Lake
 
     finish(execute(Lake.open(lake), experiment, request, workers, scheduler, base_condition), experiment)

@@ -4,73 +4,32 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from warehouse import cells, options, shelf
-from warehouse.cells import Cell
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.lake import Lake
-from warehouse.registry import Source, find, models
-from warehouse.run import Summary, recover, run
-from warehouse.terminal import say
-from warehouse.tokenizer import load_tokenizer, registered
+from memlake.compute.models.conditions import Condition
+from memlake.compute.planning.coverage import nothing_memorized
+from memlake.compute.planning.unfit import UNFIT, left_out
+from memlake.warehouse import options, shelf
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source, find, models
+from memlake.warehouse.models.tokenizer import load_tokenizer, registered
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.show.terminal import say
+from memlake.warehouse.work import cells
+from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.runner import Summary, recover, run
 
-from .conditions import Condition
-from .cover import nothing_memorized
-from .unfit import UNFIT, left_out
+from .planning.request import Request, Subject
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     import pyarrow as pa
 
-    from .checkpoint import Checkpoint
 
-EXPERIMENTS = "compute.experiments"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure, on what, and how."""
-
-    models: tuple[str, ...]  # names of the registry or of the lake, hub ids, folders
-    corpora: tuple[str, ...]
-    domains: tuple[str, ...] = ()  # empty: all
-    limit: int | None = None  # the first sequences of each domain's sample, so many; None: all
-    dtype: str | None = None  # this and the next three: None is as in the model's base condition
-    attention: str | None = None
-    bos: bool | None = None  # put the beginning-of-sequence token first
-    no_eos: bool | None = None  # never decide for end-of-sequence
-    device: str = "auto"
-    batch_size: int | None = None  # None: what fits
-    family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
-    role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
-    options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model as cells refer to it."""
-
-    source: Source
-    condition: Condition
-    digest: Mapping[str, str]  # `checkpoint_digest`; `weights_digest` for a model registered when ids had only that
-    tokenizer_digest: str
-    tokenizer: str  # its name in the lake
-    limits: Mapping[str, int]  # of the sequences that it can take: `vocabulary`, `positions`, and how many go to `bos`
-
-    def task(self, request: Request, sequences: int) -> dict:
-        """What a worker needs in order to run a cell of so many sequences, and what does not decide rows."""
-        return {
-            "sequences": sequences,
-            "source": {**vars(self.source), "corpora": list(self.source.corpora)},
-            "condition": vars(self.condition),
-            "tokenizer": self.tokenizer,
-            "limits": dict(self.limits),
-            "device": request.device,
-            "batch_size": request.batch_size,
-        }
+EXPERIMENTS = "memlake.compute.experiments"
 
 
 def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set[str]]:
@@ -100,7 +59,7 @@ def execute(
 ) -> Summary:
     """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary.
     `base`: where none does, the condition of this run becomes the base condition of its models."""
-    from .checkpoint import pick_device, register_model
+    from memlake.compute.models.checkpoint import pick_device, register_model
 
     recover(lake)  # what a killed run left ready counts as published
     if scheduler is None:  # else it is the workers' machines that have a GPU or not
@@ -116,7 +75,7 @@ def execute(
         condition = _condition(lake, source, request)
         extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
         also = extra(condition, _options(experiment, request)) if extra else []
-        lake.register("conditions", [c.row() for c in (condition, *also)])
+        register(lake, "conditions", [c.row() for c in (condition, *also)])
         if condition.name != model["base_condition"]:
             others.append((model, condition.name))
         if condition.name != model["base_condition"] and not base:
@@ -209,25 +168,6 @@ def registry() -> pa.Table:
     )
 
 
-_held: dict[tuple, tuple[Checkpoint, int | None]] = {}
-
-
-def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
-    """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
-    from .checkpoint import known_model, load, pick_device
-
-    source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
-    condition = Condition(**cell.task["condition"])
-    device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
-    digest = cell.settings.get("checkpoint_digest") or cell.settings["weights_digest"]
-    key = (source.location, digest, condition, device)
-    if key not in _held:
-        known_model(lake, source, condition)  # its files may have changed since the work was planned
-        _held.clear()  # before the next one is loaded, so that both are never in memory
-        _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
-    return _held[key]
-
-
 def _experiment(name: str) -> ModuleType:
     return shelf.take(EXPERIMENTS, name, "experiment")
 
@@ -249,16 +189,16 @@ def _source(lake: Lake, text: str, request: Request) -> Source:
 
 
 def _condition(lake: Lake, source: Source, request: Request) -> Condition:
-    from .checkpoint import base_condition, condition_of
+    from memlake.compute.models.checkpoint import base_condition, condition_of
 
     base = base_condition(lake, source)
     return condition_of(source, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
-    from .checkpoint import known_model, role_on
-    from .identity import identify, read_config
-    from .weights import fetch
+    from memlake.compute.models.checkpoint import known_model, role_on
+    from memlake.compute.models.identity import identify, read_config
+    from memlake.compute.models.weights import fetch
 
     source = _source(lake, text, request)
     condition = _condition(lake, source, request)
@@ -280,11 +220,11 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
 
 def _register_roles(lake: Lake, source: Source, request: Request) -> None:
     """Write whether the model trained on each corpus, where that is known."""
-    from .checkpoint import role_on
+    from memlake.compute.models.checkpoint import role_on
 
     for corpus in request.corpora:
         if role := role_on(lake, source, corpus, request.role):
-            lake.register("model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
+            register(lake, "model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
         else:
             say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, printable, say, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, printable, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
 
@@ -48,7 +48,7 @@ def list_sources(form: Format = FormatName.table) -> None:
 @app.command("show")
 def show_source(name: Name, form: Format = FormatName.table) -> None:
     """What a source reads, and its options."""
-    from warehouse import options
+    from memlake.warehouse import options
 
     from . import source
 
@@ -89,8 +89,8 @@ def run_source(
 
     `show SOURCE` tells which options it takes.
     """
-    from warehouse.lake import Lake
-    from warehouse.paths import local
+    from memlake.warehouse.lake import Lake
+    from memlake.warehouse.paths import local
 
     from .run import ingest
     from .source import make
@@ -148,11 +148,10 @@ def sample(
 
     An anchor that a tokenizer loses (`too_short`, `text_changed`) is redrawn for it.
     """
-    from warehouse.lake import Lake
-    from warehouse.registry import find
-
-    from .sample import remarks
-    from .sample import sample as draw
+    from memlake.ingest.sampling.sample import remarks
+    from memlake.ingest.sampling.sample import sample as draw
+    from memlake.warehouse.lake import Lake
+    from memlake.warehouse.models.registry import find
 
     opened = Lake.open(lake)
     summary, counts = draw(
@@ -201,10 +200,9 @@ def count(
 
     Options of the source are by default those with which the lake read the corpus.
     """
-    from warehouse.lake import Lake
-
-    from .count import OWN
-    from .count import count as counted
+    from memlake.ingest.counting.count import OWN
+    from memlake.ingest.counting.count import count as counted
+    from memlake.warehouse.lake import Lake
 
     options = _given(
         path=path,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
-from warehouse.run import Summary, run
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.runner import Summary, run
 
 from .source import make
 

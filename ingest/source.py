@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from warehouse import options, shelf
-from warehouse.cells import Cell
-from warehouse.lake import Lake
+from memlake.warehouse import options, shelf
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell
 
-SHELF = "ingest.sources"
+SHELF = "memlake.ingest.sources"
 HEAD = 200  # bytes of a rejected record that are kept
 
 

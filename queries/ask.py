@@ -16,10 +16,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse import table as tables
-from warehouse.errors import UnknownName
-from warehouse.lake import Lake
-from warehouse.relation import File, quoted
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import File, quoted
 
 from .finding import find
 from .only import ALL, SHARED, Only

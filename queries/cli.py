@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
 Name = Annotated[str, typer.Argument(help="Name of the finding.")]
@@ -81,7 +81,7 @@ def sql(
 
 def _open(path, only):
     """What asks the lake at `path` as it is now, `only` so much of it, and the names of its tables."""
-    from warehouse.lake import Lake
+    from memlake.warehouse.lake import Lake
 
     from . import guard
     from .ask import connect, snapshot, views

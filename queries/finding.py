@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from warehouse import shelf
-from warehouse.errors import BadInput, UnknownName
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput, UnknownName
 
 from .only import SHARED
 
-SHELF = "queries.findings"
+SHELF = "memlake.queries.findings"
 HEAD = re.compile(r"^with parameters as \(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
 LINE = re.compile(
     r"^(?P<indent> +)(?P<literal>.+?) as (?P<name>\w+)(?P<comma>,?)(?P<gap> *-- )(?P<doc>.*)$", re.MULTILINE

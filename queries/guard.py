@@ -17,9 +17,9 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import BadInput, one_line
-from warehouse.paths import utf8
-from warehouse.relation import as_pattern, quoted
+from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.paths import utf8
+from memlake.warehouse.relation import as_pattern, quoted
 
 FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "range", "repeat", "unnest"}
 FUNCTIONS |= {"split_halves"}  # our own, of views.sql: a SELECT over views

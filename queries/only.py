@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import duckdb
 
-from warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from warehouse.errors import MemlakeError
+from memlake.warehouse.errors import MemlakeError
 
 HELP = "End a statement with ; - .tables lists what there is, .quit (or Ctrl-D) leaves."
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import duckdb
 import pyarrow as pa
 
-from warehouse import look
+from memlake.warehouse.show import describe as look
 
 from . import html
 

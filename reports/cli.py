@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, show
 
 app = typer.Typer(no_args_is_help=True, help="The findings with their figures, as one HTML page.")
 
@@ -27,7 +27,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
 ) -> None:
     """Draw the page and print its path. It needs no other file and no network."""
-    from warehouse.lake import Lake
+    from memlake.warehouse.lake import Lake
 
     from .page import write
 

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from queries import ask
-from queries.finding import Finding, find, names
-from warehouse import shelf
-from warehouse import table as tables
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.paths import local
+from memlake.queries import ask
+from memlake.queries.finding import Finding, find, names
+from memlake.warehouse import schema as tables
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.paths import local
 
 from . import about, html, published
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HERE = Path(__file__).parent
-FIGURES = "reports.figures"
+FIGURES = "memlake.reports.figures"
 ORDER = (  # in which findings are told; others come after, by name
     "memorization_rate",
     "byte_rate",

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from warehouse.cells import Cell
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.publish import publish, write_json
-from warehouse.run import Summary, run
-from warehouse.stage import Stage
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.publish import publish, write_json
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.runner import Summary, run
 
 N = 40  # sequences a domain
 PREFIX, CONTINUATION = 4, 12
@@ -179,9 +180,9 @@ def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -
 def make_lake(path, domains=DOMAINS) -> Lake:
     """A lake with documents, sequences, a tokenizer, a condition and a model; nothing measured yet."""
     lake = Lake.create(path)
-    lake.register("tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
-    lake.register("conditions", [CONDITION])
-    lake.register("models", [MODEL])
+    register(lake, "tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
+    register(lake, "conditions", [CONDITION])
+    register(lake, "models", [MODEL])
     summary: Summary = run(lake, [ingest_cell(d) for d in domains], ingest_work, workers=1)
     assert not summary.failed, summary.failed
     return lake

@@ -9,15 +9,13 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
-import memlake
-from warehouse.lake import Lake
+from memlake.cli import main
+from memlake.warehouse.lake import Lake
 
 FORMATS = ["table", "csv", "json", "parquet"]
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def run(lake, monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="ascii"))
         with pytest.raises(SystemExit) as ended:
-            memlake.main()
+            main()
         return int(ended.value.code or 0), capsys.readouterr().err
 
     return run
@@ -63,10 +61,10 @@ def test_what_is_wrong_is_one_line_whatever_it_is_called(run):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_streams_that_are_closed_are_nowhere(lake, form):
-    command = 'exec "$0" -c \'import memlake; memlake.main()\' sql --lake "$1" --format "$2"'
+    command = 'exec "$0" -c \'import memlake.cli; memlake.cli.main()\' sql --lake "$1" --format "$2"'
     for how, ends in (("'select 1' >&-", 0), ("'select 1' <&- >&- 2>&-", 0), ("'selec 1' 2>&-", 2)):
         words = ["sh", "-c", f"{command} {how}", sys.executable, str(lake.path), form]
-        found = subprocess.run(words, cwd=ROOT, capture_output=True)
+        found = subprocess.run(words, capture_output=True)
         assert (found.returncode, found.stdout, found.stderr) == (ends, b"", b""), how
 
 
@@ -104,7 +102,7 @@ def test_bytes_that_are_no_text_are_one_line(run, tmp_path, words, stdin):
 
 
 def test_an_ascii_locale_that_python_is_told_to_keep_is_named(lake):
-    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-m", "memlake", "sql", "select 'ü'", "--lake", str(lake.path)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "LC_ALL=C.UTF-8" in ended.stderr
@@ -125,11 +123,11 @@ def test_a_lake_that_may_not_be_written_can_be_read(lake, tmp_path):
         ["report", "run", "corpus_rate"],
     ]
     program = """
-import json, sys, memlake
+import json, sys, memlake.cli
 for words in json.loads(sys.argv[1]):
     sys.argv = ["memlake", *words]
     try:
-        memlake.main()
+        memlake.cli.main()
     except SystemExit as e:
         print(f"ended {e.code or 0}", file=sys.stderr)
 """
@@ -143,7 +141,7 @@ for words in json.loads(sys.argv[1]):
         ended = subprocess.run(
             [sys.executable, "-c", program, json.dumps(commands)],
             cwd=tmp_path,
-            env=os.environ | {"MEMLAKE_LAKE": "sealed/lake", "PYTHONPATH": str(ROOT)},
+            env=os.environ | {"MEMLAKE_LAKE": "sealed/lake"},
             capture_output=True,
             text=True,
             preexec_fn=lambda: ctypes.CDLL(None).prctl(24, 1, 0, 0, 0),  # root, too, is bound by the rights of files

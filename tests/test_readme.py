@@ -13,11 +13,11 @@ import pytest
 import typer
 import zstandard
 
-import memlake
-from compute import miniature_models
-from compute.run import EXPERIMENTS
-from queries import finding
-from warehouse import shelf
+from memlake.cli import app as app_of_memlake
+from memlake.compute.miniatures import models as miniature_models
+from memlake.compute.run import EXPERIMENTS
+from memlake.queries import finding
+from memlake.warehouse import shelf
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MEMLAKE = Path(sys.executable).parent / "memlake"
@@ -29,7 +29,7 @@ def memlake_in(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run([MEMLAKE, *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def commands(app: typer.Typer = memlake.app, path: tuple[str, ...] = ()):
+def commands(app: typer.Typer = app_of_memlake, path: tuple[str, ...] = ()):
     """Every command as its words."""
     group = typer.main.get_command(app) if not path else app
     for name, command in group.commands.items():
@@ -96,7 +96,7 @@ def test_the_four_lines(tmp_path):
 )
 def test_a_wrong_name_is_one_line(tmp_path, words, line):
     if "nowhere" not in words:
-        from warehouse.lake import Lake
+        from memlake.warehouse.lake import Lake
 
         Lake.create(tmp_path / "lake")
     done = memlake_in(tmp_path, *words)
@@ -107,6 +107,6 @@ def test_a_wrong_name_is_one_line(tmp_path, words, line):
 
 def test_help_loads_nothing_heavy():
     heavy = "{'torch', 'transformers', 'duckdb', 'pyarrow', 'deltalake', 'distributed', 'great_expectations', 'pandas'}"
-    program = f"import memlake, sys; found = {heavy} & set(sys.modules); sys.exit(', '.join(found) or 0)"
+    program = f"import memlake.cli, sys; found = {heavy} & set(sys.modules); sys.exit(', '.join(found) or 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

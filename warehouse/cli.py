@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
 
 app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came from, and whether it is whole.")
 
@@ -14,8 +14,8 @@ app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came
 @app.command()
 def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """Cells by experiment and outcome: what is done, what failed, what lies in quarantine."""
-    from . import look
     from .lake import Lake
+    from .show import describe as look
 
     opened = Lake.open(lake)
     with opened.connect(["cells"]) as con:
@@ -27,8 +27,8 @@ def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
 @app.command()
 def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """Every table: rows, files, bytes, version, and what one row is."""
-    from . import look
     from .lake import Lake
+    from .show import describe as look
 
     show(look.tables(Lake.open(lake)), form)
 
@@ -38,8 +38,8 @@ def show_table(
     table: Annotated[str, typer.Argument(help="Name of the table.")], form: Format = FormatName.table
 ) -> None:
     """A table's columns and the expectations that every row of it meets."""
-    from . import look
-    from .table import table as take
+    from .schema import table as take
+    from .show import describe as look
 
     spec = take(table)
     if form is FormatName.table:
@@ -58,8 +58,8 @@ def history(
     form: Format = FormatName.table,
 ) -> None:
     """A table's versions, the newest first."""
-    from . import look
     from .lake import Lake
+    from .show import describe as look
 
     show(look.history(Lake.open(lake), table), form)
 
@@ -67,7 +67,8 @@ def history(
 @app.command()
 def check(lake: LakePath = DEFAULT_LAKE) -> None:
     """Judge all published rows again, and look at every file. Exit code 1 if anything is wrong."""
-    from .check import check as find
+    from memlake.warehouse.publishing.check import check as find
+
     from .lake import Lake
 
     found = list(find(Lake.open(lake)))
@@ -88,8 +89,9 @@ def forget(
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """Take back published rows; the tables' older versions keep them."""
+    from memlake.warehouse.publishing.forget import forget as take_back
+
     from .errors import BadInput
-    from .forget import forget as take_back
     from .lake import Lake
 
     if sum(x is not None for x in (cell, model, corpus)) != 1:

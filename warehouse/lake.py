@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 
 from . import paths
-from . import table as tables
+from . import schema as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .relation import File, literal, relation
 
@@ -136,7 +136,7 @@ class Lake:
         """The path that stands in a row."""
         return self.path / text
 
-    # Writing: only `warehouse` calls what follows; everybody else goes through `cells.run` and `register`
+    # Writing: only `warehouse` calls what follows; everybody else goes through `work.runner` and `publishing.register`
 
     def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
         """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
@@ -230,16 +230,6 @@ class Lake:
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
         self._race(name, lambda delta: delta.update(values, predicate=predicate))
-
-    def register(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Append rows to a small table of names (models, tokenizers, conditions, ...), each once.
-
-        A row that is there with equal values is left alone; with other values `Conflict` names the columns that differ.
-        Keys missing from a row mean NULL.
-        """
-        from .register import register
-
-        register(self, name, rows)
 
     @cached_property
     def staging(self) -> Path:

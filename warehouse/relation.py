@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from . import table as tables
+from . import schema as tables
 from .errors import BadInput
-from .table import Table
+from .schema import Table
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # the folder of NULL
 MAX_NAME = 255  # bytes of a folder's name that file systems take

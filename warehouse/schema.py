@@ -110,9 +110,9 @@ class Table:
 
 def names() -> list[str]:
     """The tables of a lake."""
-    return shelf.names("warehouse.tables")
+    return shelf.names("memlake.warehouse.tables")
 
 
 def table(name: str) -> Table:
     """The table `name`; raises `UnknownName`."""
-    return shelf.take("warehouse.tables", name, "table").TABLE
+    return shelf.take("memlake.warehouse.tables", name, "table").TABLE

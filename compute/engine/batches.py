@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from warehouse.errors import BadInput
+from memlake.compute.models.checkpoint import Checkpoint, free_memory
+from memlake.warehouse.errors import BadInput
 
-from .checkpoint import Checkpoint, free_memory
 from .forward import Batch, batch
 
 GPU_SHARE = 0.4  # of the free GPU memory, for a batch

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from .checkpoint import Checkpoint
-from .families import kv_heads, parts, recognise
+from memlake.compute.families import kv_heads, parts, recognise
+from memlake.compute.models.checkpoint import Checkpoint
 
 # What stands in for a block's attention: its input [rows, slots, width] -> the heads' outputs, in a shape that the
 # output projection takes once the last two dimensions, [heads, head width], are joined.

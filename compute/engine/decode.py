@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from .checkpoint import Checkpoint
+from memlake.compute.models.checkpoint import Checkpoint
+
 from .forward import Batch, check_finite, decided
 from .noise import Noise, added
 

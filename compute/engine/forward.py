@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from warehouse.errors import BadInput
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.conditions import TOP_K
+from memlake.warehouse.errors import BadInput
 
-from .checkpoint import Checkpoint
-from .conditions import TOP_K
 from .noise import Noise, added
 
 # Logits are read out this many at a time: on a CPU so that they stay in its cache, on a GPU so that they fit its memory

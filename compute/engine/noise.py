@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from warehouse.identity import hash63
+from memlake.warehouse.identity import hash63
 
 
 def draw(seed: int, layer: int, sequence_ids: np.ndarray, slots: int, width: int) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from memlake.compute.models.checkpoint import Checkpoint
+
 from .batches import each_batch, prepared
-from .checkpoint import Checkpoint
 from .decode import greedy
 from .forward import Batch, Forced, forced
 from .noise import Noise

@@ -13,23 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.options import option
-from warehouse.tables.head_deltas import METHODS
-
-from ..cover import AMONG, COLUMNS, Ask, chosen, select, subject_settings
-from ..unfit import rejected
+from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, select, subject_settings
+from memlake.compute.planning.unfit import rejected
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.tables.head_deltas import METHODS
+from memlake.warehouse.work.cells import Cell
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ..ablation import Effects, Reference, Windows
-    from ..blocks import Blocks
-    from ..checkpoint import Checkpoint
-    from ..run import Request, Subject
+    from memlake.compute.engine.blocks import Blocks
+    from memlake.compute.interventions.ablation import Effects, Reference, Windows
+    from memlake.compute.models.checkpoint import Checkpoint
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("head_deltas", "head_effects", "head_screens")
@@ -48,8 +47,8 @@ class Options:
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    from ..checkpoint import known_model
-    from ..screening import Screen
+    from memlake.compute.interventions.screening import Screen
+    from memlake.compute.models.checkpoint import known_model
 
     # What was measured head by head holds what screening would have
     levels = {"screen": (options.screen, (True, False))}
@@ -76,8 +75,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Ablate heads on the cell's sequences: yields rows of `head_deltas` piece by piece, in bounded memory, and after
     them the roll-up."""
-    from ..blocks import Blocks
-    from ..run import held
+    from memlake.compute.engine.blocks import Blocks
+    from memlake.compute.models.loaded import held
 
     s = cell.settings
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
@@ -91,7 +90,7 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     study = checkpoint, blocks, windows, s["method"], reference, cell.task["batch_size"]
     screening = None
     if s["screen"]:
-        from ..screening import Screen, Screening
+        from memlake.compute.interventions.screening import Screen, Screening
 
         screening = Screening(*study, screen=Screen(**s["screening"]))
     for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
@@ -110,7 +109,7 @@ def _every_head(checkpoint, blocks, windows, method, reference, batch_size, head
     every window was seen. Where nothing can stand in for a head there are no read-outs."""
     import numpy as np
 
-    from ..ablation import ablate, defined
+    from memlake.compute.interventions.ablation import ablate, defined
 
     size = max(1, PIECE // len(heads))
     for start in range(0, len(windows.ids), size):
@@ -124,7 +123,7 @@ def _every_head(checkpoint, blocks, windows, method, reference, batch_size, head
 def _reference(checkpoint: Checkpoint, blocks: Blocks, lake: Lake, cell: Cell, bos_id: int | None) -> Reference | None:
     """What `mean` and `resample` take from: the first sequences of the domain's sample, memorized or not, which are the
     same for every cell of the domain."""
-    from ..ablation import Reference
+    from memlake.compute.interventions.ablation import Reference
 
     if "reference" not in cell.settings:
         return None
@@ -153,8 +152,8 @@ def _sample(lake: Lake, settings: Mapping, tokenizer: str, n: int) -> pa.Table:
 
 def _windows(checkpoint: Checkpoint, sequences: pa.Table, bos_id: int | None) -> Windows:
     """Sequences as the checkpoint's condition has them."""
-    from ..ablation import Windows
-    from ..batches import prepared
+    from memlake.compute.engine.batches import prepared
+    from memlake.compute.interventions.ablation import Windows
 
     tokens, prefix = sequences["tokens"].to_numpy(), sequences["prefix_tokens"].to_numpy()
     return Windows(*prepared(checkpoint, list(tokens), prefix, bos_id), sequences["sequence_id"].to_numpy())

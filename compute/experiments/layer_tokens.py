@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
-from warehouse.options import option
-
-from ..cover import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..lens import Lens
-    from ..run import Request, Subject
+    from memlake.compute.interventions.lens import Lens
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("layer_tokens",)
@@ -54,8 +53,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Read the layers at the cell's sequences and yield their rows of `layer_tokens`, in bounded memory."""
-    from ..lens import decode
-    from ..run import held
+    from memlake.compute.interventions.lens import decode
+    from memlake.compute.models.loaded import held
 
     s = cell.settings
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.options import option
+from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell
 
-from ..cover import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
 from .scoring import DECODINGS, PIECE
 from .scoring import rows as matches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..conditions import Condition
-    from ..run import Request, Subject
-    from ..similarity import Similarity
+    from memlake.compute.interventions.similarity import Similarity
+    from memlake.compute.models.conditions import Condition
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("matches", "layer_similarity")
@@ -67,7 +67,7 @@ def conditions(condition: Condition, options: Options) -> list[Condition]:
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences, strengths and seeds: those published before, and new ones for what
     is missing. Raises `BadInput` for a layer that the model has not."""
-    from ..checkpoint import known_model
+    from memlake.compute.models.checkpoint import known_model
 
     known = known_model(lake, subject.source)
     if known and known["n_layers"] and not 0 <= options.layer < known["n_layers"]:
@@ -100,8 +100,8 @@ def _cell(subject: Subject, request: Request, settings: Mapping, rows: pa.Table)
 
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Measure the cell's sequences under noise of each strength and yield their rows, in bounded memory."""
-    from ..run import held
-    from ..similarity import measure
+    from memlake.compute.interventions.similarity import measure
+    from memlake.compute.models.loaded import held
 
     s = cell.settings
     columns = f"{COLUMNS}, anchor_id, corpus, domain, byte_ends, byte_cut"
@@ -132,7 +132,7 @@ def rows(sequences: pa.RecordBatch, similarity: Similarity, part: int, model: st
     import numpy as np
     import pyarrow as pa
 
-    from ..similarity import PARTS
+    from memlake.compute.interventions.similarity import PARTS
 
     def lists(square: np.ndarray) -> pa.Array:
         return pa.ListArray.from_arrays(np.arange(len(square) + 1, dtype=np.int32) * square.shape[1], square.ravel())

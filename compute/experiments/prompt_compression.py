@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
-from warehouse.options import option
-
-from ..cover import COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.coverage import COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ..checkpoint import Checkpoint
-    from ..forward import Batch
-    from ..run import Request, Subject
+    from memlake.compute.engine.forward import Batch
+    from memlake.compute.models.checkpoint import Checkpoint
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("prompt_compression",)
@@ -62,7 +61,8 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Shorten the prompts of the cell's memorized sequences and yield their rows, in bounded memory."""
     import pyarrow as pa
 
-    from ..run import held
+    from memlake.compute.models.loaded import held
+
     from .scoring import packed
 
     s = cell.settings
@@ -101,8 +101,8 @@ def successes(
     import numpy as np
     import torch
 
-    from ..batches import each_batch, prepared
-    from ..forward import check_finite, decided, read, states
+    from memlake.compute.engine.batches import each_batch, prepared
+    from memlake.compute.engine.forward import check_finite, decided, read, states
 
     out = np.arange(prefix.max()) == prefix[:, None] - 1
     of = np.repeat(np.arange(len(tokens)), prefix - 1)

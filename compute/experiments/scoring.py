@@ -13,19 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
-from warehouse.options import option
-
-from ..cover import Ask, cover, subject_settings
-from ..unfit import UNFIT, rejected
+from memlake.compute.planning.coverage import Ask, cover, subject_settings
+from memlake.compute.planning.unfit import UNFIT, rejected
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ..run import Request, Subject
-    from ..scoring import Scores
+    from memlake.compute.engine.scoring import Scores
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("matches", "rejects")
@@ -72,8 +71,8 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     take, in bounded memory."""
     import pyarrow.compute as pc
 
-    from ..run import held
-    from ..scoring import score
+    from memlake.compute.engine.scoring import score
+    from memlake.compute.models.loaded import held
 
     s = cell.settings
     checkpoint, bos_id = held(lake, cell)
@@ -129,7 +128,7 @@ def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) 
     import numpy as np
     import pyarrow as pa
 
-    from ..scoring import first_mismatch
+    from memlake.compute.engine.scoring import first_mismatch
 
     n, inside = scores.n, scores.inside
     first = first_mismatch(scores.match, n)

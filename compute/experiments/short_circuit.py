@@ -13,21 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.options import option
-from warehouse.registry import Source
-
-from ..cover import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell, published
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ..checkpoint import Checkpoint
-    from ..run import Request, Subject
-    from ..short_circuit import Effects
+    from memlake.compute.interventions.short_circuit import Effects
+    from memlake.compute.models.checkpoint import Checkpoint
+    from memlake.compute.planning.request import Request, Subject
 
 VERSION = 1
 TABLES = ("block_deltas", "benchmark_scores")
@@ -46,7 +45,7 @@ class Options:
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
     """The cells that cover the requested sequences, blocks and tasks: those published before, and new ones for what is
     missing. Raises `BadInput` for blocks that the model has not."""
-    from ..checkpoint import known_model, role_on
+    from memlake.compute.models.checkpoint import known_model, role_on
 
     known = known_model(lake, subject.source)
     if known is None or known["n_layers"] is None:
@@ -82,7 +81,7 @@ def ranges(texts: Sequence[str], n_layers: int) -> list[list[int]]:
 
 def _benchmarks(lake: Lake, subject: Subject, request: Request, text: str, blocks: list) -> Iterator[Cell]:
     """The cells of a task on the whole model (None among the blocks) and with each range short-circuited."""
-    from ..benchmarks import find_task
+    from memlake.compute.interventions.lm_eval import find_task
 
     same = subject_settings(subject) | find_task(text)
     missing: list = [None, *blocks]
@@ -103,13 +102,13 @@ def _cell(settings: dict, table: str, task: dict, rows: dict | None = None) -> C
 def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
     """Short-circuit the cell's ranges of blocks, one after the other, on its sequences or its task, and yield the rows,
     in bounded memory."""
-    from ..run import held
+    from memlake.compute.models.loaded import held
 
     s = cell.settings
     if "task" in s:
         yield from _task(cell, held(lake, cell)[0])
         return
-    from ..short_circuit import short_circuit
+    from memlake.compute.interventions.short_circuit import short_circuit
 
     sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
     for piece in pieces(sequences, max(1, PIECE // len(s["blocks"]))):
@@ -159,7 +158,7 @@ def _task(cell: Cell, checkpoint: Checkpoint) -> Iterator[tuple[str, pa.Table]]:
     """The rows of `benchmark_scores` of a cell."""
     import pyarrow as pa
 
-    from ..benchmarks import scores
+    from memlake.compute.interventions.lm_eval import scores
 
     s = cell.settings
     source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import shelf
-from warehouse.errors import BadInput
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -22,13 +22,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from warehouse.errors import BadInput
-from warehouse.identity import hash63
-
-from .batches import each_batch, fitting, in_parts
-from .blocks import Blocks
-from .checkpoint import Checkpoint
-from .forward import Batch, batch, check_finite, decided, read
+from memlake.compute.engine.batches import each_batch, fitting, in_parts
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import Batch, batch, check_finite, decided, read
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import hash63
 
 CPU_TOKENS = 1 << 12  # rows x slots at once on a CPU: with 8 times as many or a quarter, a fifth more time is needed
 

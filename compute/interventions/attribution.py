@@ -19,8 +19,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from memlake.compute.engine.forward import LOGITS
+
 from .ablation import Ablation
-from .forward import LOGITS
 
 TINY = torch.finfo(torch.float32).tiny
 

@@ -28,8 +28,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from .blocks import Blocks, Trace
-from .checkpoint import Checkpoint
+from memlake.compute.engine.blocks import Blocks, Trace
+from memlake.compute.models.checkpoint import Checkpoint
 
 SLOPE = 1.13  # of GELU (1.1289, its tanh form 1.1290) and of SiLU (1.0998), at most
 EPS = 1e-5  # of a norm that does not say: OLMo 1's

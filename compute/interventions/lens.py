@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .batches import each_batch, prepared
-from .blocks import Blocks
-from .checkpoint import Checkpoint
-from .forward import LOGITS, Batch, check_finite, decided
+from memlake.compute.engine.batches import each_batch, prepared
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import LOGITS, Batch, check_finite, decided
+from memlake.compute.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

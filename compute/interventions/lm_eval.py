@@ -11,17 +11,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.errors import BadInput, UnknownName
-from warehouse.identity import sha256
-from warehouse.registry import Source
-from warehouse.tokenizer import Tokenizer, load_tokenizer
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.identity import sha256
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from .blocks import Blocks
-    from .checkpoint import Checkpoint
+    from memlake.compute.engine.blocks import Blocks
+    from memlake.compute.models.checkpoint import Checkpoint
+
     from .short_circuit import Range
 
 CPU_BATCH = 8  # lm-eval reads whole logits at every position; on a GPU it finds out itself how many rows fit
@@ -63,7 +64,7 @@ def scores(
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    from .blocks import Blocks
+    from memlake.compute.engine.blocks import Blocks
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     tokenizer = load_tokenizer(source)

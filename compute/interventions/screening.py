@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from warehouse.identity import hash63
+from memlake.compute.engine.batches import each_batch
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import Batch
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.warehouse.identity import hash63
 
 from .ablation import Ablation, Effects, Reference, Windows, ablate
 from .attribution import estimates
-from .batches import each_batch
-from .blocks import Blocks
-from .checkpoint import Checkpoint
-from .forward import Batch
 
 IMPORTANT = 0.2  # of a model's heads, at least one: the set that screening looks for (arXiv 2603.21658, section 4.7)
 ERROR = 0.025  # of the bound on what was missed: one end of a 95 % interval

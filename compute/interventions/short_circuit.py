@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .batches import each_batch, fitting, prepared
-from .blocks import Blocks, Trace
+from memlake.compute.engine.batches import each_batch, fitting, prepared
+from memlake.compute.engine.blocks import Blocks, Trace
+from memlake.compute.engine.forward import Batch, check_finite, decided, read
+from memlake.compute.models.checkpoint import Checkpoint
+
 from .bounds import Bounds
-from .checkpoint import Checkpoint
-from .forward import Batch, check_finite, decided, read
 
 Range = tuple[int, int]  # first and last short-circuited block, from 0
 

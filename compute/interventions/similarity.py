@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .batches import each_batch, prepared
-from .blocks import Blocks
-from .checkpoint import Checkpoint
-from .forward import Batch, forced
-from .noise import Noise, draw
-from .scoring import Scores, empty, fill
+from memlake.compute.engine.batches import each_batch, prepared
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import Batch, forced
+from memlake.compute.engine.noise import Noise, draw
+from memlake.compute.engine.scoring import Scores, empty, fill
+from memlake.compute.models.checkpoint import Checkpoint
 
 PARTS = ("prefix", "continuation")
 

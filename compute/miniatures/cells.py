@@ -24,20 +24,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput, Conflict
-from warehouse.identity import hash63, tagged
-from warehouse.lake import Lake
-from warehouse.registry import Source, resolve
-from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.identity import hash63, tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source, resolve
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
+from memlake.warehouse.work.cells import Cell
 
-from . import miniature_models
-from .miniature_models import FAMILIES, SIZES
+from . import models as miniature_models
+from .models import FAMILIES, SIZES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .miniature_training import Shown
+    from .training import Shown
 
 EXPERIMENT, VERSION = "miniature", 1
 LEVELS = (64, 4, 1, 16, 0, 8, 4, 1, 32, 0, 16, 8, 4, 1, 0)  # showings of one document in each 15 of a domain's sample
@@ -104,7 +104,7 @@ def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
 
     Raises `Conflict` where the lake has a miniature of this name that another cell trained.
     """
-    from .checkpoint import register_model
+    from memlake.compute.models.checkpoint import register_model
 
     settings = cell.settings
     folder = lake.path / "miniatures" / settings["model"]
@@ -144,7 +144,7 @@ def showings(lake: Lake, settings: Mapping[str, object], tokenizer: Tokenizer) -
 
     Raises `BadInput` where a window is not in its document as the tokenizer cuts it.
     """
-    from .miniature_training import Shown
+    from .training import Shown
 
     level = _levels(lake, settings)
     with lake.connect(["documents", "sequences", "tokenizers"]) as con:
@@ -233,8 +233,9 @@ def _train_and_save(lake: Lake, cell: Cell, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    from .families import parts
-    from .miniature_training import train
+    from memlake.compute.families import parts
+
+    from .training import train
 
     logging.disable_progress_bar()  # of the one file that is written
     settings = cell.settings

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.errors import UnknownName
+from memlake.warehouse.errors import UnknownName
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

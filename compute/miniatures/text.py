@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from warehouse.lake import Lake
+from memlake.warehouse.lake import Lake
 
 AROUND = 32  # bytes of the document at least that stand around the window, so that its first tokens are cut as in it
 WHITE = b" \t\n\r"

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from warehouse.errors import BadInput, Conflict, one_line
-from warehouse.lake import Lake
-from warehouse.registry import Source, role
-from warehouse.terminal import say
-from warehouse.tokenizer import load_tokenizer, register_tokenizer, registered
+from memlake.compute.families import kv_heads, parts, window
+from memlake.warehouse.errors import BadInput, Conflict, one_line
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source, role
+from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer, registered
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.show.terminal import say
 
 from . import weights
 from .conditions import Condition
-from .families import kv_heads, parts, window
 from .identity import changes, end_tokens, identify, read_config
 
 if TYPE_CHECKING:
@@ -207,17 +208,17 @@ def register_model(lake: Lake, source: Source) -> dict:
             row["source"] = lake.relative(source.location)
         condition = condition_of(source)
         _say_dtype(source, condition.dtype)
-        lake.register("conditions", [condition.row()])
+        register(lake, "conditions", [condition.row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
             row["family"] = source.family or known["family"]
             lake.amend("models", row)
-        lake.register("models", [row])
+        register(lake, "models", [row])
         known = row
     else:
         known |= _brought_up(lake, source, known)
     corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
-    lake.register("model_corpora", corpora)
+    register(lake, "model_corpora", corpora)
     return known
 
 

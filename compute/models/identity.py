@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse import hub
-from warehouse.errors import BadInput, one_line
-from warehouse.identity import canonical, sha256
-from warehouse.registry import Source, json_object
-from warehouse.tokenizer import load_tokenizer
+from memlake.compute.families import parts, recognise
+from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.identity import canonical, sha256
+from memlake.warehouse.models import hub
+from memlake.warehouse.models.registry import Source, json_object
+from memlake.warehouse.models.tokenizer import load_tokenizer
 
 from . import weights
 from .conditions import Condition
-from .families import parts, recognise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -15,10 +15,10 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from warehouse import hub
-from warehouse.errors import BadInput
-from warehouse.identity import sha256
-from warehouse.registry import Source
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import sha256
+from memlake.warehouse.models import hub
+from memlake.warehouse.models.registry import Source
 
 PIECE = 1 << 24  # bytes read at once
 # What reading a file raises that is not what it should be: JSON of the wrong shape, lengths beyond all bounds, a .bin

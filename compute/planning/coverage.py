@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from warehouse.cells import published
-from warehouse.errors import BadInput, Conflict
-from warehouse.identity import canonical
-from warehouse.lake import Lake
-from warehouse.options import flag
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.identity import canonical
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import flag
+from memlake.warehouse.work.cells import published
 
 from .contrast import CALIPER, contrast
 from .unfit import rejected
@@ -23,9 +23,8 @@ from .unfit import rejected
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.cells import Cell
-
-    from .run import Request, Subject
+    from memlake.compute.planning.request import Request, Subject
+    from memlake.warehouse.work.cells import Cell
 
 AMONG = ("memorized", "contrast", "all")  # each holds the one before
 OWN = ("first_rank", "last_rank", "among", "caliper", "beyond")  # settings that say which of a sample a cell takes

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell
 
 # SQL: why a model cannot take a sequence that has tokens; NULL where it can. The variables are `Subject.limits`
 UNFIT = """case

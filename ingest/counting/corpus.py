@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.cells import published
-from warehouse.errors import BadInput, UnknownName
-from warehouse.identity import hash63, tagged
-from warehouse.lake import Lake
-from warehouse.terminal import say
-
-from .documents import EXPERIMENT, DocumentSource, Input
-from .readers import is_lost_rest
-from .source import Document, make
-from .strict import CHECK
+from memlake.ingest.documents.base import EXPERIMENT, DocumentSource, Input
+from memlake.ingest.documents.strict import CHECK
+from memlake.ingest.files.readers import is_lost_rest
+from memlake.ingest.source import Document, make
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.identity import hash63, tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.show.terminal import say
+from memlake.warehouse.work.cells import published
 
 CELL = 32 << 20  # bytes of files that a cell reads at least, so that many small files are no tiny tasks
 BATCH = 2 << 20  # bytes of text counted at once, or one longer document

@@ -21,21 +21,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, Conflict
-from warehouse.forget import spools
-from warehouse.identity import sha256, tagged
-from warehouse.lake import Lake
-from warehouse.run import Summary, recover, run
+from memlake.ingest.documents.base import listed, name_problem
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.identity import sha256, tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.runner import Summary, recover, run
+from memlake.warehouse.work.spool import Spool
 
-from .count_corpus import Counted, stored, streamed
-from .count_scan import SCAN, scan, scans
-from .count_spool import Read, all_counts, all_read
-from .count_wanted import OWN, Selection, Way, select, ways
-from .documents import listed, name_problem
-from .infini_gram_count import LOOKUP, indexed, look_up, lookups
+from .corpus import Counted, stored, streamed
+from .lookup import LOOKUP, indexed, look_up, lookups
 from .ngrams import Wanted, rows
-from .spool import Spool
+from .partial import Read, all_counts, all_read
+from .queries import OWN, Selection, Way, select, ways
+from .scan import SCAN, scan, scans
 
 COUNT, VERSION = "count", 1
 TABLE = "ngram_counts"

@@ -25,11 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from warehouse.errors import BadInput, one_line
-from warehouse.identity import tagged
-from warehouse.tokenizer import Tokenizer
-
-from . import streams
+from memlake.ingest.files import streams
+from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.models.tokenizer import Tokenizer
 
 API = "https://api.infini-gram.io/"
 PER_SECOND, AT_ONCE = 10, 4  # requests

@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.paths import local
-from warehouse.registry import Source
-from warehouse.tokenizer import load_same
+from memlake.ingest.documents.base import name_problem
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import load_same
+from memlake.warehouse.paths import local
+from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.spool import Spool
 
-from .count_corpus import Counted, Scanned
-from .count_spool import Read, leave
-from .count_wanted import OWN
-from .documents import name_problem
+from .corpus import Counted, Scanned
 from .infini_gram import LocalIndex, PublicIndex, file_digest, size
 from .ngrams import Wanted
-from .spool import Spool
+from .partial import Read, leave
+from .queries import OWN
 
 LOOKUP, VERSION = "count_lookup", 1
 LOCAL, PUBLIC = 1_000_000, 2_000  # n-grams that a cell looks up

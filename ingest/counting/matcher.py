@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .anchors import mix
+from memlake.ingest.sampling.anchors import mix
+
 from .ngrams import Span, from_lengths, pairs
 
 BLOCK = 1 << 17  # positions: the arrays that are made of a block fit into a core's cache

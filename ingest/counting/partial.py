@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .spool import Spool
+from memlake.warehouse.work.spool import Spool
 
 READ = "read"  # beside the spans in a file
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from warehouse.errors import BadInput, UnknownName
-from warehouse.lake import Lake
-from warehouse.registry import Source, find
-from warehouse.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
+from memlake.ingest.sampling.windows import Encoder, Tokens
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source, find
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
 from .ngrams import Wanted, from_lengths, wanted
-from .tokens import Encoder, Tokens
 
 OWN, BYTES = "own", "bytes"
 BATCH = 256  # documents tokenized at once

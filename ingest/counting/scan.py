@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from warehouse.cells import Cell
-from warehouse.identity import tagged
-from warehouse.lake import Lake
-from warehouse.registry import Source
-from warehouse.tokenizer import Tokenizer, load_same
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import Tokenizer, load_same
+from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.spool import Spool
 
-from .count_corpus import Counted, batches
-from .count_spool import Read, leave
+from .corpus import Counted, batches
+from .matcher import BYTE_VALUES, Scan
 from .ngrams import Wanted
-from .ngrams_scan import BYTE_VALUES, Scan
-from .spool import Spool
+from .partial import Read, leave
 
 SCAN, VERSION = "count_scan", 1
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, Conflict
-from warehouse.lake import Lake
+from memlake.ingest.source import Document, Reject, source_name
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell, published
 
 from .keep import KEEP, keep_stages, refuse_another_sample, sampled, spooled
 from .pieces import Pieces, domain_rows
-from .source import Document, Reject, source_name
 from .strict import CHECK, check, check_stages, forget_checks
 
 EXPERIMENT, VERSION, TABLES = "ingest", 1, ("documents", "rejects", "domains")

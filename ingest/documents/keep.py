@@ -24,16 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.cells import Cell, published
-from warehouse.errors import Conflict
-from warehouse.forget import SAMPLE, spools
-from warehouse.identity import hash63, tagged
-from warehouse.lake import Lake
-from warehouse.table import table
+from memlake.ingest.source import Document, Reject
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.identity import hash63, tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import SAMPLE, spools
+from memlake.warehouse.schema import table
+from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.spool import Spool
 
 from .pieces import PIECE, Pieces, domain_rows
-from .source import Document, Reject
-from .spool import Spool
 
 SLACK = 256  # hashes that are held at least beside those that are kept, so that they are not sorted all the time
 KEEP, VERSION, TABLES = SAMPLE, 1, ("documents", "domains")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from warehouse.errors import BadInput
-from warehouse.identity import hash63
-from warehouse.table import table
-
-from .source import HEAD, Document, Reject
+from memlake.ingest.source import HEAD, Document, Reject
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.schema import table
 
 PIECE, ROWS = 8 << 20, 20_000  # bytes of text, and records, in a piece of rows
 MAX_DOMAINS = 1000  # in one file: more are a mistaken field, and each is a folder of the lake

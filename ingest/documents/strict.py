@@ -10,13 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from warehouse.cells import Cell, plan
-from warehouse.errors import BadInput
-from warehouse.forget import spools
-from warehouse.lake import Lake
-
-from .source import Document, Reject
-from .spool import Spool
+from memlake.ingest.source import Document, Reject
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.work.cells import Cell, plan
+from memlake.warehouse.work.spool import Spool
 
 CHECK, VERSION = "ingest_check", 1
 SETTINGS = ("source", "options", "corpus", "file", "digest")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from urllib.parse import unquote
 
-from warehouse.relation import NO_VALUE
+from memlake.warehouse.relation import NO_VALUE
 
 
 @lru_cache(maxsize=1 << 10)

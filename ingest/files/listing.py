@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from warehouse.errors import BadInput
-from warehouse.paths import local, utf8
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.paths import local, utf8
 
 from . import remote
 from .streams import COMPRESSED

@@ -8,9 +8,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from memlake.ingest.source import HEAD
+
 from . import streams
 from .records import Record, Refused
-from .source import HEAD
 
 if TYPE_CHECKING:
     import pyarrow as pa

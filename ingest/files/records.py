@@ -15,17 +15,17 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, ClassVar
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput, UnknownName
-from warehouse.lake import Lake
-from warehouse.options import option
-from warehouse.terminal import say
+from memlake.ingest.documents.base import DocumentSource, Input, name_problem
+from memlake.ingest.source import HEAD, Document, Reject
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.show.terminal import say
+from memlake.warehouse.work.cells import Cell
 
 from . import streams
-from .documents import DocumentSource, Input, name_problem
 from .folders import folder_fields, told_name
 from .listing import Listing
-from .source import HEAD, Document, Reject
 
 CLASSES = ("structural", "free_text")
 BEGINNING = 100  # records of a file in which its fields are looked for first

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, one_line
 
 LOCAL = "file://"
 AGAIN = "run the same command again"

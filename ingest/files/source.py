@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from warehouse.errors import BadInput
-from warehouse.options import option
+from memlake.ingest.source import source_name
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.options import option
 
 from .listing import Listing, find
 from .readers import PARQUET, parquet_rows, records
 from .records import Record, RecordSource, Refused
-from .source import source_name
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from warehouse.errors import BadInput
+from memlake.ingest.source import HEAD
+from memlake.warehouse.errors import BadInput
 
 from . import remote
-from .source import HEAD
 
 COMPRESSED = ("", ".gz", ".zst", ".zstd")
 PIECE = 1 << 18  # bytes

@@ -17,16 +17,18 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.lake import Lake
-from warehouse.registry import families, resolve
+from memlake.ingest.documents.base import listed
+from memlake.ingest.documents.strict import refuse
+from memlake.ingest.files import streams
+from memlake.ingest.files.listing import Listing, find
+from memlake.ingest.source import HEAD, Reject, source_name
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import families, resolve
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.work.cells import Cell, published
 
-from . import streams, vectors
-from .documents import listed
-from .listing import Listing, find
-from .source import HEAD, Reject, source_name
-from .strict import refuse
+from . import match_vectors as vectors
 
 VERSION = 1
 MISTYPED = 0.72  # a family as similar to one of the registry is taken for a slip
@@ -107,7 +109,7 @@ class ResultSource(ABC):
         # A file that was read before keeps its tokenizers, though the model may have got one of its own since.
         tokenizers = self._register(lake, [key for found in seen.values() for key in found.rows]) | before
         own = [{"model": f.about["model"], "corpus": f.about["corpus"], "role": "trained"} for f in files if f.about]
-        lake.register("model_corpora", own)
+        register(lake, "model_corpora", own)
         name = source_name(self)
         settings = {
             "source": name,
@@ -205,13 +207,13 @@ class ResultSource(ABC):
         new = [self._model(model) for model in sorted({m for m, *_ in seen} - set(known))]
         if sum(row.pop("asked") for row in new) > 1:
             raise BadInput("more than one model is unknown: ingest the files of each on their own")
-        lake.register("conditions", [{"condition": CONDITION, "noise": 0.0, "bos": False}])
+        register(lake, "conditions", [{"condition": CONDITION, "noise": 0.0, "bos": False}])
         for row in new:
             own = {c or CONDITION for m, c, _ in seen if m == row["model"]}
             row["base_condition"] = min(own, key=lambda c: (noise.get(c, 0.0), c))
             trained = row.pop("corpora")
-            lake.register("models", [row])
-            lake.register("model_corpora", [{"model": row["model"], "corpus": c, "role": "trained"} for c in trained])
+            register(lake, "models", [row])
+            register(lake, "model_corpora", [{"model": row["model"], "corpus": c, "role": "trained"} for c in trained])
         family |= {row["model"]: row["family"] for row in new}
         shared = {m: f if f in families() else m for m, f in family.items()}  # a family of its own shares none
         return {m: known.get(m) or shared[m] for m in sorted({m for m, *_ in seen})}

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse import table
-from warehouse.errors import BadInput
-
-from . import streams
-from .documents import name_problem
+from memlake.ingest.documents.base import name_problem
+from memlake.ingest.files import streams
+from memlake.warehouse import schema as table
+from memlake.warehouse.errors import BadInput
 
 BATCH = 10_000  # rows
 LONGEST = 16 << 20  # bytes of a line of JSON

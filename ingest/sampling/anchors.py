@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from warehouse.identity import hash63, tagged
+from memlake.warehouse.identity import hash63, tagged
 
 from .unspaced import boundaries
 

@@ -25,12 +25,12 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from warehouse.cells import Cell
-from warehouse.lake import Lake
-from warehouse.registry import Source
-from warehouse.tokenizer import load_same
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import load_same
+from memlake.warehouse.work.cells import Cell
 
-from .tokens import token_bytes
+from .windows import token_bytes
 
 EXPERIMENT, VERSION, TABLES = "guessability", 1, ("guessability",)
 BATCH = 4096  # sequences read at once

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from warehouse.identity import hash63
+from memlake.ingest.source import HEAD
+from memlake.warehouse.identity import hash63
 
-from .source import HEAD
-from .tokens import Cut, Tokens
+from .windows import Cut, Tokens
 
 
 def row(s: dict, document_id: int, rank: int, tokens: Tokens, cut: Cut) -> dict[str, object]:

@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.identity import tagged
-from warehouse.lake import Lake
-from warehouse.registry import Source
-from warehouse.run import Summary, recover, run
-from warehouse.tokenizer import load_same, load_tokenizer, register_tokenizer
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import load_same, load_tokenizer, register_tokenizer
+from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.runner import Summary, recover, run
 
-from . import guessability, sample_rows
+from . import guessability
+from . import rows as sample_rows
 from .anchors import APART, NOWHERE, Drawn, draw, draw_starts, sample_name
-from .tokens import Cut, Encoder, Tokens, Window, cut_at, cut_start
+from .windows import Cut, Encoder, Tokens, Window, cut_at, cut_start
 
 EXPERIMENT, VERSION, TABLES = "sample", 1, ("sequences", "rejects")
 SHARD = 1_000_000  # anchors a cell at most

@@ -16,8 +16,8 @@ from functools import cache
 
 import numpy as np
 
-from warehouse.errors import BadInput
-from warehouse.tokenizer import Tokenizer, steps
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.tokenizer import Tokenizer, steps
 
 
 @dataclass(frozen=True)

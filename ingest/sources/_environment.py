@@ -29,13 +29,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from warehouse.cells import published
-from warehouse.errors import Conflict
-from warehouse.identity import hash63, tagged
-from warehouse.lake import Lake
-
-from .documents import EXPERIMENT
-from .source import Document
+from memlake.ingest.documents.base import EXPERIMENT
+from memlake.ingest.source import Document
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.identity import hash63, tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import published
 
 CLASSES = {"code": "structural", "legal": "free_text", "maths": "structural", "prose": "free_text"}
 SMALLEST, ENOUGH, LARGEST = 512, 1000, 8000  # characters: of a document, where one may end, of a document

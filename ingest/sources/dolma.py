@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..files import Corpus
+from memlake.ingest.files.source import Corpus
 
 
 @dataclass(frozen=True)

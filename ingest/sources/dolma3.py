@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..files import FolderCorpus
-from ..records import Record
-from ..source import Document, Reject
+from memlake.ingest.files.records import Record
+from memlake.ingest.files.source import FolderCorpus
+from memlake.ingest.source import Document, Reject
 
 SUBSETS = {  # in the folder's name: the domain
     "common_crawl": "common_crawl",

@@ -26,13 +26,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import BadInput, UnknownName, one_line
-from warehouse.options import option
-from warehouse.paths import local
-
-from .. import readers, remote, streams
-from ..listing import Listing, ending, find
-from ..records import ChosenFields, Record
+from memlake.ingest.files import readers, remote, streams
+from memlake.ingest.files.listing import Listing, ending, find
+from memlake.ingest.files.records import ChosenFields, Record
+from memlake.warehouse.errors import BadInput, UnknownName, one_line
+from memlake.warehouse.options import option
+from memlake.warehouse.paths import local
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import readers
-from ..files import FileSource
-from ..records import ChosenFields
+from memlake.ingest.files import readers
+from memlake.ingest.files.records import ChosenFields
+from memlake.ingest.files.source import FileSource
 
 
 @dataclass(frozen=True)

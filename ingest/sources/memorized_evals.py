@@ -23,17 +23,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.errors import BadInput
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.options import option
-from warehouse.registry import find
-from warehouse.tokenizer import load_tokenizer, register_tokenizer
-
-from .. import readers, vectors
-from ..documents import name_problem
-from ..imported import File, ResultSource
-from ..source import Reject
+from memlake.ingest.documents.base import name_problem
+from memlake.ingest.files import readers
+from memlake.ingest.results import match_vectors as vectors
+from memlake.ingest.results.base import File, ResultSource
+from memlake.ingest.source import Reject
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import find
+from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
+from memlake.warehouse.options import option
 
 CORPUS = "memorized_evals"
 PREFIX, CONTINUATION = 32, 32  # tokens

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..files import FolderCorpus
+from memlake.ingest.files.source import FolderCorpus
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..files import Corpus
-from ..records import Refused
+from memlake.ingest.files.records import Refused
+from memlake.ingest.files.source import Corpus
 
 
 @dataclass(frozen=True)

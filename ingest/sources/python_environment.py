@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from warehouse.cells import Cell
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.options import option
+from memlake.ingest.documents.base import DocumentSource, Input
+from memlake.ingest.source import Document, Reject
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
+from memlake.warehouse.work.cells import Cell
 
-from .. import environment
-from ..documents import DocumentSource, Input
-from ..source import Document, Reject
+from . import _environment as environment
 
 
 @dataclass(frozen=True)

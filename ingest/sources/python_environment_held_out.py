@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .. import environment
-from ..documents import Input
-from ..source import HEAD, Document, Reject
-from ..spans import SPAN, Spans
+from memlake.ingest.counting.spans import SPAN, Spans
+from memlake.ingest.documents.base import Input
+from memlake.ingest.source import HEAD, Document, Reject
+
+from . import _environment as environment
 from . import python_environment
 
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..files import FolderCorpus
-from ..records import Refused
+from memlake.ingest.files.records import Refused
+from memlake.ingest.files.source import FolderCorpus
 
 DOMAINS = ("arxiv", "book", "c4", "common_crawl", "github", "stackexchange", "wikipedia")
 ALIASES = {"books": "book", "cc": "common_crawl", "wiki": "wikipedia", "commoncrawl": "common_crawl"}

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from warehouse.errors import BadInput
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.options import option
-
-from .. import streams, vectors
-from ..folders import folder_fields, told_name
-from ..imported import File, ResultSource
+from memlake.ingest.files import streams
+from memlake.ingest.files.folders import folder_fields, told_name
+from memlake.ingest.results import match_vectors as vectors
+from memlake.ingest.results.base import File, ResultSource
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import option
 
 DIGITS = 19  # of the largest id of a sequence
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import readers
-from ..files import FolderCorpus
+from memlake.ingest.files import readers
+from memlake.ingest.files.source import FolderCorpus
 
 CONVERSATION = "github-issues-filtered-structured"
 

@@ -11,13 +11,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from compute.run import Request, execute
-from tests.ingest.here import run_here
-from warehouse.cells import Cell
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.registry import resolve
-from warehouse.tokenizer import load_tokenizer, register_tokenizer
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
+from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
+from memlake.warehouse.work.cells import Cell
 
 from .tiny import VOCAB, build, windows
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from compute.cli import app
-from compute.run import Request
-from warehouse.lake import Lake
-from warehouse.run import Summary
+from memlake.compute.cli import app
+from memlake.compute.planning.request import Request
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.runner import Summary
 
 OPTIONS = {
     "models": ("a", "b"),
@@ -39,9 +39,9 @@ TYPED = [
 def test_plan_and_run_ask_for_the_same(tmp_path, monkeypatch, typed, request_):
     Lake.create(tmp_path / "lake")
     asked = []
-    monkeypatch.setattr("compute.run.planned", lambda lake, *rest: asked.append(rest))
-    monkeypatch.setattr("compute.run.execute", lambda lake, *rest: asked.append(rest) or Summary())
-    monkeypatch.setattr("compute.cli.show", lambda *_: None)
+    monkeypatch.setattr("memlake.compute.run.planned", lambda lake, *rest: asked.append(rest))
+    monkeypatch.setattr("memlake.compute.run.execute", lambda lake, *rest: asked.append(rest) or Summary())
+    monkeypatch.setattr("memlake.compute.cli.show", lambda *_: None)
     lake = ["--lake", str(tmp_path / "lake")]
     for command, *more in (["plan"], ["run", "--workers", "2"]):
         done = CliRunner().invoke(app, [command, "scoring", *typed, *more, *lake])

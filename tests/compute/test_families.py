@@ -10,21 +10,22 @@ from pathlib import Path
 import pytest
 
 import memlake
-from compute.run import Request, execute, plan, planned
-from tests.ingest.here import run_here
-from warehouse.check import check
-from warehouse.errors import BadInput, Conflict
-from warehouse.lake import Lake
-from warehouse.registry import Source
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan, planned
+from memlake.tests.compute.models.test_identity import ask, older
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.publishing.check import check
 
 from .small_lake import ROWS, make, save
-from .test_identity import ask, older
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> tuple[Lake, Request, Path]:
     """A lake with the windows of a tiny Llama that says nothing of itself, the request for it, and its folder."""
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny", "open_llama", miniature=False)
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     return lake, Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu", role="trained"), tmp_path
@@ -63,7 +64,7 @@ def test_the_family_of_a_lake_that_took_it_for_the_architecture(own, capsys):
 def test_the_registrys_family_is_not_the_users_to_say(own, monkeypatch):
     lake, request, folder = own
     known = Source("tiny", str(folder / "tiny"), "open_llama", is_folder=True)
-    monkeypatch.setattr("compute.run.models", lambda: {"tiny": known})
+    monkeypatch.setattr("memlake.compute.run.models", lambda: {"tiny": known})
     with pytest.raises(Conflict, match="the registry knows tiny as open_llama: leave --family out"):
         plan(lake, "scoring", replace(request, family="mine"))
 

@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from compute.cover import gaps
-from compute.run import Request, execute, held, plan, planned
-from ingest.run import ingest
-from tests.ingest.here import run_here
-from warehouse.cells import Cell
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.lake import Lake
-from warehouse.registry import resolve
-from warehouse.tokenizer import load_tokenizer, register_tokenizer
+from memlake.compute.models.loaded import held
+from memlake.compute.planning.coverage import gaps
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan, planned
+from memlake.ingest.run import ingest
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
+from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
+from memlake.warehouse.work.cells import Cell
 
 from .small_lake import BYTES, ROWS, make, save
 from .tiny import windows
@@ -171,7 +173,7 @@ def test_other_weights_under_the_same_name(road, tmp_path):
 
 def test_a_domain_that_was_not_sampled(road, monkeypatch):
     folder, lake, *_ = road
-    monkeypatch.setattr("compute.run._check_places", lambda *_: None)  # there are documents of it
+    monkeypatch.setattr("memlake.compute.run._check_places", lambda *_: None)  # there are documents of it
     message = r"mine \(no prose\) has no .*sample --corpus mine --domain 'no prose' --model .*tiny`"
     with pytest.raises(BadInput, match=message):
         plan(lake, "scoring", request(folder, domains=("no prose",)))
@@ -181,8 +183,8 @@ def test_a_domain_that_was_not_sampled(road, monkeypatch):
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     """A checkpoint `tiny`, and a function that makes a lake of results of it that were made elsewhere."""
-    monkeypatch.setattr("ingest.run.run", run_here)
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.ingest.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
 
     def results(*columns: str) -> Lake:
@@ -230,7 +232,7 @@ def roles(lake) -> list[tuple]:
 def named(folder, monkeypatch, corpus: str, corpora: list[str] | None):
     """A checkpoint, a lake of its windows in `corpus`, and a request; corpora: what its memlake.json says, if it says
     anything."""
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(folder / "tiny", miniature=corpora is not None)
     if corpora is not None:
         (folder / "tiny" / "memlake.json").write_text(json.dumps({"corpora": corpora, "tokenizer": "words"}))
@@ -271,7 +273,7 @@ def test_a_limit_does_not_shrink_a_finished_cell(road):
 
 def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
     folder, lake, *_ = road
-    monkeypatch.setattr("compute.run.run", lambda lake, cells, work, **options: cells)
+    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, work, **options: cells)
     execute(lake, "scoring", request(folder))
     assert capsys.readouterr().err == ""
     execute(lake, "scoring", request(folder, bos=True))
@@ -284,7 +286,9 @@ def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
 def test_the_workers_of_a_scheduler_pick_the_device(road, monkeypatch):
     folder, lake, *_ = road
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("compute.run.run", lambda lake, cells, work, **options: {c.task["device"] for c in cells})
+    monkeypatch.setattr(
+        "memlake.compute.run.run", lambda lake, cells, work, **options: {c.task["device"] for c in cells}
+    )
     for asked in ("auto", "cpu", "cuda"):
         assert execute(lake, "scoring", request(folder, device=asked), scheduler="tcp://there:1") == {asked}
     assert execute(lake, "scoring", request(folder, device="auto")) == {"cpu"}

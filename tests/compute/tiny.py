@@ -22,9 +22,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from compute.checkpoint import Checkpoint
-from compute.conditions import Condition
-from compute.families import parts, window
+from memlake.compute.families import parts, window
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.conditions import Condition
 
 VOCAB, WIDTH, LAYERS, HEADS, POSITIONS = 97, 32, 2, 4, 96
 # Every id a special token could have is inside the vocabulary, and EOS is a token that the models do produce: decoding

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.cells import plan
-from warehouse.lake import Lake
-from warehouse.publish import publish, record
-from warehouse.run import Summary, run_batch
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.publish import publish, record
+from memlake.warehouse.work.cells import plan
+from memlake.warehouse.work.runner import Summary, run_batch
 
 
 def run_here(lake: Lake, cells, work, **_) -> Summary:
@@ -36,8 +36,8 @@ def run_here(lake: Lake, cells, work, **_) -> Summary:
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch) -> Lake:
     """A new lake; `ingest` and `sample` run their cells here."""
-    monkeypatch.setattr("ingest.run.run", run_here)
-    monkeypatch.setattr("ingest.sample.run", run_here)
+    monkeypatch.setattr("memlake.ingest.run.run", run_here)
+    monkeypatch.setattr("memlake.ingest.sampling.sample.run", run_here)
     return Lake.create(tmp_path / "lake")
 
 

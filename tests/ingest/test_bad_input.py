@@ -11,13 +11,14 @@ import pytest
 import zstandard
 from typer.testing import CliRunner
 
-from ingest.cli import app
-from ingest.run import ingest
-from ingest.sample import sample
-from ingest.sources import jsonl
-from tests.ingest import tokenizers
-from tests.ingest.here import rows
-from warehouse.errors import BadInput
+from memlake.ingest.cli import app
+from memlake.ingest.run import ingest
+from memlake.ingest.sampling.sample import sample
+from memlake.ingest.sources import jsonl
+from memlake.warehouse.errors import BadInput
+
+from . import tokenizers
+from .here import rows
 
 ZSTD = zstandard.ZstdCompressor().compress
 GOOD = json.dumps({"text": "good"}).encode() + b"\n"

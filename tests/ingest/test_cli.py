@@ -9,13 +9,14 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from ingest.cli import app
-from tests.ingest import tokenizers
-from warehouse.errors import MemlakeError
-from warehouse.lake import Lake
+from memlake.ingest.cli import app
+from memlake.warehouse.errors import MemlakeError
+from memlake.warehouse.lake import Lake
 
-HELP = "import ingest.cli"
-LIBRARY = "import ingest.run, ingest.sample, ingest.sources.results, ingest.sources.jsonl"
+from . import tokenizers
+
+HELP = "import memlake.ingest.cli"
+LIBRARY = "import memlake.ingest.run, memlake.ingest.sampling.sample, memlake.ingest.sources.jsonl"
 LOADED = "; import sys; found = {names} & set(sys.modules); assert not found, found"
 
 

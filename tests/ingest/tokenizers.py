@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from warehouse.registry import Source
+from memlake.warehouse.models.registry import Source
 
 LINES = [
     "The quick brown fox jumps over the lazy dog, and the dog sleeps on.",

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from tests.ingest.here import lake as new_lake  # noqa: F401  (a fixture)
-from tests.small import CONDITION, DOMAINS, MODEL, ingest_cell, ingest_work, match_rows
-from warehouse.lake import Lake
-from warehouse.publish import commit
-from warehouse.stage import Stage
+from memlake.tests.ingest.here import lake as new_lake  # noqa: F401  (a fixture)
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingest_cell, ingest_work, match_rows
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.publish import commit
+from memlake.warehouse.publishing.stage import Stage
 
 
 def put(lake: Lake, cell: str, pieces) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from queries.ask import prepare
-from queries.only import ALL, Only
-from tests.queries.conftest import done, drawn
-from warehouse import table as tables
+from memlake.queries.ask import prepare
+from memlake.queries.only import ALL, Only
+from memlake.warehouse import schema as tables
+
+from .conftest import done, drawn
 
 HERE = Path(__file__).parent
 

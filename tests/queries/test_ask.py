@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from queries import ask
-from queries.ask import OpenLake, views
-from queries.finding import find, names
-from tests.queries.conftest import put
-from tests.queries.findings import database
-from tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
-from warehouse import table as tables
-from warehouse.errors import DamagedLake, NotALake, UnknownName
-from warehouse.lake import Lake
+from memlake.queries import ask
+from memlake.queries.ask import OpenLake, views
+from memlake.queries.finding import find, names
+from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import DamagedLake, NotALake, UnknownName
+from memlake.warehouse.lake import Lake
+
+from .conftest import put
+from .findings import database
 
 MEASURED = {  # findings that have an answer in the lake of conftest: one model, scoring and noise, no exposures
     "byte_rate",

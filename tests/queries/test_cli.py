@@ -8,12 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from queries import cli
-from queries.finding import find, names
-from queries.only import SHARED
-from queries.prompt import HELP, converse
-from tests.small import N
-from warehouse.errors import BadInput, MemlakeError, UnknownName
+from memlake.queries import cli
+from memlake.queries.finding import find, names
+from memlake.queries.only import SHARED
+from memlake.queries.prompt import HELP, converse
+from memlake.tests.small import N
+from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName
 
 app = typer.Typer()
 app.add_typer(cli.app, name="query")

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from queries.finding import find
-from tests.queries.findings import database
+from memlake.queries.finding import find
+
+from .findings import database
 
 BINS = ("[0.0,0.2)", "[0.2,0.4)", "[0.4,0.6)", "[0.6,0.8)", "[0.8,1.0]")
 DOMAINS = ("arxiv", "books", "github", "law", "web")

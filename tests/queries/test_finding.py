@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queries.finding import Finding, find, literal, names, parse
-from warehouse.errors import BadInput, UnknownName
+from memlake.queries.finding import Finding, find, literal, names, parse
+from memlake.warehouse.errors import BadInput, UnknownName
 
 TEXT = """\
 -- One row is one thing:

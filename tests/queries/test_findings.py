@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from queries.finding import find, names
-from tests.queries.findings import cases, database, rows, same
+from memlake.queries.finding import find, names
+
+from .findings import cases, database, rows, same
 
 CASES = [(name, case) for name in names() for case in cases(name)]
 

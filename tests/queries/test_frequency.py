@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from queries.finding import find
-from tests.queries.findings import database, satterthwaite
+from memlake.queries.finding import find
+
+from .findings import database, satterthwaite
 
 T = stats.t.ppf(0.975, np.arange(1, 400))  # by degrees of freedom - 1
 

@@ -7,8 +7,9 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from compute.contrast import CALIPER, pairs
-from tests.queries.findings import database
+from memlake.compute.planning.contrast import CALIPER, pairs
+
+from .findings import database
 
 
 def test_layer_groups_are_of_what_was_decoded_by_layer_under_the_base_condition():

@@ -8,13 +8,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from queries import guard
-from queries.ask import connect, snapshot
-from queries.finding import find, names
-from tests.queries.conftest import put
-from tests.small import DOMAINS, N, match_rows
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
+from memlake.queries import guard
+from memlake.queries.ask import connect, snapshot
+from memlake.queries.finding import find, names
+from memlake.tests.small import DOMAINS, N, match_rows
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+
+from .conftest import put
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from queries.finding import find
-from tests.queries.findings import database
-from tests.reports.made_up_heads import head_lake
+from memlake.queries.finding import find
+from memlake.tests.reports.made_up_heads import head_lake
+
+from .findings import database
 
 
 def asked(con, name: str, **parameters: object) -> pd.DataFrame:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from queries.finding import find
-from tests.queries.findings import database, satterthwaite
+from memlake.queries.finding import find
+
+from .findings import database, satterthwaite
 
 
 @pytest.fixture(scope="module")

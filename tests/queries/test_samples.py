@@ -7,21 +7,22 @@ from collections import Counter
 
 import pytest
 
-from ingest.run import ingest
-from ingest.sample import sample
-from queries import ask
-from queries.ask import OpenLake
-from queries.finding import find, names
-from queries.only import Only
-from tests.ingest import tokenizers
-from tests.ingest.here import rows as selected
-from tests.ingest.test_sample import fill, text
-from tests.queries.conftest import done, drawn, put
-from tests.queries.findings import cases, database, filled
-from tests.small import CONDITION, MODEL, N, match_rows
-from warehouse import table as tables
-from warehouse.errors import BadInput, UnknownName
-from warehouse.lake import Lake
+from memlake.ingest.run import ingest
+from memlake.ingest.sampling.sample import sample
+from memlake.queries import ask
+from memlake.queries.ask import OpenLake
+from memlake.queries.finding import find, names
+from memlake.queries.only import Only
+from memlake.tests.ingest import tokenizers
+from memlake.tests.ingest.here import rows as selected
+from memlake.tests.ingest.sampling.test_sample import fill, text
+from memlake.tests.small import CONDITION, MODEL, N, match_rows
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.lake import Lake
+
+from .conftest import done, drawn, put
+from .findings import cases, database, filled
 
 CASES = [(name, case) for name in names() for case in cases(name)]
 OF_SEQUENCES = {name for name in tables.names() if "sequence_id" in ask._columns(name)}

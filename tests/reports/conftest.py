@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from queries.finding import find
-from reports import page
-from tests.reports.made_up import make
-from warehouse.lake import Lake
+from memlake.queries.finding import find
+from memlake.reports import page
+from memlake.warehouse.lake import Lake
+
+from .made_up import make
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 EVIL = "<script>alert('x')</script>"

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.queries.conftest import put
-from tests.reports.made_up_counts import as_shown, count_pieces
-from tests.reports.made_up_heads import head_pieces
-from tests.reports.made_up_layers import layer_pieces
-from tests.reports.made_up_noise import CONDITIONS, noise_pieces
-from tests.small import CONDITION
-from warehouse.identity import hash63
-from warehouse.lake import Lake
+from memlake.tests.queries.conftest import put
+from memlake.tests.small import CONDITION
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+
+from .made_up_counts import as_shown, count_pieces
+from .made_up_heads import head_pieces
+from .made_up_layers import layer_pieces
+from .made_up_noise import CONDITIONS, noise_pieces
 
 EXPOSURES = (0, 1, 2, 4, 8, 16, 32, 64)
 DOMAINS = {"code": "structural", "legal": "free_text", "maths": "structural", "prose": "free_text"}

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from warehouse.identity import hash63
+from memlake.warehouse.identity import hash63
 
 BYTES = 4  # of each token
 

@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from tests.queries.findings import database
-from tests.small import CONDITION
-from warehouse.identity import hash63
+from memlake.tests.queries.findings import database
+from memlake.tests.small import CONDITION
+from memlake.warehouse.identity import hash63
 
 
 def head_pieces(

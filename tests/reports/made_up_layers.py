@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from warehouse.identity import hash63
+from memlake.warehouse.identity import hash63
 
 KEYS = ("sequence_id", "model", "corpus", "domain", "condition")
 

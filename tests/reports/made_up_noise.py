@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tests.small import CONDITION
-from warehouse.identity import hash63
+from memlake.tests.small import CONDITION
+from memlake.warehouse.identity import hash63
 
 STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5)
 CONDITIONS = [

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.figures import _style as style
-from reports.figures import corpus_rate, domain_distribution, score_transitions, structural_share
-from reports.svg import render
-from tests.reports.test_layer_figures import answer, drawn
+from memlake.reports.figures import _style as style
+from memlake.reports.figures import corpus_rate, domain_distribution, score_transitions, structural_share
+from memlake.reports.svg import render
+
+from .test_layer_figures import answer, drawn
 
 FIGURES = (corpus_rate, domain_distribution, score_transitions, structural_share)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from queries.ask import connect, snapshot
-from queries.finding import find, names
-from reports.figures import _style as style
-from reports.figures import byte_rate, dose_response, scaling_law, score_distribution, shared_memorization
-from warehouse import shelf
+from memlake.queries.ask import connect, snapshot
+from memlake.queries.finding import find, names
+from memlake.reports.figures import _style as style
+from memlake.reports.figures import byte_rate, dose_response, scaling_law, score_distribution, shared_memorization
+from memlake.warehouse import shelf
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,10 @@ def rows(lake) -> dict[str, pd.DataFrame]:
 
 
 def test_each_figure_is_of_a_finding_and_asks_a_question():
-    figures = shelf.names("reports.figures")
+    figures = shelf.names("memlake.reports.figures")
     assert figures and set(figures) <= set(names())
     for name in figures:
-        question, _, caption = shelf.take("reports.figures", name, "figure").__doc__.partition("\n")
+        question, _, caption = shelf.take("memlake.reports.figures", name, "figure").__doc__.partition("\n")
         assert question.endswith("?") and len(caption.strip()) > 80
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from queries.finding import find
-from reports.figures import _style as style
-from reports.figures import control_adjusted_rate, guessability
-from reports.svg import render
-from tests.queries.findings import cases, database
-from tests.reports.test_layer_figures import answer, drawn
+from memlake.queries.finding import find
+from memlake.reports.figures import _style as style
+from memlake.reports.figures import control_adjusted_rate, guessability
+from memlake.reports.svg import render
+from memlake.tests.queries.findings import cases, database
+
+from .test_layer_figures import answer, drawn
 
 
 @pytest.mark.parametrize("figure", [control_adjusted_rate, guessability])

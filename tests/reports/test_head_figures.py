@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from queries.finding import find
-from reports.figures import _heads as heads
-from reports.figures import (
+from memlake.queries.finding import find
+from memlake.reports.figures import _heads as heads
+from memlake.reports.figures import (
     family_similarity,
     head_importance,
     head_overlap,
@@ -18,10 +18,11 @@ from reports.figures import (
     profile_similarity,
     universal_heads,
 )
-from reports.figures._lines import lines
-from reports.svg import render
-from tests.queries.findings import database
-from tests.reports.made_up_heads import head_lake
+from memlake.reports.figures._lines import lines
+from memlake.reports.svg import render
+from memlake.tests.queries.findings import database
+
+from .made_up_heads import head_lake
 
 FIGURES = (
     family_similarity, head_importance, head_overlap, head_reliability, head_screening, layer_profile,

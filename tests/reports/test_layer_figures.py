@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from queries.finding import find
-from reports.figures import _style as style
-from reports.figures import (
+from memlake.queries.finding import find
+from memlake.reports.figures import _style as style
+from memlake.reports.figures import (
     decoding_depth,
     layer_agreement,
     layer_probability,
@@ -15,8 +15,8 @@ from reports.figures import (
     short_circuit_quartiles,
     short_circuit_tradeoff,
 )
-from reports.svg import render
-from tests.queries.findings import cases, database
+from memlake.reports.svg import render
+from memlake.tests.queries.findings import cases, database
 
 FIGURES = {
     module.__name__.rpartition(".")[2]: module

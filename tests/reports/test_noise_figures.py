@@ -5,16 +5,17 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from reports.figures import _style as style
-from reports.figures import (
+from memlake.reports.figures import _style as style
+from memlake.reports.figures import (
     compression_distribution,
     noise_rate,
     noise_recovery,
     noise_structural_share,
     prompt_compression,
 )
-from reports.svg import render
-from tests.reports.test_layer_figures import answer, drawn, paired
+from memlake.reports.svg import render
+
+from .test_layer_figures import answer, drawn, paired
 
 FIGURES = (compression_distribution, noise_rate, noise_recovery, noise_structural_share, prompt_compression)
 

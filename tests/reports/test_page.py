@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from queries.finding import find, names
-from reports import page, svg
-from tests.reports.conftest import EVIL, NOW
-from warehouse.errors import BadInput, UnknownName
-from warehouse.lake import Lake
+from memlake.queries.finding import find, names
+from memlake.reports import page, svg
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.lake import Lake
+
+from .conftest import EVIL, NOW
 
 VOID = {"meta", "link", "br", "img", "input"}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from queries.ask import connect, snapshot
-from reports import published
-from reports.page import Answers
-from tests.queries.conftest import done, drawn
-from tests.queries.findings import database
+from memlake.queries.ask import connect, snapshot
+from memlake.reports import published
+from memlake.reports.page import Answers
+from memlake.tests.queries.conftest import done, drawn
+from memlake.tests.queries.findings import database
 
 OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
 MINI = OURS | {"model": "mini-pythia-1m", "miniature": True, "params": 1e6}

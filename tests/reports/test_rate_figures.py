@@ -7,11 +7,12 @@ import importlib
 import pandas as pd
 import pytest
 
-from queries.finding import find
-from reports.figures import model_difference
-from reports.svg import render
-from tests.queries.findings import database
-from tests.reports.test_layer_figures import drawn
+from memlake.queries.finding import find
+from memlake.reports.figures import model_difference
+from memlake.reports.svg import render
+from memlake.tests.queries.findings import database
+
+from .test_layer_figures import drawn
 
 FIGURES = (
     "memorization_rate", "byte_rate", "scaling_law", "control_adjusted_rate", "model_difference", "shared_memorization",

@@ -8,14 +8,15 @@ from collections.abc import Callable
 import pytest
 from altair.utils.schemapi import debug_mode
 
-from queries import ask
-from queries.finding import find, names
-from reports import page
-from tests.queries.conftest import done, drawn, put
-from tests.reports.conftest import NOW
-from tests.reports.made_up import DOMAINS, cells
-from tests.reports.test_page import Reader
-from warehouse.lake import Lake
+from memlake.queries import ask
+from memlake.queries.finding import find, names
+from memlake.reports import page
+from memlake.tests.queries.conftest import done, drawn, put
+from memlake.warehouse.lake import Lake
+
+from .conftest import NOW
+from .made_up import DOMAINS, cells
+from .test_page import Reader
 
 Rows = dict[str, list[dict]]
 SMALL = {"sizes": ["1m"], "domains": {d: DOMAINS[d] for d in ("code", "prose")}, "n": 12}

@@ -8,13 +8,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell, match_work
-from warehouse import table as tables
-from warehouse.check import check
-from warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
-from warehouse.forget import forget
-from warehouse.lake import Lake
-from warehouse.run import run
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell, match_work
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.work.runner import run
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +79,12 @@ def test_paths_inside_the_lake_are_relative(lake):
 
 def test_register_once_and_refuse_another(lake):
     version = lake.version("models")
-    lake.register("models", [MODEL])
+    register(lake, "models", [MODEL])
     assert lake.version("models") == version
     with pytest.raises(Conflict, match=r"another 'm' already \(weights_digest was 'sha256:0', now 'sha256:9'\)"):
-        lake.register("models", [MODEL | {"weights_digest": "sha256:9"}])
+        register(lake, "models", [MODEL | {"weights_digest": "sha256:9"}])
     with pytest.raises(Conflict, match=r"does not fit into models \(condition_known\)"):
-        lake.register("models", [MODEL | {"model": "n", "base_condition": "float8"}])
+        register(lake, "models", [MODEL | {"model": "n", "base_condition": "float8"}])
     assert lake.version("models") == version
 
 
@@ -102,7 +103,7 @@ def test_forget_a_cell_and_do_it_again(lake):
 def test_forget_a_model_frees_its_name(lake):
     assert len(forget(lake, model="m")) == 2
     assert lake.files("matches") == [] and lake.files("models") == []
-    lake.register("models", [MODEL | {"weights_digest": "sha256:9"}])
+    register(lake, "models", [MODEL | {"weights_digest": "sha256:9"}])
     with pytest.raises(UnknownName, match="no model 'k'"):
         forget(lake, model="k")
     with pytest.raises(UnknownName, match="no corpus 'mein': did you mean 'mine'"):
@@ -133,7 +134,7 @@ def test_check_judges_rows_again(lake):
         ("matches", "condition_known"),
         ("models", "condition_known"),
     }
-    lake.register("conditions", [CONDITION])
+    register(lake, "conditions", [CONDITION])
     assert list(check(lake)) == []
 
 

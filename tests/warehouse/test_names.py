@@ -13,17 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from queries import guard
-from queries.ask import OpenLake, connect, snapshot
-from tests.small import CONDITION, MODEL, put_cell
-from warehouse import table as tables
-from warehouse.cells import Cell
-from warehouse.check import check
-from warehouse.errors import BadInput, MemlakeError, NotALake
-from warehouse.forget import forget
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.relation import NO_VALUE, File, partition_path, relation
+from memlake.queries import guard
+from memlake.queries.ask import OpenLake, connect, snapshot
+from memlake.tests.small import CONDITION, MODEL, put_cell
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import BadInput, MemlakeError, NotALake
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.relation import NO_VALUE, File, partition_path, relation
+from memlake.warehouse.work.cells import Cell
 
 LOOKALIKES = ["null", "NULL", "__HIVE_DEFAULT_PARTITION__", "None", "nan", "1", "01", "1.0", "true", "2020-01-01"]
 LOOKALIKES += ["a%20b", "%2F", "a/b", "domain=x", "c++", " lead", "trail ", "dot.", "..", "'", '"', "\\", "*", "[x]"]
@@ -38,8 +39,8 @@ FOLDERS = st.text(st.characters(exclude_characters="/\0", exclude_categories=("C
 def prepared(tmp_path_factory) -> Lake:
     """A lake that holds a condition and a tokenizer."""
     lake = Lake.create(tmp_path_factory.mktemp("names") / "lake")
-    lake.register("tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
-    lake.register("conditions", [CONDITION])
+    register(lake, "tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
+    register(lake, "conditions", [CONDITION])
     return lake
 
 
@@ -68,7 +69,7 @@ def publish(lake: Lake, corpus: str, domains: list[str], part: int = 0) -> str |
 
 def show(lake: Lake, model: str, corpus: str, domain: str) -> None:
     """Register a model, and publish that it was shown one document."""
-    lake.register("models", [MODEL | {"model": model}])
+    register(lake, "models", [MODEL | {"model": model}])
     cell = Cell("made_up", 1, {"model": model}, ("exposures",))
     rows = [{"model": model, "document_id": hash63(corpus, domain), "exposures": 1}]
     assert put_cell(lake, cell, {"exposures": rows}) is None
@@ -196,7 +197,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
             raise OSError("the disk is full")
         return real(name)
 
-    monkeypatch.setattr("warehouse.lake.tables.table", fail_later)
+    monkeypatch.setattr("memlake.warehouse.lake.tables.table", fail_later)
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "new" / "lake", tmp_path / "empty"):
         made.clear()

@@ -7,7 +7,8 @@ import urllib.request
 from functools import cache
 from pathlib import Path
 
-from .errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, one_line
+
 from .registry import Source
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor

@@ -15,16 +15,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import shelf
-from ..errors import BadInput, UnknownName
-from ..paths import local
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.paths import local
 
 if TYPE_CHECKING:
-    from ..lake import Lake
+    from memlake.warehouse.lake import Lake
 
 # What a `memlake.json` may say, and how JSON calls its type
 ABOUT = {"family": str, "tokenizer": str, "corpora": list, "bos": bool, "miniature": bool}
 NAMES = {str: "string", list: "list", bool: "boolean"}
+
+CATALOG = "memlake.warehouse.models.catalog"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def models() -> dict[str, Source]:
     """Every model of the registry by its name, in the order of the files."""
     found = {}
     for family in families():
-        text = (shelf.folder(__name__) / f"{family}.toml").read_text(encoding="utf-8")
+        text = (shelf.folder(CATALOG) / f"{family}.toml").read_text(encoding="utf-8")
         shared = tomllib.loads(text)
         for name, model in shared["models"].items():
             found[name] = Source(
@@ -77,7 +79,7 @@ def role(source: Source, corpus: str) -> str | None:
 
 def families() -> list[str]:
     """The families of the registry."""
-    return shelf.names(__name__, ".toml")
+    return shelf.names(CATALOG, ".toml")
 
 
 def resolve(text: str, revision: str | None = None) -> Source:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from memlake.warehouse.errors import BadInput
+
 from . import hub
-from .errors import BadInput
 from .registry import Source, json_object
 
 if TYPE_CHECKING:

@@ -10,16 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memlake.warehouse.errors import BadInput, Conflict, one_line
+from memlake.warehouse.identity import canonical, sha256
+from memlake.warehouse.publishing.register import register
+
 from . import hub, piece_model, special_tokens
-from .errors import BadInput, Conflict, one_line
-from .identity import canonical, sha256
 from .registry import Source, json_object
 
 if TYPE_CHECKING:
     import tokenizers
     from sentencepiece import SentencePieceProcessor
 
-    from .lake import Lake
+    from memlake.warehouse.lake import Lake
 
 CLASSES = {"gpt_neox": "GPTNeoXTokenizer", "olmo": "GPTNeoXTokenizer"}  # of transformers; else GPT-2's
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes of transformers that only read tokenizer.json
@@ -130,7 +132,8 @@ def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None =
     name = name_hint
     if name in names.values():
         name = f"{name_hint}-{tokenizer.digest.removeprefix('sha256:')[:8]}"
-    lake.register(
+    register(
+        lake,
         "tokenizers",
         [
             {

@@ -17,11 +17,11 @@ from functools import cache
 import duckdb
 import pyarrow as pa
 
-from . import table as tables
-from .errors import one_line
-from .lake import Lake
-from .relation import partition_path, quoted, relation
-from .table import Expect, Measure, Table
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import one_line
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import partition_path, quoted, relation
+from memlake.warehouse.schema import Expect, Measure, Table
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import one_line
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import File, relation
+
 from . import audit
-from . import table as tables
 from .audit import Rows
-from .errors import one_line
-from .lake import Lake
 from .publish import LOG_TABLES
-from .relation import File, relation
 
 
 @dataclass(frozen=True)

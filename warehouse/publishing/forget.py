@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
-from . import table as tables
-from .errors import Conflict, UnknownName
-from .identity import tagged
-from .lake import Lake
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import Conflict, UnknownName
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import quoted
+
 from .publish import LOG_TABLES, record
 from .register import transaction
-from .relation import quoted
 
 SAMPLE = "ingest_keep"  # the experiment whose cell publishes a `--keep` sample
 

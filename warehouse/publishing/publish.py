@@ -24,11 +24,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
+from memlake.warehouse import schema as tables
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import File, relation
+
 from . import audit
-from . import table as tables
 from .audit import Rows, Verdict
-from .lake import Lake
-from .relation import File, relation
 from .stage import Stage
 
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables

@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from memlake.warehouse import schema as tables
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.identity import canonical
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import relation
+
 from . import audit
-from . import table as tables
 from .audit import Rows
-from .errors import Conflict
-from .identity import canonical
-from .lake import Lake
 from .publish import commit, staged_file
-from .relation import relation
 from .stage import Stage
 
 
 def register(lake: Lake, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Append the rows to a table, each once; see `Lake.register`."""
+    """Append rows to a small table of names (models, tokenizers, conditions, ...), each once.
+
+    A row that is there with equal values is left alone; with other values `Conflict` names the columns that differ.
+    Keys missing from a row mean NULL.
+    """
     for row in rows:
         if not _known(lake, name, row):
             _append(lake, name, row)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from . import table as tables
-from .relation import partition_path
-from .table import Table
+from memlake.warehouse import schema as tables
+from memlake.warehouse.relation import partition_path
+from memlake.warehouse.schema import Table
 
 ROW_GROUP = 100_000  # rows; large enough to compress, small enough to skip
 

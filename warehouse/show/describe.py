@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import duckdb
 import pyarrow as pa
 
-from . import table as specs
-from .lake import Lake
-from .table import Expect, Table
+from memlake.warehouse import schema as specs
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.schema import Expect, Table
 
 
 def status(con: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .run import Summary
+    from memlake.warehouse.work.runner import Summary
 
 LakePath = Annotated[Path, typer.Option("--lake", envvar="MEMLAKE_LAKE", help="Folder of the lake.")]
 DEFAULT_LAKE = Path("lake")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..table import INT, TEXT, Column, Expect
+from memlake.warehouse.schema import INT, TEXT, Column, Expect
 
 CELL = Column("cell", TEXT, "the unit of work that wrote the row")
 SEQUENCE = Column("sequence_id", INT, "the sequence")

@@ -1,4 +1,5 @@
-from ..table import BOOL, DOUBLE, FLOATS, INT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, DOUBLE, FLOATS, INT, Column, Expect, Table
+
 from ._measured import COLUMNS, CONDITION, N_LAYERS, OF_CELL, scored
 
 TABLE = Table(

@@ -1,4 +1,4 @@
-from ..table import DOUBLE, INT, TEXT, TIME, Column, Expect, Table
+from memlake.warehouse.schema import DOUBLE, INT, TEXT, TIME, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one attempt at one unit of work, and how it ended.",

@@ -1,4 +1,4 @@
-from ..table import BOOL, DOUBLE, TEXT, TIME, Column, Table
+from memlake.warehouse.schema import BOOL, DOUBLE, TEXT, TIME, Column, Table
 
 TABLE = Table(
     grain="One row is one expectation judged on one partition of one cell.",

@@ -1,4 +1,4 @@
-from ..table import BOOL, DOUBLE, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, DOUBLE, INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one condition: everything besides model and sequence that decides a row of `matches`.",

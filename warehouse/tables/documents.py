@@ -1,4 +1,4 @@
-from ..table import INT, TEXT, Column, Expect, Measure, Table
+from memlake.warehouse.schema import INT, TEXT, Column, Expect, Measure, Table
 
 TABLE = Table(
     grain="One row is one document: a text of a corpus, with natural duplicates kept.",

@@ -1,4 +1,4 @@
-from ..table import INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is what one cell saw of one domain of a corpus; in SQL, `domains` adds them up to one row a domain.",

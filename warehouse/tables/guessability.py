@@ -1,4 +1,5 @@
-from ..table import BOOL, DOUBLE, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, DOUBLE, Column, Expect, Table
+
 from ._measured import TEXT_COLUMNS
 
 TABLE = Table(

@@ -1,4 +1,5 @@
-from ..table import BOOL, FLOAT, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, FLOAT, INT, TEXT, Column, Expect, Table
+
 from ._measured import COLUMNS, CONDITION, OF_CELL, scored
 
 METHODS = ("peer_mean", "zero", "mean", "resample")

@@ -1,4 +1,5 @@
-from ..table import DOUBLE, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Table
+
 from ._measured import CELL, OF_CELL, PLACE
 
 TABLE = Table(

@@ -1,4 +1,5 @@
-from ..table import FLOATS, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import FLOATS, TEXT, Column, Expect, Table
+
 from ._measured import COLUMNS, OF_CELL, per_layer, scored
 
 TABLE = Table(

@@ -1,4 +1,5 @@
-from ..table import FLOATS, INT, INTS, Column, Expect, Table
+from memlake.warehouse.schema import FLOATS, INT, INTS, Column, Expect, Table
+
 from ._measured import COLUMNS, CONDITION, OF_CELL, per_layer, scored
 
 LISTS = ("top1", "target_probability", "target_rank", "entropy", "kl_to_final")

@@ -1,4 +1,4 @@
-from ..table import BOOL, BYTES, DOUBLE, FLOATS, INT, INTS, TEXT, Column, Expect, Measure, Table
+from memlake.warehouse.schema import BOOL, BYTES, DOUBLE, FLOATS, INT, INTS, TEXT, Column, Expect, Measure, Table
 
 # Place of the first 0 bit, from 0. The bits after the last token are 0, so that a row that matches everywhere gives
 # n_tokens; where n_tokens fills its last byte there is no such bit, and bit_position answers 0.

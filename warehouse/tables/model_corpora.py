@@ -1,4 +1,4 @@
-from ..table import TEXT, Column, Expect, Table
+from memlake.warehouse.schema import TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one model and one corpus: did it train on it.",

@@ -1,4 +1,4 @@
-from ..table import BOOL, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one model: one checkpoint, named `name` or `name@revision`.",

@@ -1,4 +1,5 @@
-from ..table import BOOL, INT, LONGS, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, INT, LONGS, TEXT, Column, Expect, Table
+
 from ._measured import TEXT_COLUMNS
 
 SAME = "(partition by sequence_id, counted_corpus, counted_tokenizer, complete)"

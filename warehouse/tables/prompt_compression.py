@@ -1,4 +1,5 @@
-from ..table import BYTES, DOUBLE, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BYTES, DOUBLE, INT, TEXT, Column, Expect, Table
+
 from ._measured import COLUMNS, CONDITION, OF_CELL, scored
 
 TABLE = Table(

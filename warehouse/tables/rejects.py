@@ -1,4 +1,4 @@
-from ..table import BYTES, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BYTES, INT, TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one input record, anchor, or sequence that was not taken, and why.",

@@ -1,4 +1,4 @@
-from ..table import INT, INTS, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import INT, INTS, TEXT, Column, Expect, Table
 
 TABLE = Table(
     grain="One row is one window under one tokenizer: the tokens around an anchor, prefix and continuation.",

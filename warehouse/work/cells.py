@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .identity import tagged
-from .lake import Lake
-from .publish import LOG_TABLES
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.publish import LOG_TABLES
 
 
 @dataclass(frozen=True)

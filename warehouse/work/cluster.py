@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import BadInput
+from memlake.warehouse.errors import BadInput
 
 CONNECT_SECONDS = 20  # for a named scheduler to answer
 

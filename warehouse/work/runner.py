@@ -22,13 +22,14 @@ from time import monotonic, sleep
 
 import pyarrow as pa
 
+from memlake.warehouse.errors import MemlakeError
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.publish import publish, record, write_json
+from memlake.warehouse.publishing.stage import Stage
+
 from .cells import Cell, plan
 from .cluster import client_for
-from .errors import MemlakeError
-from .lake import Lake
 from .progress import Progress
-from .publish import publish, record, write_json
-from .stage import Stage
 
 Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
 LIBRARIES = ("numpy", "duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from warehouse.cells import Cell, plan
-from warehouse.errors import BadInput
-from warehouse.forget import forget
-from warehouse.lake import Lake
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import forget
+
+from .cells import Cell, plan
 
 
 class Spool:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from compute.blocks import Blocks
-from compute.families import parts
-
-from .tiny import FAMILIES, POSITIONS, VOCAB, checkpoint
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.families import parts
+from memlake.tests.compute.tiny import FAMILIES, POSITIONS, VOCAB, checkpoint
 
 ROWS, SLOTS = 3, 31
 # Each family with each kernel that it has; a window shorter than the sequence, and one that is longer

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 import memlake
-from compute import ablation, forward, lens, short_circuit
-from compute.experiments.prompt_compression import successes
-from compute.run import Request, execute, plan
-from compute.scoring import score
-from tests.ingest.here import run_here
-from warehouse.errors import Conflict
-
-from .small_lake import ROWS, make, save
-from .test_identity import ask, edit
-from .tiny import VOCAB, checkpoint, generated
+from memlake.compute.engine import forward
+from memlake.compute.engine.scoring import score
+from memlake.compute.experiments.prompt_compression import successes
+from memlake.compute.interventions import ablation, lens, short_circuit
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.models.test_identity import ask, edit
+from memlake.tests.compute.small_lake import ROWS, make, save
+from memlake.tests.compute.tiny import VOCAB, checkpoint, generated
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import Conflict
 
 
 @pytest.mark.parametrize("forbidden", [(), (3,), (3, 8, 99)])
@@ -64,7 +65,7 @@ def test_shorter_prompts_are_judged_by_the_same_rule():
 
 @pytest.fixture
 def road(tmp_path, monkeypatch):
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, tokens, prefix, made = make(tmp_path / "lake", model, tmp_path / "tiny")
     end = int(np.bincount(np.concatenate(made)).argmax())

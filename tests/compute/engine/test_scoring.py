@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from compute.checkpoint import Checkpoint, free_memory
-from compute.conditions import TOP_K
-from compute.families import parts
-from compute.forward import _read_out
-from compute.scoring import first_mismatch, score
-from warehouse.errors import BadInput
-
-from .tiny import FAMILIES, POSITIONS, VOCAB, build, checkpoint, generated, windows
+from memlake.compute.engine.forward import _read_out
+from memlake.compute.engine.scoring import first_mismatch, score
+from memlake.compute.families import parts
+from memlake.compute.models.checkpoint import Checkpoint, free_memory
+from memlake.compute.models.conditions import TOP_K
+from memlake.tests.compute.tiny import FAMILIES, POSITIONS, VOCAB, build, checkpoint, generated, windows
+from memlake.warehouse.errors import BadInput
 
 ROWS = 12
 WHOLE = [(family, kernel, 256) for family in FAMILIES for kernel in parts(family).kernels]

@@ -8,15 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compute.run import execute, plan
-from tests.ingest.here import rows, run_here
-from warehouse.errors import BadInput, Conflict
-from warehouse.lake import Lake
-from warehouse.tables.head_deltas import METHODS
-
-from .small_lake import ROWS, save, scored
-from .test_ablation import ALL, Plain
-from .tiny import build, windows
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.interventions.test_ablation import ALL, Plain
+from memlake.tests.compute.small_lake import ROWS, save, scored
+from memlake.tests.compute.tiny import build, windows
+from memlake.tests.ingest.here import rows, run_here
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.tables.head_deltas import METHODS
 
 FIRST = 9  # ranks of the first of two cells
 
@@ -24,7 +23,7 @@ FIRST = 9  # ranks of the first of two cells
 @pytest.fixture(autouse=True, scope="module")
 def here():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         yield
 
 
@@ -52,8 +51,8 @@ def measured(here, tmp_path_factory):
     """A lake in which every method was run on the first ranks, then on all, with other batches; the plain model."""
     folder = tmp_path_factory.mktemp("heads")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.experiments.head_ablation.PIECE", 3 * len(ALL))
-        patch.setattr("compute.experiments.head_ablation.REFERENCE", 3)
+        patch.setattr("memlake.compute.experiments.head_ablation.PIECE", 3 * len(ALL))
+        patch.setattr("memlake.compute.experiments.head_ablation.REFERENCE", 3)
         lake, request = scored(folder, "gpt_neo")
         for method in METHODS:
             measure(lake, replace(request, limit=FIRST, batch_size=2), method=method, among="all")
@@ -133,7 +132,7 @@ def test_rows_do_not_depend_on_batches(fresh, tmp_path):
 
 
 def test_a_head_alone_in_its_layer_has_no_deltas(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.compute.tiny.HEADS", 1)
+    monkeypatch.setattr("memlake.tests.compute.tiny.HEADS", 1)
     lake, request = scored(tmp_path, seed=3)  # other weights than those that a worker may still hold
     measure(lake, request)
     measure(lake, request, method="zero")
@@ -210,7 +209,7 @@ def test_screening_measures_some_heads_and_they_equal_the_exact_ones(fresh, tmp_
 
 
 def test_heads_without_peers_are_not_screened(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.compute.tiny.HEADS", 1)
+    monkeypatch.setattr("memlake.tests.compute.tiny.HEADS", 1)
     lake, request = scored(tmp_path, seed=4)
     with pytest.raises(BadInput, match="heads of tiny have no peers"):
         plan(lake, "head_ablation", replace(request, options={"screen": True}))

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import compute.lens
-from compute.cover import chosen
-from compute.lens import Lens, decode
-from compute.run import execute, held, plan
-from tests.ingest.here import run_here
-from warehouse.errors import BadInput
-
-from .small_lake import ROWS, scored
-from .tiny import FAMILIES, LAYERS, VOCAB, checkpoint, windows
+from memlake.compute.interventions import lens as lens_module
+from memlake.compute.interventions.lens import Lens, decode
+from memlake.compute.models.loaded import held
+from memlake.compute.planning.coverage import chosen
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.small_lake import ROWS, scored
+from memlake.tests.compute.tiny import FAMILIES, LAYERS, VOCAB, checkpoint, windows
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput
 
 COLUMNS = ("top1", "probability", "rank", "entropy", "kl")
 
@@ -71,7 +71,7 @@ def test_every_layer_reads_as_by_hand(family, monkeypatch):
                 p += 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name)))
     tokens, prefix, _ = windows(c.model, 7, (4, 9), (3, 8))
     expected = [plain(c.model, t, p) for t, p in zip(tokens, prefix, strict=True)]
-    monkeypatch.setitem(compute.lens.LOGITS, "cpu", 5 * VOCAB)  # five positions at once: pieces end amid a window
+    monkeypatch.setitem(lens_module.LOGITS, "cpu", 5 * VOCAB)  # five positions at once: pieces end amid a window
     for batch_size in (None, 1, 3):
         lens = decode(c, tokens, prefix, batch_size=batch_size)
         assert lens.n.tolist() == [len(t) - p for t, p in zip(tokens, prefix, strict=True)]
@@ -122,7 +122,7 @@ def test_logits_that_are_no_numbers():
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         yield scored(tmp_path_factory.mktemp("lens"), "olmo2")
 
 

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from compute.experiments.noise import Options
-from compute.noise import Noise, draw
-from compute.run import execute, plan, planned
-from compute.similarity import measure
-from tests.ingest.here import run_here
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.options import make
-
-from .small_lake import ROWS, scored
-from .tiny import LAYERS, WIDTH, checkpoint
+from memlake.compute.engine.noise import Noise, draw
+from memlake.compute.experiments.noise import Options
+from memlake.compute.interventions.similarity import measure
+from memlake.compute.run import execute, plan, planned
+from memlake.tests.compute.small_lake import ROWS, scored
+from memlake.tests.compute.tiny import LAYERS, WIDTH, checkpoint
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import make
 
 SEED = 3
 
@@ -54,15 +53,15 @@ def test_noise_has_mean_0_and_the_standard_deviation_asked_for(scope):
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         return scored(tmp_path_factory.mktemp("road"))
 
 
 @pytest.fixture
 def lake(road, tmp_path, monkeypatch):
     """A scored lake of one's own, and the request for all of it."""
-    monkeypatch.setattr("compute.run.run", run_here)
-    monkeypatch.setattr("compute.experiments.noise.PIECE", 7)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.experiments.noise.PIECE", 7)
     scored_lake, request = road
     shutil.copytree(scored_lake.path, tmp_path / "lake")
     return Lake.open(tmp_path / "lake"), request

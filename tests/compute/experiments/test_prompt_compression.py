@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compute.experiments.prompt_compression import successes
-from compute.families import parts
-from compute.run import execute, plan
-from tests.ingest.here import run_here
-from warehouse.errors import BadInput
-
-from .small_lake import scored
-from .tiny import FAMILIES, VOCAB, checkpoint, generated
+from memlake.compute.experiments.prompt_compression import successes
+from memlake.compute.families import parts
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.small_lake import scored
+from memlake.tests.compute.tiny import FAMILIES, VOCAB, checkpoint, generated
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput
 
 # Each family with each kernel, prompts within and beyond the window of local and sliding blocks
 CASES = [(family, kernel, 256) for family in FAMILIES for kernel in parts(family).kernels]
@@ -100,14 +99,14 @@ def single_tokens(model, rows: int, *_) -> tuple[list[np.ndarray], np.ndarray, l
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
-        patch.setattr("tests.compute.small_lake.windows", single_tokens)
+        patch.setattr("memlake.compute.run.run", run_here)
+        patch.setattr("memlake.tests.compute.small_lake.windows", single_tokens)
         yield scored(tmp_path_factory.mktemp("road"))
 
 
 @pytest.mark.parametrize("window", ["suffix", "prefix"])
 def test_published_rows(lake, monkeypatch, window):
-    monkeypatch.setattr("compute.experiments.prompt_compression.PIECE", 7)
+    monkeypatch.setattr("memlake.compute.experiments.prompt_compression.PIECE", 7)
     lake, request = lake
     request = replace(request, batch_size=3, options={"window": window})
     for limit in (8, None):  # what the first run measured is not measured again

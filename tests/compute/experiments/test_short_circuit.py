@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from compute.blocks import Blocks
-from compute.experiments.short_circuit import ranges
-from compute.families import parts
-from compute.run import execute, plan
-from compute.short_circuit import short_circuit, states_after
-from tests.ingest.here import run_here
-from warehouse.errors import BadInput
-
-from .small_lake import ROWS, scored
-from .tiny import FAMILIES, LAYERS, POSITIONS, checkpoint, windows
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.experiments.short_circuit import ranges
+from memlake.compute.families import parts
+from memlake.compute.interventions.short_circuit import short_circuit, states_after
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.small_lake import ROWS, scored
+from memlake.tests.compute.tiny import FAMILIES, LAYERS, POSITIONS, checkpoint, windows
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.publishing.register import register
 
 CUTS = [(1, 1), (0, 1), (0, 0)]  # in no order
 CASES = [(family, kernel, see) for family in FAMILIES for kernel in parts(family).kernels for see in (7, POSITIONS)]
@@ -76,7 +76,7 @@ def test_read_outs_are_those_of_full_forwards_under_a_mask(family, monkeypatch):
     expected = [[by_hand(c, t, p, cut) for t, p in zip(tokens, prefix, strict=True)] for cut in CUTS]
     n = np.array([len(t) for t in tokens]) - prefix
     for batch_size, fits in ((None, 10**6), (3, 10**6), (1, 1), (None, 15)):  # all ranges at once; one by one; two
-        monkeypatch.setattr("compute.short_circuit.fitting", lambda *_, fits=fits: fits)
+        monkeypatch.setattr("memlake.compute.interventions.short_circuit.fitting", lambda *_, fits=fits: fits)
         got = short_circuit(c, tokens, prefix, CUTS, batch_size=batch_size)
         for i, rows in enumerate(expected):
             for j, row in enumerate(rows):
@@ -141,7 +141,7 @@ def test_ranges():
 @pytest.fixture(scope="module")
 def here():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         yield
 
 
@@ -185,7 +185,7 @@ def test_on_a_control_corpus_all_sequences_are_measured(here, tmp_path):
     lake, request = scored(tmp_path, "starcoder", miniature=False)
     (cell,) = plan(lake, "short_circuit", request)[0]
     assert cell.settings["among"] == "memorized"  # nothing is known of the corpus
-    lake.register("model_corpora", [{"model": "tiny", "corpus": "mine", "role": "control"}])
+    register(lake, "model_corpora", [{"model": "tiny", "corpus": "mine", "role": "control"}])
     assert execute(lake, "short_circuit", request).done
     assert len(deltas(lake)) == ROWS * LAYERS
     with lake.connect() as con:
@@ -204,6 +204,6 @@ def test_what_a_user_can_mend(road, monkeypatch):
     ):
         with pytest.raises(BadInput, match=message):
             plan(lake, "short_circuit", replace(request, options=options))
-    monkeypatch.setattr("compute.checkpoint.known_model", lambda *_: None)
+    monkeypatch.setattr("memlake.compute.models.checkpoint.known_model", lambda *_: None)
     with pytest.raises(BadInput, match="not scored yet: run `memlake compute run scoring --model"):
         plan(lake, "short_circuit", request)

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from compute.ablation import Ablation, Reference, Windows, _read_out, ablate, defined
-from compute.blocks import Blocks
-from compute.families import parts
-from compute.forward import batch
-from warehouse.errors import BadInput
-from warehouse.identity import hash63
-from warehouse.tables.head_deltas import METHODS
-
-from .tiny import FAMILIES, HEADS, LAYERS, checkpoint, windows
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import batch
+from memlake.compute.families import parts
+from memlake.compute.interventions.ablation import Ablation, Reference, Windows, _read_out, ablate, defined
+from memlake.tests.compute.tiny import FAMILIES, HEADS, LAYERS, checkpoint, windows
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.tables.head_deltas import METHODS
 
 PROJECTIONS = {  # of what the heads give, in the transformers model of a family
     "pythia": "gpt_neox.layers.{}.attention.dense",
@@ -203,7 +202,7 @@ def test_a_partner_is_another_sequence():
 
 def test_a_head_alone_in_its_layer_has_no_peers(monkeypatch):
     assert defined("peer_mean", Blocks(checkpoint("pythia")))
-    monkeypatch.setattr("tests.compute.tiny.HEADS", 1)
+    monkeypatch.setattr("memlake.tests.compute.tiny.HEADS", 1)
     blocks = Blocks(checkpoint("pythia"))
     assert [method for method in METHODS if not defined(method, blocks)] == ["peer_mean"]
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from compute.ablation import Ablation, Reference, Windows
-from compute.attribution import estimates
-from compute.blocks import Blocks
-from compute.families import parts
-from compute.forward import LOGITS, batch
-
-from .tiny import FAMILIES, VOCAB, checkpoint
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import LOGITS, batch
+from memlake.compute.families import parts
+from memlake.compute.interventions.ablation import Ablation, Reference, Windows
+from memlake.compute.interventions.attribution import estimates
+from memlake.tests.compute.tiny import FAMILIES, VOCAB, checkpoint
 
 STEP = 1e-5  # of the way from a head's output to what stands in for it
 CASES = [(family, kernel, "peer_mean") for family in FAMILIES for kernel in parts(family).kernels]

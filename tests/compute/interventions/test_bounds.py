@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compute.blocks import Blocks
-from compute.bounds import Bounds, _mlp, _norm, _spectral
-from compute.forward import batch
-from compute.short_circuit import states_after
-
-from .test_short_circuit import CUTS
-from .tiny import FAMILIES, checkpoint, windows
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.forward import batch
+from memlake.compute.interventions.bounds import Bounds, _mlp, _norm, _spectral
+from memlake.compute.interventions.short_circuit import states_after
+from memlake.tests.compute.experiments.test_short_circuit import CUTS
+from memlake.tests.compute.tiny import FAMILIES, checkpoint, windows
 
 
 @pytest.mark.parametrize("family", FAMILIES)

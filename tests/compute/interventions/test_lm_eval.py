@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from compute.benchmarks import _rows, _tokenizer, short_circuited
-from compute.blocks import Blocks
-from compute.run import execute, held, plan, planned
-from tests.ingest.here import run_here
-from warehouse.errors import BadInput, UnknownName
-from warehouse.registry import resolve
-from warehouse.tokenizer import load_tokenizer
-
-from .small_lake import save, scored
-from .test_short_circuit import plain
-from .tiny import checkpoint
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.interventions.lm_eval import _rows, _tokenizer, short_circuited
+from memlake.compute.models.loaded import held
+from memlake.compute.run import execute, plan, planned
+from memlake.tests.compute.experiments.test_short_circuit import plain
+from memlake.tests.compute.small_lake import save, scored
+from memlake.tests.compute.tiny import checkpoint
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.models.registry import resolve
+from memlake.warehouse.models.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         yield scored(tmp_path_factory.mktemp("tasks"), "gpt_neo")
 
 
@@ -72,7 +72,7 @@ def test_rows_of_what_lm_eval_gives():
 
 def test_a_task_without_lm_eval(road, monkeypatch):
     lake, request = road
-    monkeypatch.setattr("compute.benchmarks.find_spec", lambda _: None)
+    monkeypatch.setattr("memlake.compute.interventions.lm_eval.find_spec", lambda _: None)
     with pytest.raises(BadInput, match=r"run `pip install 'memlake\[benchmarks\]'`") as raised:
         plan(lake, "short_circuit", replace(request, options={"task": ("hellaswag",)}))
     assert "\n" not in str(raised.value)

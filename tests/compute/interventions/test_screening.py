@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from compute.ablation import Windows, ablate
-from compute.blocks import Blocks
-from compute.screening import Field, Screen, Screening, at_most, spearman
-
-from .tiny import VOCAB, checkpoint
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.interventions.ablation import Windows, ablate
+from memlake.compute.interventions.screening import Field, Screen, Screening, at_most, spearman
+from memlake.tests.compute.tiny import VOCAB, checkpoint
 
 HALVING = Screen(estimated=0, rounds=((1.0, 0.1), (0.5, 0.3), (0.25, 1.0)), audited=0.2, least=2)
 
@@ -171,7 +170,7 @@ def collect(screening: Screening) -> dict[tuple, tuple]:
 @pytest.mark.parametrize("screen", [Screen(0.5, ((0.5, 0.5),), 0.3, 4), HALVING])
 @pytest.mark.parametrize("pairs", [1 << 18, 7])
 def test_what_is_measured_is_exact_in_any_grouping(study, screen, pairs, monkeypatch):
-    monkeypatch.setattr("compute.screening.PAIRS", pairs)
+    monkeypatch.setattr("memlake.compute.interventions.screening.PAIRS", pairs)
     c, blocks, windows = study
     heads = [(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)]
     clean, after = ablate(c, blocks, windows, heads, "peer_mean")

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from compute.blocks import Blocks
-from compute.checkpoint import Checkpoint
-from compute.families import parts
-from compute.scoring import score
-from compute.similarity import measure
-from warehouse.identity import hash63
-
-from .tiny import FAMILIES, LAYERS, POSITIONS, WIDTH, build, checkpoint, windows
+from memlake.compute.engine.blocks import Blocks
+from memlake.compute.engine.scoring import score
+from memlake.compute.families import parts
+from memlake.compute.interventions.similarity import measure
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.tests.compute.tiny import FAMILIES, LAYERS, POSITIONS, WIDTH, build, checkpoint, windows
+from memlake.warehouse.identity import hash63
 
 # Each family with each kernel, at each layer; sequences within and beyond the window of local and sliding blocks
 MODELS = [(family, kernel, 256) for family in FAMILIES for kernel in parts(family).kernels]

@@ -13,21 +13,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from compute import miniature_models as parts
-from compute import miniatures
-from compute.checkpoint import load
-from compute.conditions import Condition
-from compute.families import parts as names
-from compute.miniature_training import AROUND, IGNORED, Shown, batches, train, window
-from warehouse.cells import Cell, plan
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.identity import hash63
-from warehouse.lake import Lake
-from warehouse.publish import commit
-from warehouse.registry import resolve
-from warehouse.run import run
-from warehouse.stage import Stage
-from warehouse.tokenizer import load_tokenizer
+from memlake.compute.families import parts as names
+from memlake.compute.miniatures import cells as miniatures
+from memlake.compute.miniatures import models as parts
+from memlake.compute.miniatures.training import AROUND, IGNORED, Shown, batches, train, window
+from memlake.compute.models.checkpoint import load
+from memlake.compute.models.conditions import Condition
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
+from memlake.warehouse.models.tokenizer import load_tokenizer
+from memlake.warehouse.publishing.publish import commit
+from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.work.cells import Cell, plan
+from memlake.warehouse.work.runner import run
 
 EACH = [(family, size) for family, spec in parts.FAMILIES.items() for size in spec.sizes]
 AWKWARD = "naïve 東京 🙂\r\n\t x <|endoftext|> <s></s> 3.14159 = 271828\n\n   it's don't\x00"

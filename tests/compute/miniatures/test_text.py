@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from compute.miniature_text import AROUND, write_shown
-from tests.queries.conftest import done
-from warehouse.identity import hash63
+from memlake.compute.miniatures.text import AROUND, write_shown
+from memlake.tests.queries.conftest import done
+from memlake.warehouse.identity import hash63
 
-from .test_miniatures import make_lake, put
+from .test_cells import make_lake, put
 
 WINDOWS = [  # domain, document, anchor, byte_start, byte_end
     ("code", 0, 90, 70, 110),

@@ -8,14 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compute import checkpoint, weights
-from compute.checkpoint import condition_of, describe, load
-from compute.conditions import Condition
-from warehouse.errors import BadInput
-from warehouse.registry import resolve
-
-from .small_lake import save
-from .tiny import FAMILIES, HEADS, LAYERS, VOCAB, WIDTH
+from memlake.compute.models import checkpoint, weights
+from memlake.compute.models.checkpoint import condition_of, describe, load
+from memlake.compute.models.conditions import Condition
+from memlake.tests.compute.small_lake import save
+from memlake.tests.compute.tiny import FAMILIES, HEADS, LAYERS, VOCAB, WIDTH
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.registry import resolve
 
 
 def digest(folder) -> str:
@@ -68,7 +67,7 @@ def test_bin_loads_as_safetensors_do(tmp_path):
 
 
 def test_default_dtype_is_the_stored_one(tmp_path):
-    from .tiny import build
+    from memlake.tests.compute.tiny import build
 
     build("olmo").half().save_pretrained(tmp_path / "m")
     config = json.loads((tmp_path / "m" / "config.json").read_text())

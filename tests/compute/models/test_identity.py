@@ -16,21 +16,22 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import memlake
-from compute import weights
-from compute.checkpoint import register_model
-from compute.families import parts
-from compute.identity import changes, identify
-from compute.run import Request, execute, held, plan
-from tests.ingest.here import run_here
-from warehouse.check import check
-from warehouse.errors import BadInput, Conflict
-from warehouse.forget import forget
-from warehouse.identity import tagged
-from warehouse.lake import Lake
-from warehouse.registry import resolve
-
-from .small_lake import ROWS, make, save
-from .tiny import FAMILIES
+from memlake.compute.families import parts
+from memlake.compute.models import weights
+from memlake.compute.models.checkpoint import register_model
+from memlake.compute.models.identity import changes, identify
+from memlake.compute.models.loaded import held
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.small_lake import ROWS, make, save
+from memlake.tests.compute.tiny import FAMILIES
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.publishing.forget import forget
 
 LATER = {"checkpoint_digest", "config", "architecture"}
 
@@ -38,7 +39,7 @@ LATER = {"checkpoint_digest", "config", "architecture"}
 @pytest.fixture
 def scored(tmp_path, monkeypatch) -> tuple[Lake, Request, Path]:
     """A lake with half of a tiny checkpoint's scores, the request for all, and the checkpoint's folder."""
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     request = Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu")
@@ -150,7 +151,7 @@ def test_null_is_as_none(tmp_path):
 def test_another_version_of_our_code_is_another_checkpoint(scored, monkeypatch):
     lake, request, _ = scored
     later = vars(parts("pythia")) | {"version": 2}
-    monkeypatch.setattr("compute.identity.parts", lambda family: type(parts("pythia"))(**later))
+    monkeypatch.setattr("memlake.compute.models.identity.parts", lambda family: type(parts("pythia"))(**later))
     with pytest.raises(Conflict, match="memlake's code for it was 1, now 2"):
         plan(lake, "scoring", request)
 
@@ -206,7 +207,7 @@ def test_another_tokenizer_is_another_checkpoint(scored):
 
 
 def test_another_bos_token_matters_where_the_condition_has_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     special = tmp_path / "tiny" / "tokenizer_config.json"
     special.write_text(json.dumps({"bos_token": "w0", "eos_token": "w1"}))
@@ -230,7 +231,7 @@ def older(lake: Lake, model: str) -> None:
 
 
 def test_a_lake_that_knew_weights_only(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     request = Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu")

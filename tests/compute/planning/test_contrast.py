@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from compute.contrast import CALIPER, contrast, pairs
+from memlake.compute.planning.contrast import CALIPER, contrast, pairs
 
 
 def made_up(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

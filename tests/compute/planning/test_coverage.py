@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from compute import cover
-from compute.cover import AMONG, Ask, chosen
-from compute.run import Request, execute, plan
-from tests.ingest.here import run_here
-from warehouse.errors import Conflict
-from warehouse.forget import forget
-from warehouse.lake import Lake
-
-from .small_lake import ROWS, scored
+from memlake.compute.planning import coverage as cover
+from memlake.compute.planning.coverage import AMONG, Ask, chosen
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan
+from memlake.tests.compute.small_lake import ROWS, scored
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import forget
 
 PLACE = {"corpus": "c", "domain": "d", "sample": "s"}
 
@@ -118,14 +118,14 @@ def test_a_wider_among_goes_beyond_what_is_measured(monkeypatch):
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compute.run.run", run_here)
+        patch.setattr("memlake.compute.run.run", run_here)
         yield scored(tmp_path_factory.mktemp("road"))
 
 
 @pytest.fixture
 def lake(road, tmp_path, monkeypatch):
     """A scored lake of one's own, partly memorized, and a request."""
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     shutil.copytree(road[0].path, tmp_path / "lake")
     return Lake.open(tmp_path / "lake"), road[1]
 
@@ -175,7 +175,7 @@ def test_where_nothing_is_memorized_it_is_said_and_all_can_be_asked_for(lake, ex
     assert execute(lake, "scoring", request).done
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("compute.run.held", lambda *_: pytest.fail("a model is loaded for nothing"))
+        patch.setattr("memlake.compute.experiments.noise.held", lambda *_: pytest.fail("a model is loaded for nothing"))
         summary = execute(lake, experiment, request)
     assert len(summary.done) == 1, summary.failed
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "memorized" in line)

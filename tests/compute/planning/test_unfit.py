@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compute.run import Request, execute, plan, planned
-from tests.ingest.here import run_here
-from warehouse.check import check
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-
-from . import small_lake
-from .small_lake import ROWS, make, save
-from .test_identity import ask
-from .tiny import POSITIONS, VOCAB, windows
+from memlake.compute.planning.request import Request
+from memlake.compute.run import execute, plan, planned
+from memlake.tests.compute import small_lake
+from memlake.tests.compute.models.test_identity import ask
+from memlake.tests.compute.small_lake import ROWS, make, save
+from memlake.tests.compute.tiny import POSITIONS, VOCAB, windows
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.check import check
 
 BEYOND, LONG, EDGE, BARE = 2, 5, ROWS - 1, 7  # ranks: a token beyond the vocabulary (also EDGE), too long, no prompt
 REASONS = {
@@ -31,7 +31,7 @@ REASONS = {
 @pytest.fixture
 def mixed(tmp_path, monkeypatch) -> tuple[Lake, Request, dict[int, int]]:
     """A lake with windows of which a tiny checkpoint can take all but four; how many tokens each it can has."""
-    monkeypatch.setattr("compute.run.run", run_here)
+    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
 
     def mixing(model, *lengths):

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import infini_gram, infini_gram_count
+from memlake.ingest.counting import infini_gram
+from memlake.ingest.counting import lookup as infini_gram_count
 
 
 class Server:

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from ingest.run import ingest
-from ingest.sample import sample
-from ingest.tokens import byte_alphabet
-from tests.ingest import tokenizers
-from tests.ingest.here import rows, run_here
-from warehouse.lake import Lake
-from warehouse.registry import resolve
+from memlake.ingest.run import ingest
+from memlake.ingest.sampling.sample import sample
+from memlake.ingest.sampling.windows import byte_alphabet
+from memlake.tests.ingest import tokenizers
+from memlake.tests.ingest.here import rows, run_here
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
 
 ALL = "select * exclude (cell) from stored.ngram_counts order by all"
 BACKENDS = {"neox": lambda: tokenizers.byte_level(nfc=True), "llama": tokenizers.sentencepiece}
@@ -35,8 +35,8 @@ def template(tmp_path_factory):
     """A lake with a corpus of two files, domains a and b, and sequences of 8 + 6 tokens under two tokenizers."""
     folder = tmp_path_factory.mktemp("count")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingest.run.run", run_here)
-        patch.setattr("ingest.sample.run", run_here)
+        patch.setattr("memlake.ingest.run.run", run_here)
+        patch.setattr("memlake.ingest.sampling.sample.run", run_here)
         write(folder / "in" / "1.jsonl", TEXTS, "a")
         write(folder / "in" / "2.jsonl", TEXTS[2:5], "b")
         filled(folder, 100)
@@ -46,14 +46,14 @@ def template(tmp_path_factory):
 @pytest.fixture
 def made(lake, template, tmp_path, monkeypatch) -> Lake:
     """A copy of it."""
-    monkeypatch.setattr("ingest.count.run", run_here)
+    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return Lake.open(tmp_path / "lake")
 
 
 @pytest.fixture
 def empty(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.count.run", run_here)
+    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
     write(tmp_path / "in" / "1.jsonl", TEXTS, "a")
     return tmp_path
 

@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from ingest.count import COUNT, count
-from ingest.count_corpus import stored, streamed
-from ingest.readers import is_lost_rest, records
-from ingest.run import ingest
-from tests.ingest.counting import ALL, TEXTS, filled, of, plainly, read, text, write
-from tests.ingest.here import rows
-from warehouse.cells import published
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.forget import forget
+from memlake.ingest.counting.corpus import stored, streamed
+from memlake.ingest.counting.count import COUNT, count
+from memlake.ingest.files.readers import is_lost_rest, records
+from memlake.ingest.run import ingest
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.work.cells import published
+
+from .made_up import ALL, TEXTS, filled, of, plainly, read, text, write
 
 
 def test_a_stream_of_the_files_counts_what_the_lake_holds(made, tmp_path):
@@ -91,7 +92,7 @@ def test_a_file_that_failed_is_missing_until_it_is_read(made, tmp_path):
     write(tmp_path / "in" / "3.jsonl", TEXTS[:1], "c")
     options = {"path": (str(tmp_path / "in"),), "text_field": "body", "domain_field": "domain"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingest.pieces.MAX_DOMAINS", 0)
+        patch.setattr("memlake.ingest.documents.pieces.MAX_DOMAINS", 0)
         (failed,) = ingest(made, "jsonl", options, corpus="mine")[0].failed
     assert failed[0].settings["file"] == "3.jsonl"
     assert both_complete(made, tmp_path / "in") == [False, False]

@@ -10,18 +10,19 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from ingest import count_corpus
-from ingest.cli import app
-from ingest.count import COUNT, count
-from ingest.count_scan import SCAN
-from tests.ingest import tokenizers
-from tests.ingest.counting import ALL, BACKENDS, filled, of, plainly, sampled, spread
-from tests.ingest.here import rows, run_here
-from tests.small import put_cell
-from warehouse.cells import Cell, published
-from warehouse.errors import BadInput, UnknownName
-from warehouse.forget import forget
-from warehouse.lake import Lake
+from memlake.ingest.cli import app
+from memlake.ingest.counting import corpus as count_corpus
+from memlake.ingest.counting.count import COUNT, count
+from memlake.ingest.counting.scan import SCAN
+from memlake.tests.ingest import tokenizers
+from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.small import put_cell
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.work.cells import Cell, published
+
+from .made_up import ALL, BACKENDS, filled, of, plainly, sampled, spread
 
 
 @pytest.mark.parametrize("way", ["own", "bytes", "neox", "llama"])
@@ -72,7 +73,7 @@ def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
             raise KeyboardInterrupt
         return run_here(lake, cells, work)
 
-    monkeypatch.setattr("ingest.count.run", killed)
+    monkeypatch.setattr("memlake.ingest.counting.count.run", killed)
     with pytest.raises(KeyboardInterrupt):
         count(made, "mine", tokenizers=["bytes"])
     scans = {cell for cell, _ in published(made, SCAN)}
@@ -88,7 +89,7 @@ def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
         ran.extend(summary.done)
         return summary
 
-    monkeypatch.setattr("ingest.count.run", watched)
+    monkeypatch.setattr("memlake.ingest.counting.count.run", watched)
     summary, _ = count(made, "mine", tokenizers=["bytes"])
     assert lost in ran and len(ran) == 2 and summary.skipped == 1  # the lost scan, and the sum
     assert of(made, "bytes") == plainly(made, "bytes")
@@ -101,7 +102,7 @@ def test_what_a_killed_run_left_is_removed_unless_its_run_is_alive(made):
 
     for domain in ("a", "b"):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("ingest.count.run", interrupted)
+            patch.setattr("memlake.ingest.counting.count.run", interrupted)
             count(made, "mine", domains=[domain], tokenizers=["bytes"])
     left = sorted((made.path / "spool").glob("*/count-*"))
     assert len(left) == 2

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 
-from ingest import infini_gram
-from ingest.infini_gram import LocalIndex, PublicIndex, file_digest, size
-from tests.ingest.indexes import build, exactly
-from tests.ingest.tokenizers import byte_level, saved
-from warehouse.errors import BadInput
-from warehouse.tokenizer import Tokenizer, load_tokenizer
+from memlake.ingest.counting import infini_gram
+from memlake.ingest.counting.infini_gram import LocalIndex, PublicIndex, file_digest, size
+from memlake.tests.ingest.tokenizers import byte_level, saved
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
+
+from .indexes import build, exactly
 
 
 @pytest.fixture

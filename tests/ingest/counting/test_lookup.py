@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from ingest import infini_gram, infini_gram_count
-from ingest.count import count
-from ingest.run import ingest
-from ingest.sample import sample
-from tests.ingest.here import rows, run_here
-from tests.ingest.indexes import build, exactly
-from tests.ingest.tokenizers import byte_level, saved
-from warehouse.errors import BadInput, Conflict
-from warehouse.lake import Lake
-from warehouse.tokenizer import Tokenizer, load_tokenizer
+from memlake.ingest.counting import infini_gram
+from memlake.ingest.counting import lookup as infini_gram_count
+from memlake.ingest.counting.count import count
+from memlake.ingest.run import ingest
+from memlake.ingest.sampling.sample import sample
+from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.ingest.tokenizers import byte_level, saved
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
+
+from .indexes import build, exactly
 
 TEXTS = [
     "the cat sat on the mat and the cat sat on the mat again " * 3,
@@ -46,7 +48,7 @@ def made(tmp_path_factory) -> tuple[Path, Tokenizer]:
 @pytest.fixture
 def sampled(made, tmp_path, monkeypatch) -> tuple[Lake, Tokenizer]:
     """A copy of it."""
-    monkeypatch.setattr("ingest.count.run", run_here)
+    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
     return Lake.open(shutil.copytree(made[0], tmp_path / "lake")), made[1]
 
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ingest import ngrams_scan
-from ingest.ngrams import SPANS, Wanted, from_lengths, rows, wanted
-from ingest.ngrams_scan import Scan
+from memlake.ingest.counting import matcher as ngrams_scan
+from memlake.ingest.counting.matcher import Scan
+from memlake.ingest.counting.ngrams import SPANS, Wanted, from_lengths, rows, wanted
 
 NONE = -1
 
@@ -145,5 +145,5 @@ def test_a_file_gives_the_same_n_grams(tmp_path):
 def test_rows_come_in_pieces(monkeypatch):
     windows, cuts, documents = made_up(3, 3)
     whole = scanned(asked_for(windows, cuts), documents)
-    monkeypatch.setattr("ingest.ngrams.PIECE", 7)
+    monkeypatch.setattr("memlake.ingest.counting.ngrams.PIECE", 7)
     assert scanned(asked_for(windows, cuts), documents) == whole

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from ingest.keep import KNOWN, Sample
-from ingest.run import ingest
-from ingest.spool import Spool
-from tests.ingest.here import rows, run_here
-from warehouse.check import check
-from warehouse.errors import BadInput, Conflict
-from warehouse.forget import forget
-from warehouse.identity import hash63
-from warehouse.lake import Lake
+from memlake.ingest.documents.keep import KNOWN, Sample
+from memlake.ingest.run import ingest
+from memlake.tests.ingest.here import rows, run_here
+from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.work.spool import Spool
 
 SIZES = {"few": 5, "some": 60, "many": 700}  # documents of each domain in all
 N = 20
 PROGRAM = """
 import sys
-from ingest.run import ingest
-from warehouse.lake import Lake
+from memlake.ingest.run import ingest
+from memlake.warehouse.lake import Lake
 
 lake, folder = sys.argv[1:]
 ingest(Lake.create(lake), "jsonl", {"path": (folder,), "domain_field": "d"}, corpus="mine", keep=20, workers=2)
@@ -97,7 +97,7 @@ def test_any_order_of_the_files_gives_the_same_sample(lake, corpus, monkeypatch,
     def shuffled(lake, cells, work, **_):
         return run_here(lake, random.Random(seed).sample(cells, len(cells)), work)
 
-    monkeypatch.setattr("ingest.run.run", shuffled)
+    monkeypatch.setattr("memlake.ingest.run.run", shuffled)
     run(lake, corpus)
     assert kept(lake) == plain(corpus, N)
 
@@ -111,7 +111,7 @@ def test_samples_of_other_sizes(lake, corpus, n):
 
 def test_later_files_are_judged_by_what_earlier_ones_left(lake, corpus, monkeypatch):
     """Else the spool would hold the whole corpus where there are many files."""
-    monkeypatch.setattr("ingest.keep.SLACK", 1)
+    monkeypatch.setattr("memlake.ingest.documents.keep.SLACK", 1)
     spooled = {}
 
     def remember(spool):
@@ -145,7 +145,7 @@ def test_a_cell_reads_what_is_known_and_no_other_file_of_the_spool(lake, tmp_pat
 
 def test_a_cell_that_is_read_again_does_not_count_its_documents_twice(lake, corpus, monkeypatch):
     """Killed after it had handed on what it knew: a bound from doubled hashes would be too low."""
-    monkeypatch.setattr("ingest.keep.SLACK", 1)
+    monkeypatch.setattr("memlake.ingest.documents.keep.SLACK", 1)
     go_on = stop_after(monkeypatch, 1)
     with pytest.raises(Stopped):
         run(lake, corpus)
@@ -234,7 +234,7 @@ class Stopped(BaseException):
 
 def stop_after(monkeypatch, stages: int):
     """The program ends after so many stages."""
-    from ingest import run as module
+    from memlake.ingest import run as module
 
     original, done = module.run, []
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingest.keep import Smallest
-from ingest.pieces import domain_rows
-from tests.ingest.here import run_here
-from warehouse.cells import Cell
-from warehouse.lake import Lake
+from memlake.ingest.documents.keep import Smallest
+from memlake.ingest.documents.pieces import domain_rows
+from memlake.tests.ingest.here import run_here
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell
 
 
 def test_the_smallest_in_bounded_memory():

@@ -7,12 +7,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from ingest.cli import app
-from ingest.run import ingest
-from ingest.sources.jsonl import Source
-from tests.ingest.here import rows
-from warehouse.errors import BadInput, MemlakeError
-from warehouse.forget import forget
+from memlake.ingest.cli import app
+from memlake.ingest.run import ingest
+from memlake.ingest.sources.jsonl import Source
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, MemlakeError
+from memlake.warehouse.publishing.forget import forget
 
 GOOD = json.dumps({"text": "good"})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.run import ingest
-from ingest.source import make
-from tests.ingest.here import rows
-from tests.ingest.test_corpora import read, write
-from warehouse.errors import UnknownName
+from memlake.ingest.run import ingest
+from memlake.ingest.source import make
+from memlake.tests.ingest.here import rows
+from memlake.tests.ingest.sources.test_corpora import read, write
+from memlake.warehouse.errors import UnknownName
 
 
 @pytest.mark.parametrize(

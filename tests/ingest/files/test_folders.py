@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.folders import folder_fields, told_name
+from memlake.ingest.files.folders import folder_fields, told_name
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest import remote
-from ingest.listing import find
-from warehouse.errors import BadInput
+from memlake.ingest.files import remote
+from memlake.ingest.files.listing import find
+from memlake.warehouse.errors import BadInput
 
 
 def lay(root: Path, *names: str) -> Path:

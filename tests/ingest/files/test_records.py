@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from ingest.listing import Listing
-from ingest.records import ChosenFields, Record, Refused, field
-from ingest.source import Document, Reject
-from ingest.sources import jsonl
-from warehouse import options
-from warehouse.errors import UnknownName
+from memlake.ingest.files.listing import Listing
+from memlake.ingest.files.records import ChosenFields, Record, Refused, field
+from memlake.ingest.source import Document, Reject
+from memlake.ingest.sources import jsonl
+from memlake.warehouse import options
+from memlake.warehouse.errors import UnknownName
 
 
 @dataclass(frozen=True)

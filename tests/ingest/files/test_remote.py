@@ -15,15 +15,15 @@ import zstandard
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
-from ingest import streams
-from ingest.documents import Input
-from ingest.listing import find
-from ingest.run import ingest
-from ingest.source import Document
-from ingest.sources import jsonl, parquet
-from tests.ingest.here import rows
-from tests.ingest.store import REPO, serving
-from warehouse.errors import BadInput, Conflict
+from memlake.ingest.documents.base import Input
+from memlake.ingest.files import streams
+from memlake.ingest.files.listing import find
+from memlake.ingest.run import ingest
+from memlake.ingest.source import Document
+from memlake.ingest.sources import jsonl, parquet
+from memlake.tests.ingest.here import rows
+from memlake.tests.ingest.store import REPO, serving
+from memlake.warehouse.errors import BadInput, Conflict
 
 LINES = b"".join(json.dumps({"text": sha1(b"%d" % i).hexdigest()}).encode() + b"\n" for i in range(500))
 PACKED = zstandard.ZstdCompressor().compress(LINES)

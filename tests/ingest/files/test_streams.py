@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 import zstandard
 
-from ingest import streams
-from ingest.streams import Line
+from memlake.ingest.files import streams
+from memlake.ingest.files.streams import Line
 
 TEXT = b"".join(b"line %d\n" % i for i in range(50_000))
 ZSTD = zstandard.ZstdCompressor().compress

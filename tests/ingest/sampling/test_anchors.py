@@ -12,8 +12,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, mix, spaces
-from ingest.unspaced import LETTERS, boundaries, tables
+from memlake.ingest.sampling.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, mix, spaces
+from memlake.ingest.sampling.unspaced import LETTERS, boundaries, tables
 
 
 @pytest.mark.parametrize(

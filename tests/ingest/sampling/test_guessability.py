@@ -11,17 +11,18 @@ from functools import cache
 
 import pytest
 
-from ingest import guessability
-from ingest.guessability import guess, huffman_length, next_number, rouge_l
-from ingest.sample import sample
-from tests.ingest import tokenizers
-from tests.ingest.here import rows
-from tests.ingest.test_sample import fill, text
-from tests.small import put_cell
-from warehouse.cells import Cell
-from warehouse.check import check
-from warehouse.errors import Conflict
-from warehouse.forget import forget
+from memlake.ingest.sampling import guessability
+from memlake.ingest.sampling.guessability import guess, huffman_length, next_number, rouge_l
+from memlake.ingest.sampling.sample import sample
+from memlake.tests.ingest import tokenizers
+from memlake.tests.ingest.here import rows
+from memlake.tests.small import put_cell
+from memlake.warehouse.errors import Conflict
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.work.cells import Cell
+
+from .test_sample import fill, text
 
 
 def flags(window: str, cut: int | None = None) -> str:

@@ -7,15 +7,15 @@ import random
 
 import pytest
 
-from ingest import sample as sampling
-from ingest.anchors import choose, sample_name, spaces
-from ingest.run import ingest
-from ingest.sample import missing, sample
-from tests.ingest import tokenizers
-from tests.ingest.here import rows, run_here
-from warehouse.cells import published
-from warehouse.errors import BadInput, UnknownName
-from warehouse.identity import hash63
+from memlake.ingest.run import ingest
+from memlake.ingest.sampling import sample as sampling
+from memlake.ingest.sampling.anchors import choose, sample_name, spaces
+from memlake.ingest.sampling.sample import missing, sample
+from memlake.tests.ingest import tokenizers
+from memlake.tests.ingest.here import rows, run_here
+from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.work.cells import published
 
 ALL = "select sequence_id, rank from stored.sequences order by rank"
 
@@ -268,8 +268,8 @@ def test_shards_give_the_same_rows_as_one(lake, tmp_path, neox, monkeypatch):
     in_shards = rows(lake, ALL)
     other = type(lake).create(tmp_path / "other")
     monkeypatch.undo()
-    monkeypatch.setattr("ingest.run.run", run_here)
-    monkeypatch.setattr("ingest.sample.run", run_here)
+    monkeypatch.setattr("memlake.ingest.run.run", run_here)
+    monkeypatch.setattr("memlake.ingest.sampling.sample.run", run_here)
     fill(other, tmp_path / "in", [text(i) for i in range(12)])
     sample(other, ["mine"], [neox], per_domain=12, window="4+4")
     assert rows(other, ALL) == in_shards

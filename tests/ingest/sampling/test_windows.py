@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
-from ingest.tokens import Cut, Encoder, Tokens, Window, cut_at, cut_start
-from tests.ingest import tokenizers
-from warehouse.errors import BadInput
-from warehouse.registry import Source
-from warehouse.tokenizer import Tokenizer as Loaded
+from memlake.ingest.sampling.windows import Cut, Encoder, Tokens, Window, cut_at, cut_start
+from memlake.tests.ingest import tokenizers
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import Tokenizer as Loaded
 
 
 def loaded(backend: Tokenizer) -> Loaded:

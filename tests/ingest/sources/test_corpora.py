@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from ingest.run import ingest
-from ingest.source import SHELF, Document, Reject, description, make, source_class
-from tests.ingest.here import rows
-from warehouse import shelf
-from warehouse.errors import BadInput
-from warehouse.registry import models
+from memlake.ingest.run import ingest
+from memlake.ingest.source import SHELF, Document, Reject, description, make, source_class
+from memlake.tests.ingest.here import rows
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.registry import models
 
 ZSTD = zstandard.ZstdCompressor().compress
 PACK = {".gz": gzip.compress, ".zst": ZSTD, ".zstd": ZSTD}

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from ingest import environment
-from ingest.environment import CLASSES, cut, docstrings
-from ingest.run import ingest
-from ingest.source import Document, Reject
-from ingest.sources import python_environment, python_environment_held_out
-from tests.ingest.here import rows
-from warehouse.errors import BadInput, Conflict
+from memlake.ingest.run import ingest
+from memlake.ingest.source import Document, Reject
+from memlake.ingest.sources import _environment as environment
+from memlake.ingest.sources import python_environment, python_environment_held_out
+from memlake.ingest.sources._environment import CLASSES, cut, docstrings
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, Conflict
 
 LIMIT = 40
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from ingest.cli import app
-from ingest.run import ingest
-from ingest.source import Document, Reject, make
-from tests.ingest.here import rows
-from warehouse.errors import BadInput, UnknownName
+from memlake.ingest.cli import app
+from memlake.ingest.run import ingest
+from memlake.ingest.source import Document, Reject, make
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, UnknownName
 
 README = """---
 configs:

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from ingest.documents import Input
-from ingest.run import ingest
-from ingest.source import Document, Reject, make
-from ingest.sources import jsonl
-from tests.ingest.here import rows
-from warehouse.errors import BadInput, UnknownName
+from memlake.ingest.documents.base import Input
+from memlake.ingest.run import ingest
+from memlake.ingest.source import Document, Reject, make
+from memlake.ingest.sources import jsonl
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, UnknownName
 
 DAMAGE = [  # (line, reason)
     (b"{", "malformed JSON"),

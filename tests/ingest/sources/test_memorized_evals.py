@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.run import ingest
-from ingest.sources import memorized_evals
-from tests.ingest.here import rows
-from tests.ingest.tokenizers import byte_level, saved
-from warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.ingest.run import ingest
+from memlake.ingest.sources import memorized_evals
+from memlake.tests.ingest.here import rows
+from memlake.tests.ingest.tokenizers import byte_level, saved
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 
 SCHEMA = pa.schema([("index", pa.int64()), ("tokens", pa.list_(pa.int64())), ("__index_level_0__", pa.int64())])
 PUBLISHED = "data/{}-00000-of-00001-547b2b00c0f47827.parquet"

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest import readers
-from ingest.documents import Input
-from ingest.run import ingest
-from ingest.source import Document, Reject, make
-from ingest.sources import parquet
-from tests.ingest.here import rows
-from warehouse.errors import Conflict, UnknownName
+from memlake.ingest.documents.base import Input
+from memlake.ingest.files import readers
+from memlake.ingest.run import ingest
+from memlake.ingest.source import Document, Reject, make
+from memlake.ingest.sources import parquet
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import Conflict, UnknownName
 
 
 def read(path, **options) -> list[Document | Reject]:
@@ -166,8 +166,8 @@ def test_a_folder_tells_the_domain_of_what_is_read_of_it_alone(lake, tmp_path, m
 def test_what_was_read_before_folders_were_looked_at_is_not_taken_for_done(lake, tmp_path, monkeypatch):
     options = {"path": (str(partitioned(tmp_path / "in")),), "text_field": "content", "domain_field": "lang"}
     with monkeypatch.context() as before:
-        before.setattr("ingest.records.folder_fields", lambda name: {})
-        before.setattr("ingest.records.refuse_unknown", lambda *_: None)
+        before.setattr("memlake.ingest.files.records.folder_fields", lambda name: {})
+        before.setattr("memlake.ingest.files.records.refuse_unknown", lambda *_: None)
         ingest(lake, "parquet", options, corpus="mine")
     assert rows(lake, "select distinct domain from stored.documents") == [("text",)]
     with pytest.raises(Conflict, match=r"read by an older version of memlake: .*forget --cell"):

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest import vectors
-from ingest.run import ingest
-from queries.ask import OpenLake
-from tests.ingest.here import rows
-from warehouse.cells import published
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.identity import hash63
-from warehouse.register import transaction
+from memlake.ingest.results import match_vectors as vectors
+from memlake.ingest.run import ingest
+from memlake.queries.ask import OpenLake
+from memlake.tests.ingest.here import rows
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.publishing.register import register, transaction
+from memlake.warehouse.work.cells import published
 
 N = 12  # tokens of a continuation: four bits are left over in the second byte
 
@@ -192,7 +192,7 @@ def test_a_condition_must_be_one_of_the_lake(lake, tmp_path):
     path = write(tmp_path / "r.jsonl", [record(1, condition="bfloat16")])
     with pytest.raises(UnknownName, match="no condition 'bfloat16'"):
         ingest(lake, "results", {"path": (path,)})
-    lake.register("conditions", [{"condition": "bfloat16", "dtype": "bfloat16", "noise": 0.0, "bos": False}])
+    register(lake, "conditions", [{"condition": "bfloat16", "dtype": "bfloat16", "noise": 0.0, "bos": False}])
     summary, lines = ingest(lake, "results", {"path": (path,)})
     assert not summary.failed and len(lines) == 1
     assert rows(lake, "select model, base_condition from stored.models") == [("pythia-160m", "bfloat16")]
@@ -270,7 +270,7 @@ def test_what_was_read_stays_read_when_the_model_gets_another_tokenizer(lake, tm
     ingest(lake, "results", {"path": (path,)})
     lake.retract("models", transaction("models", {"model": "pythia-160m"}), "model = 'pythia-160m'")
     imported = {"model": "pythia-160m", "family": "pythia", "nominal_params": 1, "base_condition": "imported"}
-    lake.register("models", [imported | {"tokenizer": "pythia-0123", "miniature": False}])
+    register(lake, "models", [imported | {"tokenizer": "pythia-0123", "miniature": False}])
     again, _ = ingest(lake, "results", {"path": (path,)})
     assert (again.skipped, again.done) == (2, [])
 

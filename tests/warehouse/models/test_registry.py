@@ -12,12 +12,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 
-from tests.small import CONDITION, MODEL
-from warehouse import hub
-from warehouse.errors import BadInput, Conflict, UnknownName
-from warehouse.lake import Lake
-from warehouse.registry import families, find, models, resolve, role
-from warehouse.tokenizer import load_same, load_tokenizer
+from memlake.tests.small import CONDITION, MODEL
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.models import hub
+from memlake.warehouse.models.registry import families, find, models, resolve, role
+from memlake.warehouse.models.tokenizer import load_same, load_tokenizer
+from memlake.warehouse.publishing.register import register
 
 
 @pytest.fixture
@@ -110,7 +111,8 @@ def test_no_torch_not_even_for_an_old_tokenizer(folder):
     alphabet = {c: i for i, c in enumerate([*sorted(ByteLevel.alphabet()), "he"])}
     BPE(alphabet, [("h", "e")]).save(str(folder))  # vocab.json and merges.txt, as GPT-Neo has them
     code = (
-        "import sys; from warehouse.registry import resolve; from warehouse.tokenizer import load_tokenizer;"
+        "import sys; from memlake.warehouse.models.registry import resolve;"
+        "from memlake.warehouse.models.tokenizer import load_tokenizer;"
         f"t = load_tokenizer(resolve({str(folder)!r}));"
         "print(len(t.backend.encode('hehe').ids), 'torch' in sys.modules)"
     )
@@ -134,9 +136,9 @@ def test_a_folder_comes_before_a_model_of_the_lake(folder, tmp_path, monkeypatch
     lake = Lake.create(tmp_path / "lake")
     other = tmp_path / "b" / "mine"
     shutil.copytree(folder, other)
-    lake.register("conditions", [CONDITION])
-    lake.register(
-        "models", [MODEL | {"model": "mine", "source": str(folder), "base_condition": CONDITION["condition"]}]
+    register(lake, "conditions", [CONDITION])
+    register(
+        lake, "models", [MODEL | {"model": "mine", "source": str(folder), "base_condition": CONDITION["condition"]}]
     )
     assert find(lake, "mine").location == str(folder)
     monkeypatch.chdir(other.parent)

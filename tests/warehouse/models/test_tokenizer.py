@@ -10,11 +10,11 @@ import sentencepiece
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from ingest.count_scan import tokenized
-from ingest.tokens import Encoder
-from warehouse.errors import BadInput
-from warehouse.registry import Source
-from warehouse.tokenizer import load_tokenizer
+from memlake.ingest.counting.scan import tokenized
+from memlake.ingest.sampling.windows import Encoder
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.tokenizer import load_tokenizer
 
 LINES = [
     "The quick brown fox jumps over the lazy dog, and the dog sleeps on.",

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
-from warehouse import audit
-from warehouse.lake import Lake
+from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing import audit
+from memlake.warehouse.publishing.register import register
 
 DOMAIN = DOMAINS[0]
 
@@ -17,8 +18,8 @@ DOMAIN = DOMAINS[0]
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Lake:
     lake = make_lake(tmp_path_factory.mktemp("audit") / "lake")
-    lake.register("models", [MODEL | {"model": "other", "weights_digest": "sha256:2"}])
-    lake.register("conditions", [{"condition": "bfloat16 sdpa", "dtype": "bfloat16", "noise": 0.0, "bos": False}])
+    register(lake, "models", [MODEL | {"model": "other", "weights_digest": "sha256:2"}])
+    register(lake, "conditions", [{"condition": "bfloat16 sdpa", "dtype": "bfloat16", "noise": 0.0, "bos": False}])
     return lake
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import CONDITION, CONTINUATION, DOMAINS, PREFIX, make_lake, match_cell, match_rows, put_cell
-from warehouse import table as tables
-from warehouse.cells import Cell
+from memlake.tests.small import CONDITION, CONTINUATION, DOMAINS, PREFIX, make_lake, match_cell, match_rows, put_cell
+from memlake.warehouse import schema as tables
+from memlake.warehouse.publishing.register import register
+from memlake.warehouse.work.cells import Cell
 
 DOMAIN = DOMAINS[0]
 LAYERS, HEADS = 2, 4  # of tests.small.MODEL
@@ -188,7 +189,7 @@ SUITES = {
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     lake = make_lake(tmp_path_factory.mktemp("suites") / "lake", (DOMAIN,))
-    lake.register("conditions", [CONDITION | NOISY | {"condition": "noisy"}])
+    register(lake, "conditions", [CONDITION | NOISY | {"condition": "noisy"}])
     assert put_cell(lake, match_cell(DOMAIN), {"matches": match_rows(DOMAIN)}) is None
     noisy = [r | {"condition": "noisy"} for r in match_rows(DOMAIN)]
     assert put_cell(lake, match_cell(DOMAIN, noise=0.3), {"matches": noisy}) is None

@@ -9,9 +9,9 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from warehouse.errors import BadInput
-from warehouse.progress import Progress
-from warehouse.terminal import FormatName, aligned, show
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.show.terminal import FormatName, aligned, show
+from memlake.warehouse.work.progress import Progress
 
 ROWS = pa.table(
     {

@@ -13,11 +13,11 @@ import time
 import pyarrow as pa
 import pytest
 
-from tests.small import DOMAINS, N, make_lake, match_cell, match_rows, match_work
-from warehouse.cells import Cell, plan, published
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
-from warehouse.run import recover, run
+from memlake.tests.small import DOMAINS, N, make_lake, match_cell, match_rows, match_work
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import Cell, plan, published
+from memlake.warehouse.work.runner import recover, run
 
 CELLS = [match_cell(d) for d in DOMAINS]
 COLUMNS = "sequence_id, model, corpus, domain, condition, n_tokens, n_match, first_mismatch, hex(match), cell"
@@ -107,9 +107,9 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
 
 PROGRAM = """
 import sys
-from tests.warehouse.test_run import CELLS, slow_work
-from warehouse.lake import Lake
-from warehouse.run import run
+from memlake.tests.warehouse.work.test_runner import CELLS, slow_work
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.runner import run
 if __name__ == "__main__":
     lake = Lake.open(sys.argv[1])
     print("begin", flush=True)
@@ -148,7 +148,7 @@ def test_killed_at_random_moments_and_run_again(lake, undisturbed, seed):
 @pytest.mark.parametrize("step", ["manifest", "judged", "data", "checks"])
 def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     """The program ends at each step of a publication; the next one goes on where it stopped."""
-    from warehouse import publish as module
+    from memlake.warehouse.publishing import publish as module
 
     class Killed(BaseException):
         pass
@@ -167,7 +167,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     if step == "manifest":
         monkeypatch.setattr(module.audit, "judge", judge)
     # The run's folder is left as a kill leaves it: the staged rows, and a lock that nobody holds.
-    monkeypatch.setattr("warehouse.run.shutil.rmtree", lambda *a, **k: None)
+    monkeypatch.setattr("memlake.warehouse.work.runner.shutil.rmtree", lambda *a, **k: None)
     with pytest.raises(Killed):
         run(lake, CELLS[:1], match_work, workers=1)
     assert plan(lake, CELLS[:1]) == CELLS[:1]
@@ -181,7 +181,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
 
 
 def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
-    from warehouse.run import _run_folder
+    from memlake.warehouse.work.runner import _run_folder
 
     with _run_folder(lake) as folder:
         assert recover(lake) == 1
@@ -193,7 +193,7 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
 
 
 def test_no_scheduler_at_the_address(lake, monkeypatch):
-    monkeypatch.setattr("warehouse.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("memlake.warehouse.work.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run(lake, CELLS[:1], match_work, scheduler="tcp://127.0.0.1:1")
 
@@ -219,7 +219,7 @@ def test_two_runs_with_overlapping_cells_publish_no_row_twice(lake):
 
 def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
     """A full disk is no fault of the rows: the run says so, and the next one publishes them."""
-    from warehouse import publish as module
+    from memlake.warehouse.publishing import publish as module
 
     def full(*args):
         raise OSError(28, "No space left on device")

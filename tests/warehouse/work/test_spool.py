@@ -5,12 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ingest.spool import Spool
-from tests.ingest.here import rows, run_here
-from warehouse.cells import Cell, plan
-from warehouse.check import check
-from warehouse.errors import BadInput
-from warehouse.lake import Lake
+from memlake.tests.ingest.here import rows, run_here
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.check import check
+from memlake.warehouse.work.cells import Cell, plan
+from memlake.warehouse.work.spool import Spool
 
 FIRST = [Cell("first", 1, {"corpus": "mine", "file": f"{i}.jsonl"}, ("domains",)) for i in range(3)]
 SECOND = [Cell("second", 1, {"corpus": "mine"}, ())]
