@@ -11,7 +11,7 @@ from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import quoted
 
-from .publish import LOG_TABLES, record
+from .publish import LOG_TABLES, Attempt, record
 from .register import transaction
 
 SAMPLE = "ingest_keep"  # the experiment whose cell publishes a `--keep` sample
@@ -109,7 +109,7 @@ def _forget_cell(lake: Lake, cell: str, settings: str, experiment: str, version:
             lake.retract(name, cell, f"cell = {quoted(cell)}")
     for name in LOG_TABLES:
         lake.retract(name, cell, None)
-    record(lake, cell, experiment, version, json.loads(settings), outcome="forgotten")
+    record(lake, Attempt(cell, experiment, version, json.loads(settings)), "forgotten")
 
 
 def _unknown(held, models, cell: str | None, model: str | None, corpus: str | None) -> None:

@@ -15,10 +15,11 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +31,58 @@ from memlake.warehouse.relation import File, relation
 
 from . import audit
 from .audit import Rows, Verdict
-from .stage import Stage
+from .stage import Stage, StagedFile
 
+MANIFEST = "manifest.json"
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a cell, as `cells` tells of it. settings: as JSON holds them. device: where it ran. versions: of
+    the libraries that its process had loaded."""
+
+    cell: str
+    experiment: str
+    version: int
+    settings: dict[str, Any]
+    seconds: float = 0.0
+    device: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Attempt):
+    """A cell whose rows are whole. tables: those it writes, in order of commit. expected: how many rows each must get,
+    where that was known. files: what was staged."""
+
+    tables: tuple[str, ...]
+    expected: dict[str, int]
+    files: tuple[StagedFile, ...]
+
+    def of(self, table: str) -> list[StagedFile]:
+        """The files of one table."""
+        return [f for f in self.files if f.table == table]
+
+    def write(self, folder: Path) -> None:
+        """Write it down beside the rows, which are whole from then on."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        found = json.loads((folder / MANIFEST).read_text())
+        files = tuple(StagedFile(**f) for f in found.pop("files"))
+        return cls(**found | {"tables": tuple(found["tables"])}, files=files)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended. outcome: done, quarantined, failed or forgotten. quarantined: where its rows are."""
+
+    outcome: str
+    rows: int = 0
+    reason: str | None = None
+    quarantined: str | None = None
 
 
 def publish(lake: Lake, folder: Path) -> str | None:
@@ -40,36 +90,24 @@ def publish(lake: Lake, folder: Path) -> str | None:
 
     Safe to call again after a kill at any moment: what is committed is left alone, the missing tail is added.
     """
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = Manifest.read(folder)
     with lake.publishing():
         verdicts = _verdicts(lake, folder, manifest)
         if any(not v.passed for v in verdicts):
             return _quarantine(lake, folder, manifest, verdicts)
-        for name in manifest["tables"]:
-            commit(lake, folder, name, manifest["cell"], [f for f in manifest["files"] if f["table"] == name])
-        rows = sum(f["rows"] for f in manifest["files"])
-        _log(lake, folder, manifest, manifest["cell"], verdicts, {"rows": rows, "outcome": "done"})
+        for name in manifest.tables:
+            commit(lake, folder, name, manifest.cell, manifest.of(name))
+        rows = sum(f.rows for f in manifest.files)
+        _log(lake, folder, manifest, manifest.cell, verdicts, Ending("done", rows))
     shutil.rmtree(folder)
     return None
 
 
-def record(
-    lake: Lake,
-    cell: str,
-    experiment: str,
-    version: int,
-    settings: dict[str, object],
-    *,
-    outcome: str,
-    reason: str | None = None,
-    **measured: object,
-) -> None:
+def record(lake: Lake, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
     """Leave a row in `cells` for an attempt that published nothing: it failed, or the cell was forgotten."""
-    manifest = {"cell": cell, "experiment": experiment, "version": version, "settings": settings}
-    manifest |= {"seconds": 0.0, "device": "", "versions": {}} | measured
     lake.staging.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=lake.staging, prefix="record-") as folder:
-        _log(lake, Path(folder), manifest, _once(cell, outcome), [], {"rows": 0, "outcome": outcome, "reason": reason})
+        _log(lake, Path(folder), attempt, _once(attempt.cell, outcome), [], Ending(outcome, reason=reason))
 
 
 def _once(cell: str, outcome: str) -> str:
@@ -84,50 +122,49 @@ def write_json(path: Path, value: object) -> None:
     os.replace(part, path)
 
 
-def staged_rows(lake: Lake, folder: Path, manifest: dict[str, object], name: str) -> Rows:
+def staged_rows(lake: Lake, folder: Path, manifest: Manifest, name: str) -> Rows:
     """The rows of one table that a manifest lists, wherever they lie by now."""
 
     def select(table: str) -> str:
-        listed = [f for f in manifest["files"] if f["table"] == table]
-        return relation(table, [staged_file(folder if (folder / f["path"]).exists() else lake.path, f) for f in listed])
+        listed = manifest.of(table)
+        return relation(table, [staged_file(folder if (folder / f.path).exists() else lake.path, f) for f in listed])
 
-    files = [f for f in manifest["files"] if f["table"] == name]
-    before = manifest["tables"][: manifest["tables"].index(name)]
+    before = manifest.tables[: manifest.tables.index(name)]
     return Rows(
         lake=lake,
         table_name=name,
         select=select(name),
-        with_them={t: select(t) for t in before if not lake.holds(t, manifest["cell"])},
-        settings=manifest["settings"] | {"cell": manifest["cell"]},
-        partitions=[f["partition"] for f in files],
-        expected=manifest["expected"].get(name),
+        with_them={t: select(t) for t in before if not lake.holds(t, manifest.cell)},
+        settings=manifest.settings | {"cell": manifest.cell},
+        partitions=[f.partition for f in manifest.of(name)],
+        expected=manifest.expected.get(name),
     )
 
 
-def staged_file(folder: Path, listed: dict[str, object]) -> File:
-    """A file of `Stage.files` that lies in `folder`."""
-    path = folder / listed["path"]
-    return File(str(path), listed["partition"], listed["rows"], path.stat().st_size)
+def staged_file(folder: Path, staged: StagedFile) -> File:
+    """A staged file that lies in `folder`."""
+    path = folder / staged.path
+    return File(str(path), staged.partition, staged.rows, path.stat().st_size)
 
 
-def _verdicts(lake: Lake, folder: Path, manifest: dict[str, object]) -> list[Verdict]:
+def _verdicts(lake: Lake, folder: Path, manifest: Manifest) -> list[Verdict]:
     written = folder / "verdicts.json"
     if written.exists():
         return [Verdict(**v) for v in json.loads(written.read_text())]
-    verdicts = audit.judge(*(staged_rows(lake, folder, manifest, name) for name in manifest["tables"]))
+    verdicts = audit.judge(*(staged_rows(lake, folder, manifest, name) for name in manifest.tables))
     write_json(written, [asdict(v) for v in verdicts])
     return verdicts
 
 
-def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[dict[str, object]]) -> None:
+def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[StagedFile]) -> None:
     """Move the files of one table from `folder` to their places in the lake and commit them, once."""
-    targets = [lake.path / f["path"] for f in files]
+    targets = [lake.path / f.path for f in files]
 
     def add() -> list[AddAction]:
         for file, target in zip(files, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if (folder / file["path"]).exists():
-                os.replace(folder / file["path"], target)
+            if (folder / file.path).exists():
+                os.replace(folder / file.path, target)
         return [_action(lake.path / name, t, f) for f, t in zip(files, targets, strict=True)]
 
     if not lake.commit(name, transaction, add):
@@ -137,50 +174,53 @@ def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequenc
                 target.unlink(missing_ok=True)
 
 
-def _action(root: Path, path: Path, file: dict[str, object]) -> AddAction:
+def _action(root: Path, path: Path, file: StagedFile) -> AddAction:
     stat = path.stat()
     return AddAction(
         path=path.relative_to(root).as_posix(),
         size=stat.st_size,
-        partition_values=file["partition"],
+        partition_values=file.partition,
         modification_time=int(stat.st_mtime * 1000),
         data_change=True,
-        stats=json.dumps({"numRecords": file["rows"]}),
+        stats=json.dumps({"numRecords": file.rows}),
     )
 
 
 def _log(
-    lake: Lake,
-    folder: Path,
-    manifest: dict[str, object],
-    transaction: str,
-    verdicts: Sequence[Verdict],
-    ending: dict[str, object],
+    lake: Lake, folder: Path, attempt: Attempt, transaction: str, verdicts: Sequence[Verdict], ending: Ending
 ) -> None:
     """Commit the verdicts to `checks`, then the attempt's row to `cells`."""
     now = datetime.now(UTC)
-    judged = {"checked_at": now, "quarantined": ending.get("quarantined")}
     rows = {
-        "checks": [asdict(v) | judged for v in verdicts],
+        "checks": [asdict(v) | {"checked_at": now, "quarantined": ending.quarantined} for v in verdicts],
         "cells": [
-            {k: manifest[k] for k in ("experiment", "version", "seconds", "device")}
-            | {k: json.dumps(manifest[k], sort_keys=True) for k in ("settings", "versions")}
-            | {"rows": ending["rows"], "outcome": ending["outcome"], "reason": ending.get("reason"), "finished_at": now}
+            {
+                "experiment": attempt.experiment,
+                "version": attempt.version,
+                "seconds": attempt.seconds,
+                "device": attempt.device,
+                "settings": json.dumps(attempt.settings, sort_keys=True),
+                "versions": json.dumps(attempt.versions, sort_keys=True),
+                "rows": ending.rows,
+                "outcome": ending.outcome,
+                "reason": ending.reason,
+                "finished_at": now,
+            }
         ],
     }
     for name in LOG_TABLES:
-        if name == "checks" and not verdicts and ending["outcome"] != "done":
+        if name == "checks" and not verdicts and ending.outcome != "done":
             continue
         columns = [f for f in tables.table(name).schema if f.name in (rows[name] or [{}])[0]]
-        with Stage(folder, manifest["cell"], now.strftime("%Y%m%dT%H%M%S%f")) as stage:
+        with Stage(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
             stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
         commit(lake, folder, name, transaction, stage.files)
 
 
-def _quarantine(lake: Lake, folder: Path, manifest: dict[str, object], verdicts: Sequence[Verdict]) -> str:
+def _quarantine(lake: Lake, folder: Path, manifest: Manifest, verdicts: Sequence[Verdict]) -> str:
     """Keep the rows and those that broke an expectation apart from the published set; the reason as a line."""
     failed = [v for v in verdicts if not v.passed]
-    place = lake.quarantine / manifest["cell"]
+    place = lake.quarantine / manifest.cell
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for name in {v.table_name for v in failed if v.observed is not None}:
@@ -191,7 +231,7 @@ def _quarantine(lake: Lake, folder: Path, manifest: dict[str, object], verdicts:
         counts[name] = counts.get(name, 0) + (v.observed or 0)
     listed = ", ".join(f"{name} ({observed:g})" for name, observed in counts.items())
     reason = f"quarantined: {listed}; rows in {lake.relative(place)}"
-    ending = {"rows": 0, "outcome": "quarantined", "reason": reason, "quarantined": lake.relative(place)}
-    _log(lake, folder, manifest, _once(manifest["cell"], "quarantined"), verdicts, ending)
+    ending = Ending("quarantined", reason=reason, quarantined=lake.relative(place))
+    _log(lake, folder, manifest, _once(manifest.cell, "quarantined"), verdicts, ending)
     os.replace(folder, place / "staged")
     return reason

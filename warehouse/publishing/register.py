@@ -61,7 +61,7 @@ def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
             stage.write(name, pa.Table.from_pylist([dict(row)], schema=spec.schema))
         (file,) = stage.files
         select = relation(name, [staged_file(Path(folder), file)])
-        judged = Rows(lake, name, select, settings={}, partitions=[file["partition"]])
+        judged = Rows(lake, name, select, settings={}, partitions=[file.partition])
         failed = [v.expectation for v in audit.judge(judged) if not v.passed]
         if failed and not _known(lake, name, row):  # known by now: another process was faster
             raise Conflict(f"this row does not fit into {name} ({', '.join(failed)}): {dict(row)}")

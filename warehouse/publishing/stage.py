@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +19,19 @@ from memlake.warehouse.schema import Table
 ROW_GROUP = 100_000  # rows; large enough to compress, small enough to skip
 
 
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file that was staged: its table, its path below the lake (or below the folder it waits in), the values
+    of its partition, and its rows."""
+
+    table: str
+    path: str
+    partition: dict[str, str | None]
+    rows: int
+
+
 class Stage:
-    """Takes a cell's rows in any number of pieces; `files` lists table, path, partition and rows of what it wrote.
+    """Takes a cell's rows in any number of pieces; `files` lists what it wrote.
 
     A file is named by its cell and by the run that wrote it, so that two runs that do the same cell at the same time
     never write one file.
@@ -26,9 +39,13 @@ class Stage:
 
     def __init__(self, folder: Path, cell: str, run: str):
         self.folder, self.cell, self.run = folder, cell, run
-        self.files: list[dict[str, object]] = []
         self._stack = ExitStack()
-        self._open: dict[str, tuple[pq.ParquetWriter, dict[str, object]]] = {}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._files: dict[str, StagedFile] = {}
+
+    @property
+    def files(self) -> list[StagedFile]:
+        return list(self._files.values())
 
     def __enter__(self) -> Stage:
         return self
@@ -41,21 +58,20 @@ class Stage:
         spec = tables.table(name)
         for values, rows in split(spec, conform(spec, piece, self.cell)):
             path = "/".join(filter(None, (name, partition_path(spec, values), f"{self.cell}-{self.run}.parquet")))
-            writer, file = self._open.get(path) or self._start(name, path, values, rows.schema)
-            writer.write_table(rows, row_group_size=ROW_GROUP)
-            file["rows"] += rows.num_rows
+            if path not in self._writers:
+                self._writers[path] = self._open(path, rows.schema)
+                self._files[path] = StagedFile(name, path, values, 0)
+            self._writers[path].write_table(rows, row_group_size=ROW_GROUP)
+            self._files[path] = replace(self._files[path], rows=self._files[path].rows + rows.num_rows)
 
-    def _start(self, name: str, path: str, values: dict[str, str | None], schema: pa.Schema):
+    def _open(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        writer = self._stack.enter_context(
+        return self._stack.enter_context(
             pq.ParquetWriter(self.folder / path, schema, compression="zstd", compression_level=6, **encodings(schema))
         )
-        self.files.append({"table": name, "path": path, "partition": values, "rows": 0})
-        self._open[path] = writer, self.files[-1]
-        return self._open[path]
 
 
-def encodings(schema: pa.Schema) -> dict[str, list[str]]:
+def encodings(schema: pa.Schema) -> dict[str, Any]:
     """Floats are split into streams of their bytes, everything else gets a dictionary: `matches` takes a fifth less."""
     leaves = {f.name: f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema}
     floats = [leaves[f.name] for f in schema if pa.types.is_floating(getattr(f.type, "value_type", f.type))]

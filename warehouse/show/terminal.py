@@ -124,7 +124,7 @@ def finish(summary: Summary, what: str) -> None:
     say(f"{what}: {', '.join(counts)}")
     for cell, reason in summary.failed:
         about = " ".join(
-            str(v) for k, v in cell.settings.items() if k in ("model", "source", "corpus", "domain", "file")
+            str(v) for k, v in cell.settings.to_json().items() if k in ("model", "source", "corpus", "domain", "file")
         )
         say(f"  {cell.id} {about}: {reason.strip()}")
     if summary.failed:

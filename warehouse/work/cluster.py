@@ -15,7 +15,7 @@ CONNECT_SECONDS = 20  # for a named scheduler to answer
 def cluster(workers: int | None = None) -> Iterator[None]:
     """The runs within share one cluster on this machine, so that its workers start and load their libraries once."""
     global _shared
-    with _local(workers or _cores()) as _shared:
+    with _local(workers or cores()) as _shared:
         try:
             yield
         finally:
@@ -23,6 +23,11 @@ def cluster(workers: int | None = None) -> Iterator[None]:
 
 
 _shared = None
+
+
+def is_shared() -> bool:
+    """Do the runs share a cluster now?"""
+    return _shared is not None
 
 
 @contextmanager
@@ -40,11 +45,11 @@ def client_for(workers: int | None, scheduler: str | None, groups: int) -> Itera
     elif _shared and not workers:
         yield _shared
     else:
-        with _local(workers or min(_cores(), groups)) as client:
+        with _local(workers or min(cores(), groups)) as client:
             yield client
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     from dask.system import CPU_COUNT
 
@@ -57,7 +62,7 @@ def _local(count: int) -> Iterator[object]:
     import dask
     from distributed import Client, LocalCluster
 
-    threads = str(max(1, _cores() // count))
+    threads = str(max(1, cores() // count))
     settings = {
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.profile.enabled": False,  # it walks our stacks a hundred times a second

@@ -1,41 +1,38 @@
-"""Run cells on Dask, publish what they staged, and say how it went.
+"""Run cells, publish what they staged, and say how it went.
 
-Workers compute and stage; this process judges and commits, alone, so that the tables' logs see one writer a run. A
-worker that dies takes nothing with it: what it had staged is whole or ignored.
+Where it pays they run in processes of Dask, else in this one. This process judges and commits, alone, so that the
+tables' logs see one writer a run. A worker that dies takes nothing with it: what it had staged is whole or ignored.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import platform
 import shutil
 import sys
-import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from memlake.warehouse.errors import MemlakeError
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.publish import publish, record, write_json
-from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.publishing.publish import MANIFEST, publish, record
 
+from . import cluster
+from .attempt import FAILED, STARTED, Failure, attempt_at, explain, stage_cell, stage_cells
 from .cells import Cell, plan
-from .cluster import client_for
 from .progress import Progress
 
-Work = Callable[[Cell, Lake], Iterator[tuple[str, pa.Table]]]
-LIBRARIES = ("numpy", "duckdb", "pyarrow", "deltalake", "tokenizers", "torch", "transformers")
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
 BESIDE = "another memlake command is writing to this lake: both go on, and each row is published once"
 LOST = "its worker staged nothing here: does it see the lake at the same path?"
+KILLED = "its worker was killed, most likely out of memory"
 POLL = 0.1  # seconds between looks at what the workers staged
+START = 10.0  # seconds of work for which starting processes, which load their libraries anew, does not pay
 
 
 @dataclass
@@ -56,7 +53,6 @@ class Summary:
 def run(
     lake: Lake,
     cells: Sequence[Cell],
-    work: Work,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -64,22 +60,44 @@ def run(
 ) -> Summary:
     """Plan, skip what is done, run the rest, publish each as it completes.
 
-    work: a function of a module, called on a worker as work(cell, lake); yields (table, rows) in pieces.
-    workers: processes on this machine; by default one a core, and no more than there are groups of cells.
+    workers: processes on this machine, 0 for none but this one; by default one a core, no more than there are groups of
+    cells, and none where the work is short or of one group.
     scheduler: address of a Dask scheduler whose workers see the lake at the same path; then `workers` is not used.
     """
     if recover(lake):
         print(BESIDE, file=sys.stderr)
-    todo = plan(lake, list({c.id: c for c in cells}.values()))
-    summary = Summary(skipped=len({c.id for c in cells}) - len(todo))
+    once = list({c.id: c for c in cells}.values())
+    todo = plan(lake, once)
+    summary = Summary(skipped=len(once) - len(todo))
     if not todo:
         return summary
-    with _run_folder(lake) as folder, client_for(workers, scheduler, len({c.group or c.id for c in todo})) as client:
-        slots = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        rows = [sum(c.rows.values()) for c in todo]
-        with Progress(title, len(todo), sum(rows) if all(rows) else None) as progress:
-            _drive(lake, folder, client, _batches(todo, slots), work, summary, progress)
+    groups = _groups(todo)
+    rows = [sum(c.expected.values()) for c in todo]
+    with _run_folder(lake) as folder, Progress(title, len(todo), sum(rows) if all(rows) else None) as progress:
+        under_way = Run(lake, folder, todo, summary, progress)
+        if scheduler is None and _here(groups, workers):
+            under_way.here([cell for group in groups for cell in group])
+        else:
+            with cluster.client_for(workers, scheduler, len(groups)) as client:
+                under_way.on(client, groups)
     return summary
+
+
+def _here(groups: Sequence[Sequence[Cell]], workers: int | None) -> bool:
+    """Is this process the fastest place for the cells?"""
+    if workers is not None:
+        return workers == 0
+    if cluster.is_shared():
+        return False
+    return len(groups) == 1 or cluster.cores() == 1 or sum(c.seconds for group in groups for c in group) < START
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells of each group together, so that a process loads a model once."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.group, []).append(cell)
+    return list(groups.values())
 
 
 def recover(lake: Lake) -> int:
@@ -90,11 +108,100 @@ def recover(lake: Lake) -> int:
             alive += not free
             if not free or not folder.is_dir():  # or another process was faster
                 continue
-            for manifest in sorted(folder.glob("*/manifest.json")):
+            for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
                 if reason := _publish(lake, manifest.parent):
                     print(f"{manifest.parent.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
             _remove(folder)
     return alive
+
+
+class Run:
+    """The cells of one run, and what became of them; what is staged lies in `folder`."""
+
+    def __init__(self, lake: Lake, folder: Path, cells: Sequence[Cell], summary: Summary, progress: Progress):
+        self.lake, self.folder, self.summary, self.progress = lake, folder, summary, progress
+        self.waiting = {c.id: c for c in cells}
+
+    def here(self, cells: Sequence[Cell]) -> None:
+        """Run the cells in this process."""
+        for cell in cells:
+            if plan(self.lake, [cell]):
+                stage_cell(cell, self.lake, self.folder / cell.id)
+                self._take(cell)
+            else:  # another run published it meanwhile
+                self._end(cell, None)
+            self.progress.tick()
+
+    def on(self, client: Client, groups: Sequence[Sequence[Cell]]) -> None:
+        """Run the cells on the workers of a Dask cluster."""
+        futures: dict[Future, list[Cell]] = {}
+
+        def submit(batch: list[Cell]) -> None:
+            gpu = {"GPU": 1} if batch[0].device == "cuda" else None
+            places = str(self.lake.path), str(self.folder)
+            futures[client.submit(stage_cells, batch, *places, pure=False, resources=gpu)] = batch
+
+        for batch in _batches(groups, slots=max(1, len(client.scheduler_info(n_workers=-1)["workers"]))):
+            submit(batch)
+        while self.waiting:
+            ended = [f for f in futures if f.done()]
+            for cell in [c for c in self.waiting.values() if (self.folder / c.id).is_dir()]:
+                self._take(cell)
+            for future in ended:
+                left = [c for c in futures.pop(future) if c.id in self.waiting]
+                if future.status == "finished":  # what is left either another run published meanwhile, or it is lost
+                    missing = {c.id for c in plan(self.lake, left)}
+                    for cell in left:
+                        self._end(cell, LOST if cell.id in missing else None)
+                elif left := self._blame(left, future):
+                    submit(left)
+                future.release()
+            self.progress.tick()
+            if not ended:
+                sleep(POLL)
+
+    def _take(self, cell: Cell) -> None:
+        """Publish or report what was staged of a cell, if its process is through with it."""
+        place = self.folder / cell.id
+        if (place / FAILED).exists():
+            failure = Failure.read(place)
+            record(self.lake, failure.attempt, "failed", failure.reason)
+            shutil.rmtree(place)
+            self._end(cell, failure.reason)
+        elif (place / MANIFEST).exists():
+            self._end(cell, _publish(self.lake, place))
+
+    def _blame(self, batch: list[Cell], future: Future) -> list[Cell]:
+        """The batch's task ended without an end of its own. Where its worker was killed, the cell that was under way is
+        the one that failed, and the rest of the batch is returned to be tried again."""
+        from distributed.scheduler import KilledWorker
+
+        error = future.exception() if future.status == "error" else ConnectionError("the Dask scheduler was lost")
+        started = [c for c in batch if (self.folder / c.id / STARTED).exists()]
+        if isinstance(error, KilledWorker):
+            failed, reason = started or batch, KILLED
+        else:
+            failed, reason = batch, explain(error)
+        for cell in failed:
+            record(self.lake, attempt_at(cell), "failed", reason)
+            shutil.rmtree(self.folder / cell.id, ignore_errors=True)
+            self._end(cell, reason)
+        return [c for c in batch if c not in failed]
+
+    def _end(self, cell: Cell, reason: str | None) -> None:
+        """The cell is published, or it failed for this reason."""
+        del self.waiting[cell.id]
+        if reason is None:
+            self.summary.done.append(cell.id)
+        else:
+            self.summary.failed.append((cell, reason))
+        self.progress.advance(sum(cell.expected.values()), failed=reason is not None)
+
+
+def _batches(groups: Sequence[Sequence[Cell]], slots: int) -> list[list[Cell]]:
+    """What is handed to a worker at once: a group, or a part of it where workers would otherwise have nothing to do."""
+    parts = max(1, slots // len(groups))
+    return [list(g[i::parts]) for g in groups for i in range(min(parts, len(g)))]
 
 
 def _publish(lake: Lake, folder: Path) -> str | None:
@@ -103,150 +210,13 @@ def _publish(lake: Lake, folder: Path) -> str | None:
     try:
         return publish(lake, folder)
     except Exception as e:
-        return f"{_reason(e)} (its rows stay in {lake.relative(folder)})"
-
-
-def _reason(error: Exception) -> str:
-    """What the user can mend is a line; a bug keeps its traceback."""
-    return str(error) if isinstance(error, MemlakeError) else "".join(traceback.format_exception(error))
+        return f"{explain(e)} (its rows stay in {lake.relative(folder)})"
 
 
 def _remove(folder: Path) -> None:
     """Remove a run's folder, unless it holds rows that could not be published."""
-    if not any(folder.glob("*/manifest.json")):
+    if not any(folder.glob(f"*/{MANIFEST}")):
         shutil.rmtree(folder)
-
-
-def _drive(lake, folder: Path, client, batches: list[list[Cell]], work: Work, summary: Summary, progress) -> None:
-    """Submit the batches and settle their cells until none is left."""
-    futures = {}
-    waiting = {c.id: c for batch in batches for c in batch}
-
-    def submit(batch: list[Cell]) -> None:
-        gpu = {"GPU": 1} if batch[0].task.get("device") == "cuda" else None
-        future = client.submit(run_batch, batch, work, str(lake.path), str(folder), pure=False, resources=gpu)
-        futures[future] = batch
-
-    def settle(cell: Cell, reason: str | None) -> None:
-        del waiting[cell.id]
-        if reason is None:
-            summary.done.append(cell.id)
-        else:
-            summary.failed.append((cell, reason))
-        progress.advance(sum(cell.rows.values()), failed=reason is not None)
-
-    for batch in batches:
-        submit(batch)
-    while waiting:
-        ended = [f for f in futures if f.done()]
-        for cell in [c for c in waiting.values() if (folder / c.id).is_dir()]:
-            _settle(lake, folder / cell.id, cell, settle)
-        for future in ended:
-            left = [c for c in futures.pop(future) if c.id in waiting]
-            if future.status == "finished":  # what is left either another run published meanwhile, or it is lost
-                missing = {c.id for c in plan(lake, left)}
-                for cell in left:
-                    settle(cell, LOST if cell.id in missing else None)
-            elif left := _blame(lake, folder, left, future, settle):
-                submit(left)
-            future.release()
-        progress.tick()
-        if not ended:
-            sleep(POLL)
-
-
-def _settle(lake: Lake, folder: Path, cell: Cell, settle: Callable[[Cell, str | None], None]) -> None:
-    """Publish or report what a worker left of one cell, if it is through with it."""
-    if (folder / "failed.json").exists():
-        failure = json.loads((folder / "failed.json").read_text())
-        _record_failure(lake, cell, failure["reason"], **failure["measured"])
-        shutil.rmtree(folder)
-        settle(cell, failure["reason"])
-    elif (folder / "manifest.json").exists():
-        settle(cell, _publish(lake, folder))
-
-
-def _blame(lake, folder: Path, batch: list[Cell], future, settle) -> list[Cell]:
-    """The batch's task ended without an end of its own. Where its worker was killed, the cell that was under way is
-    the one that failed, and the rest of the batch is returned to be tried again."""
-    from distributed.scheduler import KilledWorker
-
-    error = future.exception() if future.status == "error" else ConnectionError("the Dask scheduler was lost")
-    started = [c for c in batch if (folder / c.id / "started").exists()]
-    if isinstance(error, KilledWorker):
-        failed, reason = started or batch, "its worker was killed, most likely out of memory"
-    else:
-        failed, reason = batch, _reason(error)
-    for cell in failed:
-        _record_failure(lake, cell, reason)
-        shutil.rmtree(folder / cell.id, ignore_errors=True)
-        settle(cell, reason)
-    return [c for c in batch if c not in failed]
-
-
-def run_batch(cells: list[Cell], work: Work, lake_path: str, folder: str) -> None:
-    """On a worker: stage the cells one after the other. After a restart, what is staged or done is not done again."""
-    lake = Lake(Path(lake_path))
-    for cell in cells:
-        place = Path(folder) / cell.id
-        if not any((place / end).exists() for end in ("manifest.json", "failed.json")) and plan(lake, [cell]):
-            shutil.rmtree(place, ignore_errors=True)
-            _stage_cell(cell, work, lake, place)
-
-
-def _stage_cell(cell: Cell, work: Work, lake: Lake, place: Path) -> None:
-    place.mkdir(parents=True)
-    (place / "started").touch()
-    began = monotonic()
-    try:
-        with Stage(place, cell.id, place.parent.name) as stage:
-            for name, piece in work(cell, lake):
-                stage.write(name, piece)
-        reason = None
-    except Exception as e:  # it does not stop the other cells
-        reason = _reason(e)
-    measured = {"seconds": monotonic() - began, "device": _device(cell), "versions": _versions()}
-    if reason is not None:
-        write_json(place / "failed.json", {"reason": reason, "measured": measured})
-        return
-    manifest = {
-        "cell": cell.id,
-        "experiment": cell.experiment,
-        "version": cell.version,
-        "settings": dict(cell.settings),
-        "tables": list(cell.tables),
-        "expected": dict(cell.rows),
-        "files": stage.files,
-    }
-    write_json(place / "manifest.json", manifest | measured)
-
-
-def _record_failure(lake: Lake, cell: Cell, reason: str, **measured: object) -> None:
-    settings = dict(cell.settings)
-    record(lake, cell.id, cell.experiment, cell.version, settings, outcome="failed", reason=reason, **measured)
-
-
-def _device(cell: Cell) -> str:
-    """Where this process computes: the GPU's name if the cell ran on one, else the machine's processor type."""
-    if "cuda" in str(cell.task.get("device", "")) and "torch" in sys.modules:
-        return sys.modules["torch"].cuda.get_device_name()
-    return f"cpu {platform.machine()}"
-
-
-def _versions() -> dict[str, str]:
-    """Versions of the libraries that this process has loaded, and of Python."""
-    found = {"python": platform.python_version()}
-    return found | {name: version(name) for name in LIBRARIES if name in sys.modules}
-
-
-def _batches(cells: Sequence[Cell], slots: int) -> list[list[Cell]]:
-    """Cells of one group together, so that a worker loads a model once; large groups are cut where workers would
-    otherwise have nothing to do."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.group or cell.id, []).append(cell)
-    parts = max(1, slots // len(groups))
-    return [g[i::parts] for g in groups.values() for i in range(min(parts, len(g)))]
 
 
 @contextmanager
