@@ -114,7 +114,7 @@ def run_source(
     )
     reader = make(name, given)
     if not (local(lake) / "cells").exists():
-        reader.look(corpus)  # a mistyped --path leaves no empty lake behind
+        reader.validate(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(printable(line))
