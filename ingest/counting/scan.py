@@ -50,8 +50,8 @@ class ScanParts(CountingCell):
         found, documents, rejects = Scan(self.asked(lake).spans, vocabulary), 0, Counter[str]()
         for batch in batches(lake, self.parts):
             if batch.texts:
-                cut = tokenized(tokenizer, batch.texts) if tokenizer else as_bytes(batch.texts)
-                found.add(*cut, batch.hashes)
+                tokens, lengths = tokenized(tokenizer, batch.texts) if tokenizer else as_bytes(batch.texts)
+                found.add(tokens, lengths, batch.hashes)
             documents += len(batch.texts)
             rejects.update(batch.rejects)
         self.leave(lake, Extent(documents, found.tokens, dict(rejects)), found.counts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from memlake.ingest.source import Document, Reader, Reject
 from memlake.warehouse.lake import Lake
@@ -85,7 +85,7 @@ class ReadFile(Cell):
     """The documents of a file, its rejects, and what it holds of each domain."""
 
     EXPERIMENT = "ingest"
-    TABLES = ("documents", "rejects", "domains")
+    TABLES: ClassVar[tuple[str, ...]] = ("documents", "rejects", "domains")
 
     settings: ReadSettings
     source: DocumentReader
