@@ -56,7 +56,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     backend = tokenizer.backend
     kinds = {step["type"] for step in steps(json.loads(backend.to_str())["decoder"])}
     if "ByteLevel" in kinds:
-        to_bytes = _from_alphabet
+        to_bytes: Callable[[str], bytes] = _from_alphabet
     elif kinds & {"Metaspace", "ByteFallback"}:
         to_bytes = _from_pieces("ByteFallback" in kinds)
     else:
