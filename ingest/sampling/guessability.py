@@ -33,7 +33,7 @@ from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from .windows import token_bytes
 
 BATCH = 4096  # sequences read at once
-SECONDS, SECONDS_PER_SEQUENCE = 0.1, 1 / 3000  # to load a tokenizer; to measure one
+SECONDS, SECONDS_PER_SEQUENCE = 0.1, 1 / 10_000  # to load a tokenizer; to measure a window
 GIVEN = 0.9  # of the words and numbers of a templated continuation stand in the pieces before it
 
 ATOM = re.compile(
