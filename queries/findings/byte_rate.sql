@@ -18,7 +18,7 @@
 -- anchors of code and maths at long horizons. Of several windows of a model on one anchor the one with the longest
 -- prompt counts.
 -- Units: shares in [0, 1]; bits per byte.
--- Source: docs/method.md, "Comparing models"; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
+-- Source: docs/method/comparisons.md; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
 -- Columns:
 --   family          training line
 --   model           the model

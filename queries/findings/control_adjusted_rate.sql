@@ -17,7 +17,7 @@
 -- bytes after them than `horizon` (left_out is their share); of several windows of a model on one anchor all but the
 -- one with the longest prompt; and that a control may have met copies of the text elsewhere.
 -- Units: rates and shares in [0, 1], their difference in [-1, 1].
--- Source: docs/method.md, "Comparing models"; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
+-- Source: docs/method/guessability.md; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
 -- other data as a baseline).
 -- Columns:
 --   family             training line of the model

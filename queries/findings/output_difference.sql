@@ -2,7 +2,7 @@
 -- residual stream there lies from the whole model's, beside what theory allows.
 --
 -- Why this number: the paper bounds the difference at the block (its first theorem) and, propagated, after every later
--- block (its second); the bound here is ours, in their spirit (docs/method.md, short_circuit). The measured difference
+-- block (its second); the bound here is ours, in their spirit (docs/method/short_circuit.md). The measured difference
 -- tells whether later blocks make it grow or damp it, and how loose the bound is. The slack is a geometric mean, since
 -- propagated bounds grow by orders of magnitude.
 -- Interval: 95 %, document-cluster, Student's t (cluster_margin in macros.sql).

@@ -12,7 +12,7 @@
 -- bytes after them than `horizon` (left_out is their share); that prompts of equal token counts hold different bytes.
 -- Of several windows of a model on one anchor, the one with the longest prompt counts.
 -- Units: shares in [0, 1]; counts of anchors, and in the columns token_* of sequences.
--- Source: docs/method.md, "Comparing models"; Jaccard 1901.
+-- Source: docs/method/comparisons.md; Jaccard 1901.
 -- Columns:
 --   corpus                  corpus of the text
 --   model_a                 first model of the pair, in alphabetical order
