@@ -86,7 +86,7 @@ def main() -> None:
         print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
-        if errno.errorcode.get(e.errno) not in MENDABLE | {"EPIPE"}:
+        if errno.errorcode.get(e.errno or 0) not in MENDABLE | {"EPIPE"}:
             raise
         _drop_output()
         if e.errno == errno.EPIPE:  # nobody reads on

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 import duckdb
@@ -28,6 +29,7 @@ from . import schema as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .relation import File, literal, relation
 
+T = TypeVar("T")
 ATTEMPTS = 30  # commits that lost a race are tried again this often
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
 
@@ -177,7 +179,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> bool:
             if not self.holds(name, transaction, delta):
                 return False
-            count = delta.transaction_version(transaction) + 1
+            count = (delta.transaction_version(transaction) or 0) + 1
             properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
             if predicate is None:
                 self._write(name, delta, [], properties)
@@ -196,14 +198,14 @@ class Lake:
     def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
         spec = tables.table(name)
         delta.create_write_transaction(
-            actions,
+            [*actions],
             mode="append",
             schema=Schema.from_arrow(spec.schema),
             partition_by=list(spec.partition),
             commit_properties=properties,
         )
 
-    def _race(self, name: str, attempt: Callable[[DeltaTable], object]) -> object:
+    def _race(self, name: str, attempt: Callable[[DeltaTable], T]) -> T:
         for tried in range(ATTEMPTS):
             try:
                 self._grow(name)
@@ -223,7 +225,7 @@ class Lake:
         if new := [f for f in Schema.from_arrow(tables.table(name).schema).fields if f.name not in known]:
             delta.alter.add_columns(new)
 
-    def amend(self, name: str, row: Mapping[str, object]) -> None:
+    def amend(self, name: str, row: Mapping[str, str | float | None]) -> None:
         """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
         leaves out stays as it is."""
         key = tables.table(name).key

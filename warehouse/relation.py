@@ -8,7 +8,7 @@ number) changes what is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -92,7 +92,7 @@ def as_pattern(path: str) -> str:
     return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
-def partition_path(spec: Table, values: dict[str, object]) -> str:
+def partition_path(spec: Table, values: Mapping[str, object]) -> str:
     """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions.
     Raises `BadInput` for a value that is too long for a folder's name."""
 
