@@ -43,17 +43,15 @@ class Lake:
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
-        """The lake at `path`; raises `NotALake`, or `DamagedLake` where a table's log cannot be read."""
+        """The lake at `path`; raises `NotALake`. No log is read before a table is asked for."""
         path = _place(path)
         if not (path / "cells" / "_delta_log").is_dir():
             what = "does not exist" if not path.exists() else "is not a lake"
             raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
-        lake = cls(path)
         for name in tables.names():
             if not (path / name).exists():  # the lake was made before memlake had this table
                 _make(path, [name])
-            lake.delta(name)
-        return lake
+        return cls(path)
 
     @classmethod
     def create(cls, path: str | Path) -> Lake:
