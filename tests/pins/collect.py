@@ -89,6 +89,9 @@ def run(words: list[str]) -> tuple[int, str, str]:
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)
+        except Exception as bug:  # the pins of other commands are still wanted
+            code = 1
+            print(f"{type(bug).__name__}: {bug}", file=sys.stderr)
     found = []
     for stream in (out, err):
         stream.flush()

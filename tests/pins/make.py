@@ -10,6 +10,8 @@ from .test_pins import GOLDEN, collected
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        found = collected(Path(folder))
+        found, problem = collected(Path(folder))
+        if problem:
+            raise SystemExit(problem)
         shutil.rmtree(GOLDEN, ignore_errors=True)
         shutil.copytree(found, GOLDEN)
