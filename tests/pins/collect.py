@@ -6,7 +6,6 @@ after the other, and Dask's workers as threads of it, so that no command starts 
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import os
@@ -18,11 +17,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from itertools import groupby
 from pathlib import Path
 
-import distributed
 import pyarrow as pa
 
 import memlake
-from warehouse import identity, table  # all that is taken from inside
+from memlake.cli import main as command
+from memlake.warehouse import identity, schema
 
 from . import inputs
 from .commands import FAILING, HELP, LISTS, MADE_HERE, SMALL_LAKE
@@ -50,16 +49,15 @@ MACHINE = "corpus not like 'python_environment%'"
 def main(folder: str) -> None:
     os.chdir(folder)
     inputs.write(Path())
-    distributed.LocalCluster = functools.partial(distributed.LocalCluster, processes=False)
     pins = Path("pins")
     for name, words in HELP.items():
         put(pins / "help" / f"{name}.txt", run([*words, "--help"])[1])
     for name, words in LISTS.items():
         put(pins / "lists" / f"{name}.txt", run(words)[1])
-    for name in table.names():
+    for name in schema.names():
         put(pins / "lists" / f"warehouse-show-{name}.txt", run(["warehouse", "show", name])[1])
     put_json(pins / "identity.json", identities())
-    put_json(pins / "tables.json", {name: columns_and_rules(table.table(name)) for name in table.names()})
+    put_json(pins / "tables.json", {name: columns_and_rules(schema.table(name)) for name in schema.names()})
     put(pins / "transcript.txt", "\n".join(said(words) for words in [*SMALL_LAKE, *FAILING]))
     for words in MADE_HERE:
         assert run(words)[0] == 0, words
@@ -85,7 +83,7 @@ def run(words: list[str]) -> tuple[int, str, str]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            memlake.main()
+            command()
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)
@@ -135,8 +133,8 @@ def columns_and_rules(spec) -> dict[str, object]:
 def cells(lake) -> dict[str, object]:
     """Every cell of the lake by a name that says what it is; of a table that it wrote the number of rows."""
     counted: dict[str, dict[str, int]] = {}
-    for name in table.names():
-        columns = [c.name for c in table.table(name).columns]
+    for name in schema.names():
+        columns = [c.name for c in schema.table(name).columns]
         if "cell" in columns and name not in ("cells", "checks"):
             source = {"matches": "matches_all", "domains": "stored.domains"}.get(name, f"stored.{name}")
             for cell, n in values(lake, f"select cell, count(*) from {source} group by cell"):

@@ -1,4 +1,4 @@
-"""What may not change. Golden files: `golden/`; meant changes: `python -m tests.pins.make`, and look at the diff."""
+"""What may not change. Golden files: `golden/`; meant changes: `python -m memlake.tests.pins.make`, and look at the diff."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def collected(folder: Path) -> tuple[Path, str | None]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(NOT_OURS)}
     environment |= ENVIRONMENT | {"HF_HOME": str(folder / "hub")}
     # Not `-m`: help calls a program as it was started
-    command = [sys.executable, "-c", f"from tests.pins.collect import main; main({str(folder)!r})"]
+    command = [sys.executable, "-c", f"from memlake.tests.pins.collect import main; main({str(folder)!r})"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
     return folder / "pins", ended.stdout + ended.stderr if ended.returncode else None
 
