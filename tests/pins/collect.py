@@ -161,7 +161,7 @@ def cells(lake) -> dict[str, object]:
 
 def rows(lake, name: str) -> dict[str, object]:
     """How many rows the table has, and of each column the MD5 of its values, one a line, in the order of the key."""
-    spec = table.table(name.removesuffix("_all"))
+    spec = schema.table(name.removesuffix("_all"))
     exact = [c.name for c in spec.columns if c.type in EXACT]
     tests = [ROUNDED[name]] if name in ROUNDED else []
     tests += [MACHINE] if "corpus" in exact else []

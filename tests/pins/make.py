@@ -1,4 +1,4 @@
-"""Write the golden files anew: `python -m memlake.tests.pins.make`. What their diff shows, users and their lakes will see."""
+"""Write the golden files anew: `python -m tests.pins.make`. What their diff shows, users and their lakes will see."""
 
 from __future__ import annotations
 

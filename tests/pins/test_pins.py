@@ -1,4 +1,4 @@
-"""What may not change. Golden files: `golden/`; meant changes: `python -m memlake.tests.pins.make`, and look at the diff."""
+"""What may not change. Golden files: `golden/`; meant changes: `python -m tests.pins.make`, and look at the diff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOLDEN = HERE / "golden"
 ROOT = HERE.parents[1]
 # Width and looks of help, one thread for sums, no network, and nothing of the user's
 ENVIRONMENT = {
-    **{"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT)},
+    **{"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
     **{"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONHASHSEED": "0"},
 }
 NOT_OURS = ("MEMLAKE_", "FORCE_COLOR", "CLICOLOR", "PY_COLORS", "RICH_", "TTY_", "GITHUB_ACTIONS", "_TYPER", "HF_")
