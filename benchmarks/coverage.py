@@ -16,6 +16,7 @@ from itertools import product
 import duckdb
 import numpy as np
 import pyarrow as pa
+
 from memlake.queries.ask import HERE
 
 TEXTS = (5, 10, 20, 50, 200)

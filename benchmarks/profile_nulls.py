@@ -14,6 +14,7 @@ import argparse
 import duckdb
 import numpy as np
 import pyarrow as pa
+
 from memlake.queries.ask import prepare
 from memlake.queries.finding import find
 from memlake.warehouse import schema as tables
