@@ -27,6 +27,7 @@ from deltalake.transaction import AddAction
 from . import paths
 from . import schema as tables
 from .errors import BadInput, DamagedLake, NotALake, one_line
+from .identity import tagged
 from .relation import File, literal, relation
 
 T = TypeVar("T")
@@ -142,6 +143,10 @@ class Lake:
         """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
         return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
 
+    def gave_back(self, name: str, transaction: str) -> bool:
+        """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
+        return (self.delta(name).transaction_version(transaction) or 1) % 2 == 0
+
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the lake's lock on publication, from judging to the last commit: of two runs that publish the same rows
@@ -240,6 +245,11 @@ class Lake:
     def quarantine(self) -> Path:
         """Where rows lie that failed an expectation; outside every table."""
         return self.path / "quarantine"
+
+
+def spools(corpus: str) -> str:
+    """The folder in `spool/` for what waits there for later cells of a corpus: gone when the corpus is forgotten."""
+    return tagged("corpus", corpus)
 
 
 def _place(path: str | Path) -> Path:

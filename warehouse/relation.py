@@ -29,6 +29,12 @@ class File:
     rows: int
     size: int
 
+    @property
+    def cell(self) -> str | None:
+        """The cell whose rows it holds, by which `stage` names it; None where the name tells none."""
+        named = re.match(r"c\d+-[0-9a-f]{32}(?=-)", self.path.rpartition("/")[2])
+        return named and named[0]
+
 
 def relation(name: str, files: Sequence[File]) -> str:
     """SELECT of a table's columns over Parquet files; of no rows where there is no file.

@@ -24,8 +24,7 @@ import pyarrow as pa
 from memlake.ingest.documents.base import listed, name_problem
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import sha256, tagged
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, published
 from memlake.warehouse.work.runner import Summary, recover, run
 from memlake.warehouse.work.spool import Spool

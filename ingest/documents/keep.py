@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 from memlake.ingest.source import Document, Reject
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import hash63, tagged
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import SAMPLE, spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.schema import table
 from memlake.warehouse.work.cells import Cell, published
 from memlake.warehouse.work.spool import Spool
@@ -36,7 +35,7 @@ from memlake.warehouse.work.spool import Spool
 from .pieces import PIECE, Pieces, domain_rows
 
 SLACK = 256  # hashes that are held at least beside those that are kept, so that they are not sorted all the time
-KEEP, VERSION, TABLES = SAMPLE, 1, ("documents", "domains")
+KEEP, VERSION, TABLES = "ingest_keep", 1, ("documents", "domains")
 KNOWN = "known"  # in the spool: the smallest hashes of all files so far
 
 Rows = tuple[str, pa.Table]  # the table, and a piece of its rows

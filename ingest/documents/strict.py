@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from memlake.ingest.source import Document, Reject
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, plan
 from memlake.warehouse.work.spool import Spool
 

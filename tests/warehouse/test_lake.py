@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell, match_work
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, make_lake, match_cell, match_work
 from memlake.warehouse import schema as tables
 from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
@@ -130,10 +130,11 @@ def test_check_judges_rows_again(lake):
     forget(lake, cell=match_cell("c++").id)
     lake.retract("conditions", '["float32 sdpa"]', "true")
     found = list(check(lake))
-    assert {(f.table_name, f.what.split(":")[0]) for f in found} == {
-        ("matches", "condition_known"),
-        ("models", "condition_known"),
-    }
+    cell = match_cell(DOMAINS[1]).id
+    assert [(f.table_name, f.where, f.what) for f in found] == [
+        ("matches", f"cell {cell}", f"rows stand on nothing: {N} in conditions (condition_known)"),
+        ("models", "registered rows", "rows stand on nothing: 1 in conditions (condition_known)"),
+    ]
     register(lake, "conditions", [CONDITION])
     assert list(check(lake)) == []
 
@@ -165,12 +166,6 @@ def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
     assert forget(lake, cell=cell.id) == [cell.id]
     summary = run(lake, [cell], match_work, workers=1)
     assert summary.done == [cell.id] and list(check(lake)) == []
-
-
-def test_what_others_stand_on_is_not_forgotten_alone(lake):
-    with pytest.raises(Conflict, match=rf"{N} rows of matches stand on its sequences: forget c1-.* first"):
-        forget(lake, cell=ingest_cell("c++").id)
-    assert sum(f.rows for f in lake.snapshot("matches")) == 2 * N
 
 
 def test_a_table_without_rows_of_the_cell_is_free_again(lake):
