@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell, match_work
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell
 from memlake.warehouse import schema as tables
 from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
@@ -21,7 +21,7 @@ from memlake.warehouse.work.runner import run
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Lake:
     lake = make_lake(tmp_path_factory.mktemp("lake") / "lake")
-    assert not run(lake, [match_cell(d) for d in DOMAINS], match_work, workers=1).failed
+    assert not run(lake, [match_cell(d) for d in DOMAINS]).failed
     return lake
 
 
@@ -95,7 +95,7 @@ def test_forget_a_cell_and_do_it_again(lake):
         assert con.execute("select domain, count(*) from stored.matches group by all").fetchall() == [(DOMAINS[1], N)]
         last = con.execute("select outcome from stored.cells where cell = ? order by finished_at", [cell.id]).fetchall()
     assert last == [("done",), ("forgotten",)]
-    summary = run(lake, [match_cell(d) for d in DOMAINS], match_work, workers=1)
+    summary = run(lake, [match_cell(d) for d in DOMAINS])
     assert summary.done == [cell.id] and summary.skipped == 1
     assert sum(f.rows for f in lake.snapshot("matches")) == 2 * N
 
@@ -163,7 +163,7 @@ def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
         forget(lake, cell=cell.id)
     monkeypatch.undo()
     assert forget(lake, cell=cell.id) == [cell.id]
-    summary = run(lake, [cell], match_work, workers=1)
+    summary = run(lake, [cell])
     assert summary.done == [cell.id] and list(check(lake)) == []
 
 

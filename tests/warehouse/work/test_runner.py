@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 
-from memlake.tests.small import DOMAINS, N, make_lake, match_cell, match_rows, match_work
+from memlake.tests.small import DOMAINS, Made, MatchCell, N, make_lake, match_cell, match_rows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.cells import Cell, plan, published
+from memlake.warehouse.work.cells import CellRows, plan, published
 from memlake.warehouse.work.runner import recover, run
 
 CELLS = [match_cell(d) for d in DOMAINS]
@@ -49,32 +50,36 @@ def lake(prepared, tmp_path) -> Lake:
 def undisturbed(prepared, tmp_path_factory) -> list[tuple]:
     """What is published when nothing goes wrong, with one worker."""
     lake = Lake.open(shutil.copytree(prepared.path, tmp_path_factory.mktemp("undisturbed") / "lake"))
-    assert run(lake, CELLS, match_work, workers=1).failed == []
+    assert run(lake, CELLS, workers=1).failed == []
     assert len(contents(lake)) == 2 * N * 2 + 4
     return contents(lake)
 
 
 def test_same_lake_with_one_and_two_workers(lake, undisturbed):
-    summary = run(lake, CELLS, match_work, workers=2)
+    summary = run(lake, CELLS, workers=2)
     assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
     assert contents(lake) == undisturbed
     assert plan(lake, CELLS) == []
-    assert run(lake, CELLS, match_work).skipped == 2
-    assert dict(published(lake, "small_scoring")) == {c.id: dict(c.settings) for c in CELLS}
+    assert run(lake, CELLS).skipped == 2
+    assert dict(published(lake, "small_scoring", Made)) == {c.id: c.settings for c in CELLS}
     assert not list(lake.staging.glob("run-*"))
 
 
-def troubled_work(cell: Cell, lake: Lake):
-    """Goes wrong as the task says, the first time or always."""
-    trouble = cell.task.get("trouble")
-    if trouble == "user":
-        raise BadInput("the checkpoint has 7 heads: name another")
-    if trouble == "bug":
-        raise ZeroDivisionError("a bug")
-    if trouble == "kill":
-        yield "matches", pa.Table.from_pylist(match_rows(cell.settings["domain"])[:3])
-        os.kill(os.getpid(), signal.SIGKILL)
-    yield from match_work(cell, lake)
+@dataclass(frozen=True)
+class TroubledCell(MatchCell):
+    """Goes wrong as it is told."""
+
+    trouble: str | None = None
+
+    def rows(self, lake: Lake) -> CellRows:
+        if self.trouble == "user":
+            raise BadInput("the checkpoint has 7 heads: name another")
+        if self.trouble == "bug":
+            raise ZeroDivisionError("a bug")
+        if self.trouble == "kill":
+            yield "matches", pa.Table.from_pylist(match_rows(self.settings.said["domain"])[:3])
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().rows(lake)
 
 
 def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
@@ -83,13 +88,10 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
     trouble = {"c++": "user", "bug": "bug", "kill": "kill"}
 
     def cells(trouble):
-        return [
-            Cell(c.experiment, c.version, c.settings, c.tables, c.rows, c.group, {"trouble": trouble.get(d)})
-            for d, c in ((d, match_cell(d)) for d in names)
-        ]
+        return [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names]
 
-    summary = run(lake, cells(trouble), troubled_work, workers=1)  # one group: the killed cell has neighbours
-    failed = {cell.settings["domain"]: reason for cell, reason in summary.failed}
+    summary = run(lake, cells(trouble), workers=1)  # one group: the killed cell has neighbours
+    failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
     assert failed["c++"] == "the checkpoint has 7 heads: name another"
     assert "Traceback" in failed["bug"] and "ZeroDivisionError: a bug" in failed["bug"]
     assert "its worker was killed" in failed["kill"]
@@ -100,28 +102,36 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
         ).fetchall()
     assert outcomes == [("done", 2), ("failed", 3)]
 
-    summary = run(lake, cells({}), troubled_work, workers=2)
+    summary = run(lake, cells({}), workers=2)
     assert len(summary.done) == 3 and summary.skipped == 2 and not summary.failed
     assert len(lake.files("matches")) == 5
 
 
 PROGRAM = """
 import sys
-from memlake.tests.warehouse.work.test_runner import CELLS, slow_work
+from memlake.tests.small import DOMAINS
+from memlake.tests.warehouse.work.test_runner import slow_cell
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.runner import run
 if __name__ == "__main__":
     lake = Lake.open(sys.argv[1])
     print("begin", flush=True)
-    run(lake, CELLS, slow_work, workers=2)
+    run(lake, [slow_cell(d) for d in DOMAINS], workers=2)
 """
 
 
-def slow_work(cell: Cell, lake: Lake):
+@dataclass(frozen=True)
+class SlowCell(MatchCell):
     """Hands its rows over bit by bit, so that a kill may fall between them."""
-    for name, piece in match_work(cell, lake):
-        yield name, piece
-        time.sleep(0.3)
+
+    def rows(self, lake: Lake) -> CellRows:
+        for name, piece in super().rows(lake):
+            yield name, piece
+            time.sleep(0.3)
+
+
+def slow_cell(domain: str, **more: object) -> SlowCell:
+    return SlowCell(match_cell(domain, **more).settings)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -169,7 +179,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     # The run's folder is left as a kill leaves it: the staged rows, and a lock that nobody holds.
     monkeypatch.setattr("memlake.warehouse.work.runner.shutil.rmtree", lambda *a, **k: None)
     with pytest.raises(Killed):
-        run(lake, CELLS[:1], match_work, workers=1)
+        run(lake, CELLS[:1], workers=1)
     assert plan(lake, CELLS[:1]) == CELLS[:1]
     monkeypatch.undo()
     recover(lake)
@@ -186,7 +196,7 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
     with _run_folder(lake) as folder:
         assert recover(lake) == 1
         assert folder.is_dir()
-        assert run(lake, [], match_work).done == []
+        assert run(lake, []).done == []
         assert "another memlake command is writing to this lake: both go on" in capsys.readouterr().err
     assert recover(lake) == 0
     assert not folder.exists()
@@ -195,15 +205,14 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
 def test_no_scheduler_at_the_address(lake, monkeypatch):
     monkeypatch.setattr("memlake.warehouse.work.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        run(lake, CELLS[:1], match_work, scheduler="tcp://127.0.0.1:1")
+        run(lake, CELLS[:1], scheduler="tcp://127.0.0.1:1")
 
 
 def test_two_runs_with_overlapping_cells_publish_no_row_twice(lake):
     """Both judge before either commits, were it not for the lock; the second is then judged against the first."""
     program = PROGRAM.replace(
-        "CELLS, slow_work, workers=2", "[match_cell('c++', run=sys.argv[2])], slow_work, workers=1"
+        "[slow_cell(d) for d in DOMAINS], workers=2", "[slow_cell('c++', run=sys.argv[2])], workers=1"
     )
-    program = program.replace("import CELLS,", "import match_cell,")
     runs = [
         subprocess.Popen([sys.executable, "-c", program, str(lake.path), n], stdout=subprocess.PIPE, text=True)
         for n in "12"
@@ -225,7 +234,7 @@ def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "commit", full)
-    summary = run(lake, CELLS[:1], match_work, workers=1)
+    summary = run(lake, CELLS[:1], workers=1)
     assert "No space left on device" in summary.failed[0][1] and "its rows stay in staging/run-" in summary.failed[0][1]
     recover(lake)  # still full: says so, loses nothing
     monkeypatch.undo()
