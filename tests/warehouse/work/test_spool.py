@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
-from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.small import Made, MadeCell, made_cell
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
-from memlake.warehouse.work.cells import Cell, plan
+from memlake.warehouse.work.cells import CellRows, plan
+from memlake.warehouse.work.runner import run
 from memlake.warehouse.work.spool import Spool
 
-FIRST = [Cell("first", 1, {"corpus": "mine", "file": f"{i}.jsonl"}, ("domains",)) for i in range(3)]
-SECOND = [Cell("second", 1, {"corpus": "mine"}, ())]
+
+@dataclass(frozen=True)
+class FirstCell(MadeCell):
+    """Leaves a file for the second stage."""
+
+    def rows(self, lake: Lake) -> CellRows:
+        with Spool(lake, "pair").writing(self.id) as path:
+            path.write_text(self.settings.said["file"])
+        row = {"corpus": "mine", "domain": "d", "class": "free_text", "n_documents": 1, "n_bytes": 1}
+        yield "domains", pa.Table.from_pylist([row | {"kept_documents": 1}])
 
 
-def work(cell: Cell, lake: Lake):
-    with Spool(lake, "pair").writing(cell.id) as path:
-        path.write_text(cell.settings["file"])
-    row = {"corpus": "mine", "domain": "d", "class": "free_text", "n_documents": 1, "n_bytes": 1, "kept_documents": 1}
-    yield "domains", pa.Table.from_pylist([row])
+FIRST = [FirstCell(Made({"corpus": "mine", "file": f"{i}.jsonl"}), "first", ("domains",)) for i in range(3)]
+SECOND = [made_cell("second", {"corpus": "mine"})]
 
 
-def nothing(cell: Cell, lake: Lake):
-    yield from ()
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.create(tmp_path / "lake")
+
+
+def rows(lake: Lake, sql: str) -> list[tuple]:
+    with lake.connect() as con:
+        return con.sql(sql).fetchall()
 
 
 def test_files_are_listed_by_their_cell_and_removed(lake):
-    run_here(lake, FIRST, work)
+    run(lake, FIRST)
     spool = Spool(lake, "pair")
     assert set(spool.files()) == {c.id for c in FIRST}
     assert [p.read_text() for p in spool.take([c.id for c in FIRST])] == ["0.jsonl", "1.jsonl", "2.jsonl"]
@@ -62,20 +77,20 @@ def test_a_file_that_was_not_ended_is_missing(lake):
 
 
 def test_a_cell_whose_file_is_lost_is_run_again(lake):
-    run_here(lake, FIRST, work)
+    run(lake, FIRST)
     spool = Spool(lake, "pair")
     spool.files()[FIRST[1].id].unlink()
     spool.replan(FIRST, SECOND)
     assert plan(lake, FIRST) == [FIRST[1]]
     assert rows(lake, "select count(*) from stored.domains") == [(2,)]
-    run_here(lake, FIRST, work)
+    run(lake, FIRST)
     assert len(spool.files()) == 3
     assert rows(lake, "select count(*) from stored.domains") == [(3,)]
 
 
 def test_when_the_second_stage_is_published_nothing_is_left_and_nothing_run_again(lake):
-    run_here(lake, FIRST, work)
-    run_here(lake, SECOND, nothing)
+    run(lake, FIRST)
+    run(lake, SECOND)
     spool = Spool(lake, "pair")
     spool.replan(FIRST, SECOND)
     assert spool.files() == {} and not spool.folder.exists()
