@@ -204,10 +204,10 @@ def test_a_number_and_its_range(observed, low, high, good):
 def test_publication_does_not_wait_for_great_expectations(tmp_path):
     """Its import takes seconds, in which the lake's lock on publication would be held."""
     program = (
-        "import sys; from tests.small import *; lake = Lake.create(sys.argv[1]);"
+        "import sys; from memlake.tests.small import *; lake = Lake.create(sys.argv[1]);"
         " row = {'tokenizer': 't', 'source': 'made', 'digest': 'sha256:1', 'vocab_size': 100};"
         " register(lake, 'tokenizers', [row]); cell = ingest_cell('c++');"
-        " rows = {name: piece.to_pylist() for name, piece in ingest_work(cell, lake)};"
+        " rows = {name: piece.to_pylist() for name, piece in cell.rows(lake)};"
         " assert put_cell(lake, cell, rows) is None and len(lake.files('sequences')) == 1;"
         " print('great_expectations' in sys.modules)"
     )
