@@ -103,14 +103,14 @@ def _request(
 def _asks(function: Callable[..., None]) -> Callable[..., None]:
     """Offer the options of `_request` on a command; what they make is the command's `request`."""
     shared = inspect.signature(_request, eval_str=True).parameters
-    own = {k: p for k, p in inspect.signature(function, eval_str=True).parameters.items() if k != "request"}
+    others = {k: p for k, p in inspect.signature(function, eval_str=True).parameters.items() if k != "request"}
 
     @functools.wraps(function)
-    def asked(**given: object) -> None:
+    def asked(**given: Any) -> None:
         function(request=_request(**{k: given.pop(k) for k in shared}), **given)
 
-    both = [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
-    asked.__signature__ = inspect.Signature(both)
+    both = [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *others.values())]
+    asked.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
     return asked
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -180,8 +181,8 @@ def _is_typed(context: typer.Context, parameter: str) -> bool:
 def _parameter(field: dataclasses.Field[Any], type_: Any, panel: str) -> inspect.Parameter:
     """A field of a class of options as a parameter of a command."""
     flag, default = options.flag(field.name), field.default
-    if typing.get_origin(type_) is tuple:
-        type_, default = list[typing.get_args(type_)[0]], list(field.default)
+    if isinstance(default, tuple):
+        type_, default = types.GenericAlias(list, typing.get_args(type_)[:1]), list(default)
     off = f"/--no-{flag[2:]}" if type_ in (bool, bool | None) and default is not False else ""
     means = field.metadata["doc"]
     told = typer.Option(flag + off, help=f"{means}.", rich_help_panel=panel, show_default=default not in ("", []))
