@@ -94,7 +94,7 @@ def find(name: str) -> Finding:
     """The finding `name`; raises `UnknownName`."""
     if name not in names():
         raise UnknownName("finding", name, names())
-    return Finding(name, (shelf.folder(SHELF) / f"{name}.sql").read_text(encoding="utf-8"))
+    return Finding(name, shelf.text(SHELF, name, ".sql"))
 
 
 def literal(parameter: Parameter, value: object) -> str:

@@ -172,7 +172,7 @@ def question(finding: Finding) -> str:
     """What the finding asks: the first line of its figure's docstring, or what one row is where it has none."""
     if not _has_figure(finding):
         return finding.grain
-    source = (shelf.folder(FIGURES) / f"{finding.name}.py").read_text(encoding="utf-8")
+    source = shelf.text(FIGURES, finding.name)
     return ast.get_docstring(ast.parse(source)).splitlines()[0]  # without its import, which takes Altair's seconds
 
 

@@ -89,7 +89,8 @@ class Lake:
     def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
         """The published files of a table."""
         delta = delta or self.delta(name)
-        actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+        # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
+        actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
         root = self.path / name
         keys = tables.table(name).partition
         return sorted(

@@ -50,7 +50,7 @@ def models() -> dict[str, Source]:
     """Every model of the registry by its name, in the order of the files."""
     found = {}
     for family in families():
-        text = (shelf.folder(CATALOG) / f"{family}.toml").read_text(encoding="utf-8")
+        text = shelf.text(CATALOG, family, ".toml")
         shared = tomllib.loads(text)
         for name, model in shared["models"].items():
             found[name] = Source(
