@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BASE_ONLY = "(model, condition) in (select (model, base_condition) from models)"
+VIEWS = ("models", "sequences", "matches", "layers", "noise", "groups", "heads")  # `views/`: each uses some before it
 OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about sequences says beside its columns
 
 
@@ -126,18 +127,20 @@ def connect(lake: Lake, files: dict[str, list[File]], only: Only = ALL) -> duckd
 
 def prepare(con: duckdb.DuckDBPyConnection, only: Only = ALL) -> duckdb.DuckDBPyConnection:
     """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, the
-    views of `views.sql`, the tables of `samples.sql`, and the macros of `macros.sql`. Raises `UnknownName` as `connect`
-    does.
+    views of `views/`, of which `domains` replaces one of these, the tables of `samples.sql`, and the macros of
+    `macros.sql`. Raises `UnknownName` as `connect` does.
 
     Where a table has conditions its view shows each model's base condition (no noise, its default number format), so
-    that a rate is right however many other conditions the lake holds; or the one condition that `only` names."""
+    that a rate is right however many other conditions the lake holds; or the one condition that `only` names. What is
+    of sequences says of which sample (sample_rule, sample_window), so that nothing is added up over several."""
     for name in ("macros", "samples"):
         con.execute((HERE / f"{name}.sql").read_text(encoding="utf-8"))
     only.check(con)
     for name in sorted(tables.names(), key=lambda n: n != "models"):  # it says which condition is the base
         con.execute(f'create view "{name}" as {_select(name, only)}')
     con.execute(f"create view matches_all as {_select('matches', only, all_conditions=True)}")
-    con.execute((HERE / "views.sql").read_text(encoding="utf-8"))
+    for name in VIEWS:
+        con.execute((HERE / "views" / f"{name}.sql").read_text(encoding="utf-8"))
     return con
 
 
@@ -160,6 +163,15 @@ def views(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The names that SQL can select from."""
     found = con.execute("select table_name from information_schema.tables where table_schema = 'main' order by 1")
     return [name for (name,) in found.fetchall()]
+
+
+def table_macros(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What SQL can select from by a name with arguments, as it is written: {"labelled": "labelled(measured)"}."""
+    found = con.execute(
+        "select function_name, parameters from duckdb_functions()"
+        " where function_type = 'table_macro' and not internal order by 1"
+    )
+    return {name: f"{name}({', '.join(parameters)})" for name, parameters in found.fetchall()}
 
 
 def _base_only(name: str) -> bool:

@@ -80,15 +80,16 @@ def sql(
 
 
 def _open(path, only):
-    """What asks the lake at `path` as it is now, `only` so much of it, and the names of its tables."""
+    """What asks the lake at `path` as it is now, `only` so much of it, and what can stand after FROM: its tables, and
+    the macros that make tables of them."""
     from memlake.warehouse.lake import Lake
 
     from . import guard
-    from .ask import connect, snapshot, views
+    from .ask import connect, snapshot, table_macros, views
 
     lake = Lake.open(path)
     files = snapshot(lake)
     con = connect(lake, files, only)
-    known = views(con)
+    known = views(con) + [written for name, written in table_macros(con).items() if name in guard.FUNCTIONS]
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return lambda text: guard.ask(con, text), known
