@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from memlake.queries import cli
-from memlake.queries.finding import SHELF, find, names
+from memlake.queries import cli, findings
+from memlake.queries.finding import find, names
 from memlake.queries.only import SHARED
 from memlake.queries.prompt import HELP, converse
 from memlake.tests.small import MODEL, N
-from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName
 
 app = typer.Typer()
@@ -42,9 +40,8 @@ def test_show_prints_the_file(lake):
 @pytest.fixture
 def added(tmp_path, monkeypatch) -> str:
     """A finding that is one file more on the shelf: neither a list nor a module knows of it."""
-    here = shutil.copytree(shelf.folder(SHELF), tmp_path / "findings")
-    monkeypatch.setattr(queries.findings, "__path__", [str(here)])
-    file = here / "a_made_up_finding.sql"
+    monkeypatch.setattr(findings, "__path__", [*findings.__path__, str(tmp_path)])
+    file = tmp_path / "a_made_up_finding.sql"
     file.write_text(
         "-- One row is one model: how often it reproduces its text.\n--\n-- Columns:\n--   family, model\n"
         "--   share  of the sequences\n"

@@ -92,7 +92,7 @@ def test_a_column_is_explained_by_the_finding_or_by_the_glossary():
 
 
 def written(name: str) -> dict[str, str | None]:
-    return header((shelf.folder(SHELF) / f"{name}.sql").read_text(encoding="utf-8"))
+    return header(shelf.text(SHELF, name, ".sql"))
 
 
 @pytest.mark.parametrize("name", names())

@@ -1,22 +1,7 @@
-"""Each published value stands beside ours for the same model, or else beside the nearest of ours, with a label that
-says which. Ours is of what the model was trained on, with its 95 % document-cluster interval, and of one sample, named
-beside it: anchors at spaces with 32+32 tokens where there are such, else the first by name.
+"""Published values beside ours: of the same model, or else of the nearest of ours, with a label that says which.
 
-How ours is computed where a paper leaves it open. Memorization rate: `corpus_rate`, weighted by the bytes that the
-corpus holds of each domain where they are known. Structural share: `structural_share`, as sampled. Prompt compression:
-mean ratio of shortest to whole prompt, the last tokens being kept; the share at or below 0.5 stands in
-`prompt_compression`. Head overlap, random and across domains: means over pairs of domains of `head_overlap`, heads
-being replaced by the mean of the others of their layer; random means, as in the paper, drawn from all the model's
-heads, so that sets which merely lie in the same layers exceed it (`expected_jaccard_by_layer` is the other null).
-Universal heads: `universal_heads`. Layer profiles: `within` of `family_similarity`, over a family's pairs of models.
-Short-circuiting the last block: `short_circuit_tradeoff`, where the whole model produces everything by selection; of
-the whole model, `corpus_rate` of the released lists (`memorized_evals`), scored again; tasks are those that were run
-with lm-eval.
-
-Standing: `released counts` are of Biderman et al. 2023, arXiv 2304.11158: of the -v0 checkpoints, over 146,432,000
-sequences of training (the first 64 tokens of each packed row), in half precision, end-of-sequence forbidden. The other
-values, of arXiv 2603.21658 and 2501.05078, are quoted from the paper, stated by readers of its full text, or read
-off a figure.
+`published/` holds the values, `templates/comparison.html` tells how ours are computed where a paper leaves it open, and
+where the published ones come from.
 """
 
 from __future__ import annotations
@@ -30,9 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from . import html
-
-HERE = Path(__file__).parent / "published"
+VALUES = Path(__file__).parent / "published"
 QUANTITIES = (
     "memorization_rate",
     "structural_share_of_memorized",
@@ -157,42 +140,72 @@ class Published:
     names: tuple[str, ...]  # by which our lake would hold the very model
 
 
+@dataclass(frozen=True)
+class Amount:
+    """A number as it is written, and its unit where that is not in it."""
+
+    text: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our value, its interval if it has one, and of which model and sample it is."""
+
+    value: Amount
+    low: Amount | None
+    high: Amount | None
+    of: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One published value with ours, and how the two compare."""
+
+    model: str
+    quantity: str
+    published: Amount
+    ours: Ours | None
+    label: str
+    standing: str
+    paper: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The section of the page."""
+
+    lines: list[Line]
+    anchor: str = "published"
+    title: str = "What papers report, beside ours"
+    template: str = "comparison.html"
+
+
 def values() -> list[Published]:
     """All published values, as shipped with the project."""
     found = []
     for row in _rows("pythia_memorized_counts.csv"):
-        name = row["model"]
         rate = int(row["memorized"]) / int(row["rows"])
-        about = f"released counts: {int(row['memorized']):,}"
+        standing = f"released counts: {int(row['memorized']):,}"
         found.append(
             Published(
-                "2304.11158", name, "memorization_rate", rate, "share", about, "pythia", float(row["params"]), (name,)
+                "2304.11158", row["model"], "memorization_rate", rate, "share", standing, row["family"],
+                float(row["params"]), (row["model"],),
             )
-        )
+        )  # fmt: skip
     for row in _rows("reported.csv"):
-        family = next((f for start, f in STARTS.items() if row["model"].lower().startswith(start)), None)
         found.append(
             Published(
-                row["paper"], row["model"], row["quantity"], float(row["value"]), row["unit"], row["standing"], family,
-                math.inf if "highest" in row["model"] else _params(row["model"]), (row["model"], row["model"].lower()),
+                row["paper"], row["model"], row["quantity"], float(row["value"]), row["unit"], row["standing"],
+                row["family"] or None, math.inf if "highest" in row["model"] else _params(row["model"]),
+                (row["model"], row["model"].lower()),
             )
         )  # fmt: skip
     return found
 
 
-# How the names that papers give to models begin, and the family that is meant; the longer beginnings first.
-STARTS = {
-    "pythia": "pythia",
-    "gpt-neo": "gpt_neo",
-    "starcoder": "starcoder",
-    "olmo-2": "olmo2",
-    "olmo-3": "olmo3",
-    "olmo": "olmo",
-}
-
-
 def _rows(name: str) -> list[dict[str, str]]:
-    with (HERE / name).open(encoding="utf-8", newline="") as file:
+    with (VALUES / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -216,37 +229,24 @@ def ours(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> lis
     return con.execute(OURS).to_arrow_table().to_pylist()
 
 
-def beside(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> str:
-    """The table of published values beside ours, as HTML."""
-    rows = ours(con, answers)
-    lines = []
+def section(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> Comparison:
+    """The published values beside ours."""
+    rows, lines = ours(con, answers), []
     for p in values():
         row, label = _nearest(p, rows)
-        lines.append(
-            {
-                "model": html.escape(p.model),
-                "quantity": html.escape(p.quantity.replace("_", " ")),
-                "published": _number(p.value, p.unit),
-                "ours": _ours(row, p.unit) if row else "",
-                "comparable?": f"<strong>{label}</strong>" if row else label,
-                "standing": html.escape(p.standing),
-                "paper": html.links(html.escape(p.source)),
-            }
-        )
-    heads = "".join(f"<th>{h}</th>" for h in lines[0])
-    body = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in line.values()) + "</tr>" for line in lines)
-    return f"<div class=scroll><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        published = _amount(p.value, p.unit)
+        beside = _ours(row, p.unit) if row else None
+        lines.append(Line(p.model, p.quantity.replace("_", " "), published, beside, label, p.standing, p.source))
+    return Comparison(lines)
 
 
-def _ours(row: dict, unit: str) -> str:
-    interval, name = "", ", ".join(filter(None, (row["model"], row["sample"])))
-    if row["low"] is not None:
-        interval = "({} to {}), ".format(*(_number(row[end], unit) for end in ("low", "high")))
-    return f"{_number(row['value'], unit)} <small>{interval}{html.escape(name)}</small>"
+def _ours(row: dict, unit: str) -> Ours:
+    low, high = (None if row[end] is None else _amount(row[end], unit) for end in ("low", "high"))
+    return Ours(_amount(row["value"], unit), low, high, ", ".join(filter(None, (row["model"], row["sample"]))))
 
 
-def _number(value: float, unit: str) -> str:
-    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g} <small>{html.escape(unit)}</small>"
+def _amount(value: float, unit: str) -> Amount:
+    return Amount(f"{100 * value:.3g} %") if unit == "share" else Amount(f"{value:.3g}", unit)
 
 
 def _nearest(p: Published, ours: list[dict]) -> tuple[dict | None, str]:
