@@ -73,7 +73,7 @@ def run_source(
 
     reader = make(name, own)
     if not (local(lake) / "cells").exists():
-        reader.look(corpus)  # a mistyped --path leaves no empty lake behind
+        reader.validate(corpus)  # a mistyped --path leaves no empty lake behind
     summary, lines = ingest(Lake.create(lake), name, own, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(printable(line))

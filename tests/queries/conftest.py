@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from memlake.tests.ingest.here import lake as new_lake  # noqa: F401  (a fixture)
+from memlake.tests.lakes import lake as new_lake  # noqa: F401  (a fixture)
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import commit

@@ -14,8 +14,8 @@ from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
 from memlake.queries.only import Only
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows as selected
 from memlake.tests.ingest.sampling.test_sample import fill, text
+from memlake.tests.lakes import rows as selected
 from memlake.tests.small import CONDITION, MODEL, N, match_rows
 from memlake.warehouse import schema as tables
 from memlake.warehouse.errors import BadInput, UnknownName

@@ -15,12 +15,10 @@ from memlake.ingest.sampling import guessability
 from memlake.ingest.sampling.guessability import guess, huffman_length, next_number, rouge_l
 from memlake.ingest.sampling.sample import sample
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows
-from memlake.tests.small import put_cell
+from memlake.tests.lakes import publish_rows, rows
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
-from memlake.warehouse.work.cells import Cell
 
 from .test_sample import fill, text
 
@@ -281,8 +279,7 @@ def test_imported_sequences_take_the_same_road(lake, tmp_path, neox):
         row | {"sequence_id": i, "external_id": str(i), "rank": i, "tokens": t, "prefix_tokens": max(len(t) - 4, 0)}
         for i, t in tokens.items()
     ]
-    cell = Cell("import", 1, {"corpus": "listed"}, ("sequences",))
-    assert put_cell(lake, cell, {"sequences": imported}) is None
+    publish_rows(lake, "listed", "sequences", imported)
     summary, _ = sample(lake, ["mine"], [neox], per_domain=1)
     assert not summary.failed
     assert rows(lake, "select sequence_id, repeating from stored.guessability where sequence_id < 4") == [(1, True)]
