@@ -123,17 +123,15 @@ def main() -> None:
 def mistake(error: typer.TyperException) -> str:
     """What Typer finds wrong with the arguments, in one line; empty where it has shown help instead."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    option = getattr(error, "option_name", "") if hasattr(error, "possibilities") else ""  # one that is unknown
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
-    if context is not None and (option := getattr(error, "option_name", None)):
+    if context is not None and option:
         known = [flag for p in context.command.get_params(context) for flag in (*p.opts, *p.secondary_opts)]
         text = f"no option {option}{hint(option, known)}"
     elif parameter is not None:
-        name = (
-            parameter.opts[0]
-            if parameter.param_type_name == "option"
-            else (parameter.metavar or parameter.name).upper()
-        )
+        is_option = parameter.param_type_name == "option"
+        name = parameter.opts[0] if is_option else (parameter.metavar or parameter.name).upper()
         text = f"{name}: {_refusal(error)}" if error.message else f"{name} is missing"
     if context is None or not text:
         return text

@@ -15,6 +15,7 @@ SOURCE = Kind("source", "memlake.ingest.sources", "Source")
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one a core.")]
+
 # What `count` counts with, and in
 Tokenizers = Annotated[
     list[str] | None, typer.Option(help="own (default), bytes, or a model whose tokenizer it is; may be repeated.")

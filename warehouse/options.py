@@ -16,7 +16,8 @@ NEAR = 0.75  # how alike two names are of which one may be meant for the other, 
 
 
 def option(default: Any, doc: str, values: Sequence[str] = ()) -> Any:
-    """A field that the command line offers as `--NAME`. values: all that may be given, where that is a short list."""
+    """A field that the command line offers as `--NAME`: repeatable where the default is a tuple, a flag without a value
+    where it is a bool. values: all that may be given, where that is a short list."""
     return dataclasses.field(default=default, metadata={"doc": doc, "values": values})
 
 

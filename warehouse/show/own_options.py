@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -73,34 +74,37 @@ class _Command(TyperCommand):
     offer: _Offer
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse the arguments, as the command for the thing that they name, or as this one where they name none."""
+        """Parse the arguments: as the command for the thing that they name, or as this one where they name none."""
         kind = self.offer.kind
-        if flag := next((o.opts[0] for o in _options(self) if o.name == self.offer.by), ""):
-            thing = _Read(self, args).values.get(self.offer.by)
-        else:
-            thing = self._find(args)
+        flag = next((o.opts[0] for o in _options(self) if o.name == self.offer.by), "")  # empty: an argument names it
+        thing = _read(self, args).values.get(self.offer.by) if flag else self._find(args)
         if thing is not None:
             whole = self._for(thing, flag)
-            if lacking := _Read(whole, args).lacking:
+            if lacking := _read(whole, args).lacking:
                 raise options.unknown(lacking[0], kind.options(thing), f"{kind.name} {thing!r}", _flags(whole))
             return whole.make_context(info_name, args, parent, **extra)
-        if HELP not in args:
-            if not flag:
-                args = []  # the name is missing, whatever else is wrong
-            elif lacking := [o for o in _Read(self, args).lacking if not options.hint(o, _flags(self))]:
-                raise BadInput(f"no option {lacking[0]}: if it is one of a {kind.name}, name that with {flag}")
-        path = [parent.command_path] if parent else []
-        path += [self.offer.name, *([flag] if flag else []), kind.name.upper(), HELP]
-        self.epilog = f"`{' '.join(path)}` shows the options of that {kind.name} as well."
+        if HELP not in args and not flag:
+            args = []  # the name is missing, whatever else is wrong
+        elif HELP not in args and (
+            strange := [o for o in _read(self, args).lacking if not options.hint(o, _flags(self))]
+        ):
+            raise BadInput(f"no option {strange[0]}: if it is one of a {kind.name}, name that with {flag}")
+        path = [*([parent.command_path] if parent else []), self.offer.name, *([flag] if flag else [])]
+        self.epilog = f"`{' '.join(path)} {kind.name.upper()} {HELP}` shows the options of that {kind.name} as well."
         return super().make_context(info_name, args, parent, **extra)
 
     def _find(self, args: list[str]) -> str | None:
-        """The name of the thing, where it is an argument: the first on the shelf, or else the first of all."""
-        read = _Read(self, args)
+        """The name of the thing, where it is an argument: the first that is on the shelf, or else the first of all."""
+        read = _read(self, args)
         known = [w for w in read.words if w in shelf.names(self.offer.kind.shelf)]
         if len(set(known)) > 1:  # the others may be values of options of the thing
-            known = [w for w in known if _Read(self._for(w), args).fits(w)] or known
-        return next(iter([*known, *(w for w in read.words if w not in read.doubtful)]), None)
+            known = [w for w in known if self._fits(w, args)] or known
+        return next(iter([*known, *read.sure]), None)
+
+    def _fits(self, thing: str, args: list[str]) -> bool:
+        """May these be the arguments of the command for the thing?"""
+        read = _read(self._for(thing), args)
+        return read.words[:1] == [thing] and not read.lacking
 
     def _for(self, thing: str, flag: str = "") -> TyperCommand:
         """The command with the options of the thing. Its name is as it is typed: a message may quote it."""
@@ -117,34 +121,32 @@ class _Command(TyperCommand):
 
 @dataclass
 class _Read:
-    """Arguments as a command reads them that may lack some of the options."""
+    """Arguments, as a command reads them that may lack some of the options."""
 
-    command: TyperCommand
-    args: list[str]
-    words: list[str] = field(default_factory=list)  # neither options nor their values
-    doubtful: list[str] = field(default_factory=list)  # those of them right behind an option that is lacking
-    lacking: list[str] = field(default_factory=list)  # options that the command does not have
-    values: dict[str, str] = field(default_factory=dict)  # the last of each option that it has, by parameter
+    words: list[str] = field(default_factory=list)  # neither options nor values of its options
+    sure: list[str] = field(default_factory=list)  # those that do not stand right behind an option that it lacks
+    values: dict[str, str] = field(default_factory=dict)  # of its options, by parameter; the last where repeated
+    lacking: list[str] = field(default_factory=list)  # options that it lacks
 
-    def __post_init__(self) -> None:
-        known = {flag: o for o in _options(self.command) for flag in (*o.opts, *o.secondary_opts)}
-        rest, doubtful = iter(self.args), False
-        for arg in rest:
-            flag, equals, value = arg.partition("=")
-            if arg == "--":
-                self.words += rest
-            elif not arg.startswith("-") or arg == "-":
-                self.words.append(arg)
-                self.doubtful += [arg] if doubtful else []
-            elif flag in known and not known[flag].is_flag:
-                self.values[known[flag].name] = value if equals else next(rest, "")
-            elif flag not in known and flag != HELP:
-                self.lacking.append(flag)
-            doubtful = not equals and self.lacking[-1:] == [arg]
 
-    def fits(self, thing: str) -> bool:
-        """Is this how the command for the thing is asked?"""
-        return self.words[:1] == [thing] and not self.lacking
+def _read(command: TyperCommand, args: list[str]) -> _Read:
+    known = {flag: o for o in _options(command) for flag in (*o.opts, *o.secondary_opts)}
+    found, rest, behind = _Read(), iter(args), ""
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        if arg == "--":
+            last = list(rest)
+            found.words += last
+            found.sure += last
+        elif arg == "-" or not arg.startswith("-"):
+            found.words.append(arg)
+            found.sure += [] if behind in found.lacking else [arg]
+        elif flag not in known:
+            found.lacking += [flag] if flag != HELP else []
+        elif not known[flag].is_flag and (typed := [value] if equals else list(islice(rest, 1))):
+            found.values[known[flag].name] = typed[0]
+        behind = arg
+    return found
 
 
 def _options(command: TyperCommand) -> list[TyperOption]:

@@ -124,6 +124,7 @@ def test_nothing_need_be_named_where_the_name_is_an_option(called):
         ("find --like chair --rom x", "thing 'chair' takes no --rom: did you mean --room? (it takes: --seat)"),
         ("use lmap --watts 5", "no thing 'lmap': did you mean 'lamp'? (there are: chair, lamp)"),
         ("use --watts 5 lmap", "no thing 'lmap': did you mean 'lamp'? (there are: chair, lamp)"),
+        ("use --watts lmap lmap", "no thing 'lmap': did you mean 'lamp'? (there are: chair, lamp)"),
         ("use lmap --help", "no thing 'lmap': did you mean 'lamp'? (there are: chair, lamp)"),
     ],
 )
@@ -131,6 +132,11 @@ def test_what_is_mistyped_is_told_with_what_is_near(called, line, message):
     with pytest.raises((BadInput, UnknownName)) as told:
         called(line)
     assert str(told.value) == message
+
+
+def test_an_option_without_its_value_is_told(called):
+    refused = called("find --room hall --like")
+    assert refused.exit_code == 2 and "requires an argument" in refused.stderr
 
 
 @pytest.mark.parametrize("line", ["use", "use --watts 5", "use --room hall --shade red"])
