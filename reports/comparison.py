@@ -181,7 +181,7 @@ class Comparison:
     template: str = "comparison.html"
 
 
-def values() -> list[Published]:
+def published_values() -> list[Published]:
     """All published values, as shipped with the project."""
     found = []
     for row in _rows("pythia_memorized_counts.csv"):
@@ -219,7 +219,7 @@ def _params(model: str) -> float | None:
         return None
 
 
-def ours(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[dict]:
+def our_values(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[dict]:
     """Our rows: quantity, model (or family, where it is one number for all its models), sample, value and its interval,
     NULL where the finding has none. answers: the rows of the findings, by name."""
     for name in FINDINGS:
@@ -231,16 +231,16 @@ def ours(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> lis
 
 def section(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> Comparison:
     """The published values beside ours."""
-    rows, lines = ours(con, answers), []
-    for p in values():
+    rows, lines = our_values(con, answers), []
+    for p in published_values():
         row, label = _nearest(p, rows)
         published = _amount(p.value, p.unit)
-        beside = _ours(row, p.unit) if row else None
+        beside = _beside(row, p.unit) if row else None
         lines.append(Line(p.model, p.quantity.replace("_", " "), published, beside, label, p.standing, p.source))
     return Comparison(lines)
 
 
-def _ours(row: dict, unit: str) -> Ours:
+def _beside(row: dict, unit: str) -> Ours:
     low, high = (None if row[end] is None else _amount(row[end], unit) for end in ("low", "high"))
     return Ours(_amount(row["value"], unit), low, high, ", ".join(filter(None, (row["model"], row["sample"]))))
 

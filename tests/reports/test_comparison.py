@@ -21,17 +21,17 @@ LARGE = OURS | {"model": "pythia-12b-v0", "miniature": False, "params": 12e9}
 
 
 def value(model: str, quantity: str = "memorization_rate") -> comparison.Published:
-    (found,) = (p for p in comparison.values() if p.model == model and p.quantity == quantity)
+    (found,) = (p for p in comparison.published_values() if p.model == model and p.quantity == quantity)
     return found
 
 
 def test_every_row_of_the_files_is_a_value():
     lines = sum(len(f.read_text().splitlines()) - 1 for f in comparison.VALUES.glob("*.csv"))
-    assert len(comparison.values()) == lines == 32
+    assert len(comparison.published_values()) == lines == 32
     assert value("pythia-12b-v0").value == 2382326 / 146432000
     assert value("pythia-12b-deduped-v0").value == 1871215 / 146432000
     assert value("pythia-12b", "structural_share_of_memorized").standing == "stated by readers"
-    assert all(p.family for p in comparison.values())
+    assert all(p.family for p in comparison.published_values())
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_a_number_for_a_whole_family_is_met_by_ours_for_the_family():
 
 def test_a_value_without_an_interval_has_none_in_print():
     row = {"value": 1 / 3, "low": None, "high": None, "model": "m", "sample": ""}
-    of_family = comparison._ours(row, "jaccard")
+    of_family = comparison._beside(row, "jaccard")
     assert (of_family.value, of_family.low, of_family.of) == (Amount("0.333", "jaccard"), None, "m")
     row |= {"low": 0.1, "high": 0.5, "sample": "space 32+32"}
     line = comparison.Line(
-        "12b", "rate", Amount("1 %"), comparison._ours(row, "share"), "nearest", "quoted", "2603.21658"
+        "12b", "rate", Amount("1 %"), comparison._beside(row, "share"), "nearest", "quoted", "2603.21658"
     )
     html = TEMPLATES.get_template("comparison.html").render(section=comparison.Comparison([line]))
     assert "<td>33.3 % <small>(10 % to 50 %), m, space 32+32</small></td>" in html
@@ -85,7 +85,7 @@ def test_the_highest_of_a_family_is_met_by_our_highest():
 
 def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
-    ours = {(r["quantity"], r["model"]): r for r in comparison.ours(con, Answers(con))}
+    ours = {(r["quantity"], r["model"]): r for r in comparison.our_values(con, Answers(con))}
     assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
                        " where model = 'mini-pythia-1m'").fetchall()  # fmt: skip
@@ -128,7 +128,7 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
     }
     con = database(given)
-    rows = comparison.ours(con, Answers(con))
+    rows = comparison.our_values(con, Answers(con))
     ours = {r["quantity"]: r for r in rows}
     assert len(ours) == len(rows)
     assert {q: r["value"] for q, r in ours.items()} == pytest.approx({
@@ -177,7 +177,7 @@ def test_ours_is_of_one_sample_and_names_it(of, expected):
     given["matches"] = [{k: v for k, v in r.items() if k not in ("ratio", "window")} for r in rows]
     given["prompt_compression"] = [{k: v for k, v in r.items() if k != "memorized"} for r in rows]
     con = database(given)
-    ours = {r["quantity"]: (r["sample"], r["value"]) for r in comparison.ours(con, Answers(con))}
+    ours = {r["quantity"]: (r["sample"], r["value"]) for r in comparison.our_values(con, Answers(con))}
     sample, rate, ratio = expected
     assert ours["memorization_rate"] == (sample, rate)
     assert ours["prompt_compression_at_most"] == (sample, pytest.approx(ratio))
