@@ -34,9 +34,11 @@ create or replace macro groups_of(measured) as table
         select line, domain, 0.2 * sqrt(coalesce(avg(variance), 0)) as caliper
         from (select line, domain, memorized, var_samp(entropy) as variance from scored group by all)
         group by line, domain
-    ), base as (
-        from with_text(scored)
+    ), in_question as (
+        from scored
         semi join sequence using (model, corpus, domain, sequence_id)
+    ), base as (
+        from with_text(in_question)
     ), levels as (
         select *, sum(if(memorized, 1, -1)) over (partition by line, domain order by entropy, sequence_id)
             - memorized::int as level
