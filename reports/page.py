@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from memlake.queries import ask
 from memlake.queries.finding import Finding, find, names
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
@@ -113,7 +113,7 @@ def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: da
 def draw(lake: Lake, only: Iterable[str], now: datetime) -> str:
     """The page about these findings, as HTML; raises `UnknownName`."""
     findings = [find(name) for name in dict.fromkeys(only)]
-    deltas = {name: lake.delta(name) for name in tables.names()}
+    deltas = {name: lake.delta(name) for name in schema.names()}
     files = {name: lake.snapshot(name, delta) for name, delta in deltas.items()}
     versions = {name: delta.version() for name, delta in deltas.items()}
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}

@@ -24,8 +24,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
-from . import paths
-from . import schema as tables
+from . import paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .identity import tagged
 from .relation import File, literal, relation
@@ -49,7 +48,7 @@ class Lake:
         if not (path / "cells" / "_delta_log").is_dir():
             what = "does not exist" if not path.exists() else "is not a lake"
             raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
-        for name in tables.names():
+        for name in schema.names():
             if not (path / name).exists():  # the lake was made before memlake had this table
                 _make(path, [name])
         return cls(path)
@@ -60,11 +59,11 @@ class Lake:
         path = _place(path)
         if (path / "cells" / "_delta_log").is_dir():
             return cls.open(path)
-        if path.exists() and (not path.is_dir() or any(p.name not in tables.names() for p in path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(p.name not in schema.names() for p in path.iterdir())):
             raise NotALake(f"{path} is neither a lake nor an empty folder: name another with --lake")
         if cls(path)._odd():
             raise NotALake(f"no lake can be made at {path}, for the characters {NO_DELETE}: name another with --lake")
-        _make(path, sorted(tables.names(), key=lambda n: n == "cells"))  # `cells` last: it marks a whole lake
+        _make(path, sorted(schema.names(), key=lambda n: n == "cells"))  # `cells` last: it marks a whole lake
         return cls.open(path)
 
     # Reading
@@ -72,7 +71,7 @@ class Lake:
     def delta(self, name: str) -> DeltaTable:
         """The newest snapshot of a table; raises `UnknownName`, `DamagedLake`. A handle is kept and brought up to date:
         reading a long log anew for each look would cost more than the look."""
-        tables.table(name)
+        schema.table(name)
         try:
             if name not in self._handles:
                 self._handles[name] = DeltaTable(str(self.path / name))
@@ -92,7 +91,7 @@ class Lake:
         # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
         actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
         root = self.path / name
-        keys = tables.table(name).partition
+        keys = schema.table(name).partition
         return sorted(
             (
                 File(
@@ -119,7 +118,7 @@ class Lake:
         con = duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
-        for name in tables.names() if only is None else only:
+        for name in schema.names() if only is None else only:
             files = self.snapshot(name) if snapshot is None else snapshot[name]
             try:
                 con.execute(f"create view stored.{name} as {relation(name, files)}")
@@ -200,7 +199,7 @@ class Lake:
         return any(c in NO_DELETE for c in str(self.path.resolve()))
 
     def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
-        spec = tables.table(name)
+        spec = schema.table(name)
         delta.create_write_transaction(
             [*actions],
             mode="append",
@@ -226,13 +225,13 @@ class Lake:
         """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
         delta = self.delta(name)
         known = {field.name for field in delta.schema().fields}
-        if new := [f for f in Schema.from_arrow(tables.table(name).schema).fields if f.name not in known]:
+        if new := [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in known]:
             delta.alter.add_columns(new)
 
     def amend(self, name: str, row: Mapping[str, str | float | None]) -> None:
         """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
         leaves out stays as it is."""
-        key = tables.table(name).key
+        key = schema.table(name).key
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
         self._race(name, lambda delta: delta.update(values, predicate=predicate))
@@ -275,7 +274,7 @@ def _make(path: Path, names: Sequence[str]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in names:
-            spec = tables.table(name)
+            spec = schema.table(name)
             DeltaTable.create(
                 str(path / name),
                 schema=spec.schema,

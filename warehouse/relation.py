@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from . import schema as tables
+from . import schema
 from .errors import BadInput
 from .schema import Table
 
@@ -43,7 +43,7 @@ def relation(name: str, files: Sequence[File]) -> str:
     the value is cut out of the name of every file that lies where `partition_path` says, which is where `stage` puts
     it; for any other it is looked up, and DuckDB opens the file.
     """
-    spec = tables.table(name)
+    spec = schema.table(name)
     if not files:
         nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in spec.columns)
         return f"select {nulls} where false"

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from memlake.queries import ask
-from memlake.queries.ask import OpenLake, views
+from memlake.queries import catalog
+from memlake.queries.ask import OpenLake
+from memlake.queries.catalog import needed, prepare, views
 from memlake.queries.finding import find, names
+from memlake.queries.only import Only
 from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -65,11 +67,11 @@ def test_table_takes_names_of_sql(asked):
 
 def test_every_stored_table_can_be_selected_from(asked):
     known = views(asked.connection)
-    assert {f.stem for f in (ask.HERE / "views").iterdir()} == set(ask.VIEWS)
-    text = "".join(f.read_text() for f in (ask.HERE / "samples.sql", *(ask.HERE / "views").glob("*.sql")))
+    assert {f.stem for f in (catalog.HERE / "views").iterdir()} == set(catalog.VIEWS)
+    text = "".join(f.read_text() for f in (catalog.HERE / "samples.sql", *(catalog.HERE / "views").glob("*.sql")))
     added = re.findall(r"^create or replace (?:view|table) (\w+) as", text, re.MULTILINE)
     assert {"noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
-    assert {*tables.names(), "matches_all", *added} == set(known)
+    assert {*schema.names(), "matches_all", *added} == set(known)
     for name in known:
         asked.connection.execute(f'select * from "{name}"').to_arrow_table()
 
@@ -279,3 +281,19 @@ def test_layers_and_prompt_lengths_unfold():
         (0, 0.0, 7, 0.5, 2, 3.0, 1.0),
         (1, 1.0, 8, 0.75, 1, 4.0, 0.0),
     ]
+
+
+def test_a_statement_gets_what_it_names_and_what_that_is_made_of():
+    assert needed("select 1") == set()
+    assert needed("from model_sizes -- and not matches") == {"model_sizes", "models"}
+    assert {"matches", "models", "cells", "cell_samples"} <= needed("select share(memorized) from MATCHES")
+    assert "head_deltas" not in needed("select share(memorized) from matches")
+    assert needed("from information_schema.tables") is None
+    assert "conditions" in needed("select 1", Only(condition="float32 sdpa"))
+
+
+@pytest.mark.parametrize("name", sorted({d.name for d in catalog.definitions() if " macro " not in d.sql}))
+def test_each_table_can_be_asked_with_no_more_than_it_needs(lake, name):
+    only = needed(f"from {name}")
+    con = prepare(lake.connect(set(schema.names()) & only), names=only)
+    con.execute(f'from "{name}"')

@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from memlake.queries import guard
-from memlake.queries.ask import connect, snapshot, table_macros
+from memlake.queries.ask import connect, snapshot
+from memlake.queries.catalog import table_macros
 from memlake.queries.finding import find, names
 from memlake.tests.small import DOMAINS, N, match_rows
 from memlake.warehouse.errors import BadInput

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, make_lake, match_cell
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
@@ -142,14 +142,14 @@ def test_check_judges_rows_again(lake):
 
 
 def test_every_table_says_what_one_row_is():
-    for name in tables.names():
-        spec = tables.table(name)
+    for name in schema.names():
+        spec = schema.table(name)
         assert spec.grain.startswith("One row is ")
         assert set(spec.key) | set(spec.partition) | set(spec.sort) <= set(spec.schema.names)
         assert len({e.name for e in spec.expectations}) == len(spec.expectations)
         assert all(c.doc for c in spec.columns)
     with pytest.raises(UnknownName, match="no table 'macthes': did you mean 'matches'"):
-        tables.table("macthes")
+        schema.table("macthes")
 
 
 def test_forget_stopped_half_way_goes_on(lake, monkeypatch):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import partition_path, quoted, relation
@@ -56,7 +56,7 @@ class Rows:
 
     @property
     def spec(self) -> Table:
-        return tables.table(self.table_name)
+        return schema.table(self.table_name)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the view `rows`, the view `published` (the same partitions of the committed snapshot,

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, relation
@@ -35,7 +35,7 @@ class Defect:
 def check(lake: Lake) -> Iterator[Defect]:
     """All that is wrong with the lake's published rows; nothing when all is well."""
     damaged = False
-    for name in tables.names():
+    for name in schema.names():
         for defect in _files(lake, name):
             damaged = True
             yield defect
@@ -43,7 +43,7 @@ def check(lake: Lake) -> Iterator[Defect]:
         return  # rows are judged against other tables: with a file missing every verdict would be misleading
     judged: list[tuple[str | None, Number]] = []  # cell, and what is told of it
     settings = _settings(lake)
-    for name in tables.names():
+    for name in schema.names():
         for rows in _cells(lake, name, settings):
             cell = rows.settings.get("cell")
             try:
@@ -61,12 +61,12 @@ def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
     fallen: dict[tuple[str, str], Counter[str]] = {}
     for cell, n in failed:
         where = f"cell {cell}" if cell else "registered rows"
-        if any(r.name == n.expectation for r in tables.table(n.table_name).references):
+        if any(r.name == n.expectation for r in schema.table(n.table_name).references):
             fallen.setdefault((n.table_name, where), Counter())[n.expectation] += int(n.observed)
         else:
             yield Defect(n.table_name, n.partition or where, f"{n.expectation}: {n.observed:g} in {where}")
     for (name, where), counts in fallen.items():
-        on = {r.name: r.table for r in tables.table(name).references}
+        on = {r.name: r.table for r in schema.table(name).references}
         told = ", ".join(f"{count} in {on[reference]} ({reference})" for reference, count in counts.items())
         yield Defect(name, where, f"rows stand on nothing: {told}")
 
@@ -91,7 +91,7 @@ def _files(lake: Lake, name: str) -> Iterator[Defect]:
 
 def _lost(lake: Lake) -> Iterator[Defect]:
     """Cells with more or fewer rows than were published with them."""
-    data = [n for n in tables.names() if n not in LOG_TABLES and "cell" in tables.table(n).schema.names]
+    data = [n for n in schema.names() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
     counts = " union all ".join(f"select cell from stored.{name}" for name in data)
     with lake.connect([*data, "cells"]) as con:
         found = con.execute(
@@ -117,7 +117,7 @@ def _cells(lake: Lake, name: str, settings: dict[str, dict[str, object]]) -> Ite
     is named by its cell."""
     files: dict[str, list[File]] = defaultdict(list)
     for file in lake.snapshot(name):
-        files[(file.cell if "cell" in tables.table(name).schema.names else None) or ""].append(file)
+        files[(file.cell if "cell" in schema.table(name).schema.names else None) or ""].append(file)
     for cell, own in files.items():
         select = relation(name, own)
         if cell:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, UnknownName
 from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.relation import File, quoted, relation
@@ -70,7 +70,7 @@ def forget(
         for found in order:
             _forget_cell(lake, held[found])
         for name, row in registered:
-            predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in tables.table(name).key)
+            predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in schema.table(name).key)
             lake.retract(name, transaction(name, row), predicate)
     return order
 
@@ -154,7 +154,7 @@ def _standing(lake: Lake, files: Mapping[str, Sequence[File]], cells: Iterable[s
 def _pairs(lake: Lake, files: Mapping[str, Sequence[File]], cells: set[str]) -> Iterator[tuple[str, str]]:
     """(upper, lower): cells of which `upper` stands on `lower`, one of `cells`."""
     listed = ", ".join(map(quoted, sorted(cells)))
-    declared = [(name, r) for name in files for r in tables.table(name).references if r.table in files]
+    declared = [(name, r) for name in files for r in schema.table(name).references if r.table in files]
     with lake.connect(set().union(*(r.expectation.tables - {r.table} for _, r in declared))) as con:
         for name, reference in declared:
             lower = [f for f in files[reference.table] if f.cell is None or f.cell in cells]
@@ -177,7 +177,7 @@ def _pairs(lake: Lake, files: Mapping[str, Sequence[File]], cells: set[str]) -> 
 def _beside(name: str, files: Sequence[File], reference: Reference, lower: Sequence[File]) -> list[File]:
     """Those files of the table `name` that lie in partitions in which rows may stand on rows of `lower`."""
     same = {*reference.within, *(c for c, of in zip(reference.columns, reference.target, strict=True) if c == of)}
-    keys = [k for k in tables.table(name).partition if k in same and k in tables.table(reference.table).partition]
+    keys = [k for k in schema.table(name).partition if k in same and k in schema.table(reference.table).partition]
     places = {tuple(f.partition[k] for k in keys) for f in lower}
     return [f for f in files if tuple(f.partition[k] for k in keys) in places]
 
@@ -210,4 +210,4 @@ def _forget_cell(lake: Lake, known: Published) -> None:
 
 def _data_tables() -> list[str]:
     """The tables that cells write, those first of which the rows stand on others."""
-    return [n for n in tables.upper_first() if n not in LOG_TABLES and "cell" in tables.table(n).schema.names]
+    return [n for n in schema.upper_first() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]

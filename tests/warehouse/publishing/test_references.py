@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from memlake.tests.small import DOMAINS, N, ingest_cell, make_lake, match_cell, match_rows, put_cell
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import forget as forgetting
@@ -29,36 +29,36 @@ from memlake.warehouse.publishing.register import register
 from memlake.warehouse.schema import Reference
 from memlake.warehouse.work.cells import Cell, plan
 
-REFERENCES = [(name, r) for name in tables.names() for r in tables.table(name).references]
+REFERENCES = [(name, r) for name in schema.names() for r in schema.table(name).references]
 MADE = {  # a value of each type
-    tables.INT: 1,
-    tables.FLOAT: 1.0,
-    tables.DOUBLE: 1.0,
-    tables.BOOL: True,
-    tables.BYTES: b"1",
-    tables.INTS: [1],
-    tables.LONGS: [1],
-    tables.FLOATS: [1.0],
-    tables.TIME: datetime(2026, 1, 1, tzinfo=UTC),
+    schema.INT: 1,
+    schema.FLOAT: 1.0,
+    schema.DOUBLE: 1.0,
+    schema.BOOL: True,
+    schema.BYTES: b"1",
+    schema.INTS: [1],
+    schema.LONGS: [1],
+    schema.FLOATS: [1.0],
+    schema.TIME: datetime(2026, 1, 1, tzinfo=UTC),
 }
 
 
 def made(name: str, meets: str = "true", **given: object) -> dict[str, object]:
     """A row of a table that meets `meets`, SQL over its columns. Columns of one name have one value in all tables."""
-    row = {c.name: c.name if c.type == tables.TEXT else MADE[c.type] for c in tables.table(name).columns} | given
+    row = {c.name: c.name if c.type == schema.TEXT else MADE[c.type] for c in schema.table(name).columns} | given
     row.pop("cell", None)
     free = [c for c in row if c not in given and re.search(rf"\b{c}\b", meets)]
     for values in product(*([row[c], None, 0] for c in free)):
         tried = row | dict(zip(free, values, strict=True))
-        schema = pa.schema([f for f in tables.table(name).schema if f.name != "cell"])
-        rows = pa.Table.from_pylist([tried], schema=schema)  # noqa: F841 (read by DuckDB)
+        declared = pa.schema([f for f in schema.table(name).schema if f.name != "cell"])
+        rows = pa.Table.from_pylist([tried], schema=declared)  # noqa: F841 (read by DuckDB)
         if duckdb.sql(f"select ({meets}) is true from rows").fetchone()[0]:
             return tried
     raise AssertionError(f"no row of {name} is {meets}")
 
 
 def of_cell(name: str) -> bool:
-    return "cell" in tables.table(name).schema.names
+    return "cell" in schema.table(name).schema.names
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def put(lake: Lake, label: str, rows: dict[str, dict[str, object]]) -> tuple[str
 
 @pytest.mark.parametrize(("name", "reference"), REFERENCES, ids=[f"{n}.{r.name}" for n, r in REFERENCES])
 def test_a_reference(copied, monkeypatch, name: str, reference: Reference):
-    lake, whole = copied, tables.table
-    monkeypatch.setattr(tables, "table", lambda n: replace(whole(n), expect=(reference,) if n == name else ()))
+    lake, whole = copied, schema.table
+    monkeypatch.setattr(schema, "table", lambda n: replace(whole(n), expect=(reference,) if n == name else ()))
     inside = reference.columns == ("cell",)  # a cell is published and taken back as a whole
     register(lake, "conditions", [made("conditions", noise=1.0), made("conditions", condition="clean", noise=0.0)])
     upper = made(name, f"not ({reference.unless or 'false'})")
@@ -135,7 +135,7 @@ def test_a_reference(copied, monkeypatch, name: str, reference: Reference):
 def _values(lake: Lake, name: str, row: dict[str, object], reference: Reference) -> tuple:
     """The values of the reference's columns for a row."""
     with lake.connect() as con:
-        con.register("made", pa.Table.from_pylist([row], schema=tables.table(name).schema))
+        con.register("made", pa.Table.from_pylist([row], schema=schema.table(name).schema))
         return con.execute(f"select {', '.join(reference.columns)} from made as rows").fetchone()
 
 
@@ -143,12 +143,12 @@ def test_every_table_of_cells_stands_on_something_or_is_stood_on():
     """A table that is forgotten with nothing else: add its references, or say here why it has none."""
     alone = {"rejects", *publishing.LOG_TABLES}
     uppers = {name for name, _ in REFERENCES}
-    assert {n for n in tables.names() if of_cell(n)} - uppers == alone | {"documents"}
+    assert {n for n in schema.names() if of_cell(n)} - uppers == alone | {"documents"}
 
 
 def test_tables_are_taken_back_upper_first():
-    order = tables.upper_first()
-    assert sorted(order) == tables.names()
+    order = schema.upper_first()
+    assert sorted(order) == schema.names()
     assert all(order.index(name) <= order.index(r.table) for name, r in REFERENCES)
 
 
@@ -252,7 +252,7 @@ def test_a_kill_leaves_no_row_that_stands_on_nothing_and_the_next_call_finishes(
             for name in ("layer_tokens", "matches", "sequences", "domains", "documents"):
                 assert con.execute(f"select count(*) from stored.{name}").fetchone() == (0,)
         for cell in (LAYERS, SCORED, INGESTED):
-            assert not any(lake.holds(name, cell.id) for name in tables.names()), step
+            assert not any(lake.holds(name, cell.id) for name in schema.names()), step
     assert list(check(lake)) == []
 
 
