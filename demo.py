@@ -18,7 +18,7 @@ from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import finish, say, show
 from memlake.warehouse.work.cells import published
 from memlake.warehouse.work.cluster import cluster
-from memlake.warehouse.work.runner import Summary
+from memlake.warehouse.work.runner import run as run_cells
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
 SHOWN = "python_environment_shown"  # the sampled windows of TRAINED, each as often as training showed it
@@ -86,9 +86,18 @@ def run(path: Path, *, quick: bool = False) -> None:
 
 def _refuse_another(lake: Lake, extent: Extent) -> None:
     """The quick study trains on fewer anchors than the full one: its miniatures are others of the same name."""
-    asked = [s for _, s in published(lake, "sample") if s["corpus"] == TRAINED and s["first_rank"] == 0]
-    if asked and max(s["last_rank"] for s in asked) + 1 != extent.anchors and any(published(lake, "miniature")):
+    from memlake.compute.planning.sampled import sampled
+
+    asked = [s for s in sampled(lake) if s.corpus == TRAINED and s.first_rank == 0]
+    if asked and max(s.last_rank for s in asked) + 1 != extent.anchors and _trained(lake):
         raise Conflict(f"{lake.path} holds the other demo (quick or full): name another lake with --lake")
+
+
+def _trained(lake: Lake) -> bool:
+    """Has it a miniature already?"""
+    from memlake.compute.miniatures.cells import MiniatureCell, MiniatureSettings
+
+    return any(published(lake, MiniatureCell.EXPERIMENT, MiniatureSettings))
 
 
 @contextmanager
@@ -114,7 +123,7 @@ def _sequences(lake: Lake, extent: Extent) -> None:
     from memlake.compute.miniatures.cells import train_tokenizer
     from memlake.ingest.sampling.sample import sample
 
-    if any(published(lake, "miniature")):
+    if _trained(lake):
         return  # they were trained on what was sampled then
     tokenizers = [train_tokenizer(lake, family, TRAINED) for family in extent.families]
     for corpus, anchors in ((TRAINED, extent.anchors), (CONTROL, extent.controls)):
@@ -124,14 +133,13 @@ def _sequences(lake: Lake, extent: Extent) -> None:
 
 def _miniatures(lake: Lake, extent: Extent) -> list[str]:
     from memlake.compute.miniatures import cells as miniatures
-    from memlake.warehouse.work.runner import run as run_cells
 
     cells = miniatures.cells(lake, TRAINED, extent.families, extent.sizes)
     other = miniatures.cells(lake, CONTROL, ("pythia",), ("100k",), suffix="-control")  # knows nothing of TRAINED
-    summary: Summary = run_cells(lake, cells + other, miniatures.work, title="   miniatures")
+    summary = run_cells(lake, cells + other, title="   miniatures")
     finish(summary, "   miniatures")
     register(lake, "model_corpora", [{"model": CONTROL_MODEL, "corpus": TRAINED, "role": "control"}])
-    models = [str(cell.settings["model"]) for cell in cells]
+    models = [cell.settings.model for cell in cells]
     register(lake, "model_corpora", [{"model": m, "corpus": CONTROL, "role": "control"} for m in models])
     return models
 

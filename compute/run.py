@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
-from memlake.compute.models.conditions import Condition
-from memlake.compute.planning.coverage import nothing_memorized
-from memlake.compute.planning.unfit import UNFIT, left_out
-from memlake.warehouse import options, shelf
+from memlake.warehouse import options
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source, find, models
@@ -18,28 +15,29 @@ from memlake.warehouse.models.tokenizer import load_tokenizer, registered
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import say
 from memlake.warehouse.work import cells
-from memlake.warehouse.work.cells import Cell
 from memlake.warehouse.work.runner import Summary, recover, run
 
-from .planning.request import Request, Subject
+from .experiment import experiment as take
+from .experiment import names, tables
+from .models.conditions import Condition
+from .planning.cells import ModelCell
+from .planning.coverage import nothing_memorized
+from .planning.request import Limits, Request, Subject
+from .planning.sampled import sampled
+from .planning.unfit import UNFIT, left_out
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import pyarrow as pa
 
 
-EXPERIMENTS = "memlake.compute.experiments"
-
-
-def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[Cell], set[str]]:
+def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[ModelCell], set[str]]:
     """The cells that answer a request, and the ids of those still to do. Changes nothing.
 
     Raises `UnknownName` (experiment, model, corpus, domain), `BadInput` (an option, a checkpoint that cannot be run,
     nothing to measure a model on) and `Conflict` (other weights under a name that the lake knows, another role).
     """
-    module = _experiment(experiment)
-    chosen = _options(experiment, request)
+    module = take(experiment)
+    chosen = options.make(module.Options, request.options, f"experiment {experiment!r}")
     if request.device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"no device {request.device!r}: it is auto, cpu or cuda")
     _check_places(lake, request)
@@ -59,35 +57,14 @@ def execute(
 ) -> Summary:
     """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary.
     `base`: where none does, the condition of this run becomes the base condition of its models."""
-    from memlake.compute.models.checkpoint import pick_device, register_model
-
     recover(lake)  # what a killed run left ready counts as published
-    if scheduler is None:  # else it is the workers' machines that have a GPU or not
-        request = replace(request, device=pick_device(request.device))
-    found, _ = plan(lake, experiment, request)
-    others = []  # models whose base condition is another, and the condition of this run
+    found, todo = plan(lake, experiment, request)
+    if scheduler is None and workers is None and (todo or request.device == "cuda"):
+        workers = _workers(request.device)  # else it is the workers' machines that have a GPU or not
     for line in nothing_memorized(lake, found):
         say(line)
-    for text in request.models:
-        source = _source(lake, text, request)
-        model = register_model(lake, source)
-        _register_roles(lake, source, request)
-        condition = _condition(lake, source, request)
-        extra = getattr(_experiment(experiment), "conditions", None)  # under which an experiment measures as well
-        also = extra(condition, _options(experiment, request)) if extra else []
-        register(lake, "conditions", [c.row() for c in (condition, *also)])
-        if condition.name != model["base_condition"]:
-            others.append((model, condition.name))
-        if condition.name != model["base_condition"] and not base:
-            say(
-                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
-                f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
-            )
-    if workers is None and request.device == "cuda":
-        import torch
-
-        workers = torch.cuda.device_count()
-    summary = run(lake, found, _experiment(experiment).work, workers=workers, scheduler=scheduler, title=experiment)
+    others = _register(lake, request, found, base)
+    summary = run(lake, found, workers=workers, scheduler=scheduler, title=experiment)
     for line in left_out(lake, found):
         say(line)
     if base and not summary.failed:
@@ -100,25 +77,65 @@ def execute(
     return summary
 
 
+def _workers(device: str) -> int | None:
+    """A process for each GPU where cells run on GPUs; none but this one for a single GPU. Else None: the runner's
+    choice. Raises `BadInput` where there is no GPU but one was asked for."""
+    from .models.device import pick_device
+
+    if pick_device(device) == "cpu":
+        return None
+    import torch
+
+    count = torch.cuda.device_count()
+    return count if count > 1 else 0
+
+
+def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bool) -> list[tuple[dict[str, Any], str]]:
+    """Write the rows that those of the cells refer to: models, their roles, conditions. Returns the models (rows) whose
+    base condition is another than that of the request, and the latter."""
+    from .models.checkpoint import register_model
+
+    others = []
+    for text in request.models:
+        source = _source(lake, text, request)
+        model = register_model(lake, source)
+        _register_roles(lake, source, request)
+        condition = _condition(lake, source, request)
+        register(lake, "conditions", [condition.row()])
+        if condition.name != model["base_condition"]:
+            others.append((model, condition.name))
+        if condition.name != model["base_condition"] and not base:
+            say(
+                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
+                f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
+            )
+    register(lake, "conditions", [c.row() for c in dict.fromkeys(c for cell in found for c in cell.conditions)])
+    return others
+
+
 def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
     """One row is one cell of the request: model, corpus, domain, sample, ranks, sequences, and whether it is done."""
     import pyarrow as pa
 
     found, missing = plan(lake, experiment, request)
-    rules = {s["sample"]: s["rule"] for _, s in cells.published(lake, "sample")}  # of imported sequences none is known
-    names = ("model", "corpus", "domain", "condition", "first_rank", "last_rank")
-    return pa.Table.from_pylist(
-        [
+    rules = {s.sample: s.rule for s in sampled(lake)}  # of imported sequences none is known
+    columns = ("model", "corpus", "domain", "condition", "first_rank", "last_rank")
+    rows = []
+    for cell in found:
+        settings = cell.settings.to_json()  # cells of a task have no corpus
+        rule = rules.get(settings.get("sample", ""), {})
+        rows.append(
             {
                 "cell": cell.id,
-                **{name: cell.settings.get(name) for name in names},
-                "sample_rule": (rule := rules.get(cell.settings.get("sample"), {})).get("at"),
+                **{name: settings.get(name) for name in columns},
+                "sample_rule": rule.get("at"),
                 "sample_window": rule.get("window"),
-                "sequences": cell.task["sequences"],
+                "sequences": cell.sequences,
                 "state": "to do" if cell.id in missing else "done",
             }
-            for cell in found
-        ],
+        )
+    return pa.Table.from_pylist(
+        rows,
         pa.schema(
             [
                 *((name, pa.string()) for name in ("cell", "model", "corpus", "domain")),
@@ -134,10 +151,10 @@ def experiments() -> pa.Table:
     """One row is one experiment: its name, the tables it writes, and what it measures."""
     import pyarrow as pa
 
-    modules = {name: _experiment(name) for name in shelf.names(EXPERIMENTS)}
+    modules = {name: take(name) for name in names()}
     return pa.Table.from_pylist(
         [
-            {"experiment": name, "tables": ", ".join(m.TABLES), "measures": (m.__doc__ or "").strip().splitlines()[0]}
+            {"experiment": name, "tables": ", ".join(tables(m)), "measures": (m.__doc__ or "").strip().splitlines()[0]}
             for name, m in modules.items()
         ]
     )
@@ -145,7 +162,7 @@ def experiments() -> pa.Table:
 
 def description(name: str) -> tuple[str, pa.Table]:
     """What an experiment says of itself, and its options, a row each; raises `UnknownName`."""
-    module = _experiment(name)
+    module = take(name)
     return (module.__doc__ or "").strip(), options.listing(module.Options)
 
 
@@ -168,14 +185,6 @@ def registry() -> pa.Table:
     )
 
 
-def _experiment(name: str) -> ModuleType:
-    return shelf.take(EXPERIMENTS, name, "experiment")
-
-
-def _options(name: str, request: Request) -> object:
-    return options.make(_experiment(name).Options, request.options, f"experiment {name!r}")
-
-
 def _source(lake: Lake, text: str, request: Request) -> Source:
     """The source that the request means by one of its models; raises `Conflict` for another family than the
     registry's."""
@@ -189,16 +198,16 @@ def _source(lake: Lake, text: str, request: Request) -> Source:
 
 
 def _condition(lake: Lake, source: Source, request: Request) -> Condition:
-    from memlake.compute.models.checkpoint import base_condition, condition_of
+    from .models.checkpoint import base_condition, condition_of
 
     base = base_condition(lake, source)
     return condition_of(source, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
-    from memlake.compute.models.checkpoint import known_model, role_on
-    from memlake.compute.models.identity import identify, read_config
-    from memlake.compute.models.weights import fetch
+    from .models.checkpoint import known_model, role_on
+    from .models.identity import identify, read_config
+    from .models.weights import count, fetch
 
     source = _source(lake, text, request)
     condition = _condition(lake, source, request)
@@ -208,19 +217,29 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     # One that is not registered yet gets this name; sequences of imported results may have it already.
     hint = source.tokenizer or source.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
-    config, _ = read_config(source, fetch(source))
-    limits = {"vocabulary": config.vocab_size, "positions": config.max_position_embeddings, "bos": int(condition.bos)}
+    files = fetch(source)
+    config, _ = read_config(source, files)
+    limits = Limits(config.vocab_size, config.max_position_embeddings, int(condition.bos))
     for corpus in request.corpora:
         role_on(lake, source, corpus, request.role)
         _check_sequences(lake, corpus, name, limits, text, request)
-    digests = known if known and known["weights_digest"] else vars(identify(source))
-    kind = "checkpoint_digest" if digests["checkpoint_digest"] else "weights_digest"
-    return Subject(source, condition, {kind: digests[kind]}, tokenizer.digest, name, limits)
+    digests = known if known and known["weights_digest"] else asdict(identify(source))
+    whole = digests["checkpoint_digest"]
+    return Subject(
+        spec=source,
+        condition=condition,
+        checkpoint_digest=whole,
+        weights_digest=None if whole else digests["weights_digest"],
+        tokenizer_digest=tokenizer.digest,
+        tokenizer=name or "",
+        limits=limits,
+        parameters=(known and known["n_params"]) or count(files.weights),
+    )
 
 
 def _register_roles(lake: Lake, source: Source, request: Request) -> None:
     """Write whether the model trained on each corpus, where that is known."""
-    from memlake.compute.models.checkpoint import role_on
+    from .models.checkpoint import role_on
 
     for corpus in request.corpora:
         if role := role_on(lake, source, corpus, request.role):
@@ -245,7 +264,7 @@ def _check_places(lake: Lake, request: Request) -> None:
 
 
 def _check_sequences(
-    lake: Lake, corpus: str, tokenizer: str | None, limits: Mapping[str, int], text: str, request: Request
+    lake: Lake, corpus: str, tokenizer: str | None, limits: Limits, text: str, request: Request
 ) -> None:
     """Raise `BadInput` where there is nothing to measure a model on: not sampled under its tokenizer, sampled in vain,
     imported without its tokens, or such that the model can take none."""
@@ -255,7 +274,7 @@ def _check_sequences(
             f"select {UNFIT} as unfit from stored.sequences"
             " where corpus = $corpus and tokenizer = $tokenizer and len(tokens) > 0"
             " and (len($domains) = 0 or list_contains($domains, domain)) order by unfit is not null limit 1",
-            asked | limits,
+            asked | asdict(limits),
         ).fetchone()
         documents = con.execute("from stored.documents where corpus = ? limit 1", [corpus]).fetchone()
     if found and found[0] is None:
@@ -266,17 +285,17 @@ def _check_sequences(
     nothing = f"{where} has no sequences under the tokenizer of {text} to measure it on"
     if not documents:
         raise BadInput(f"{nothing}: they were imported without its tokens, and there are no documents to sample")
-    sampled = [
-        s["last_rank"] - s["first_rank"] + 1
-        for _, s in cells.published(lake, "sample")
-        if (s["corpus"], s["tokenizer"]) == (corpus, tokenizer) and s["domain"] in (request.domains or [s["domain"]])
+    anchors = [
+        s.last_rank - s.first_rank + 1
+        for s in sampled(lake)
+        if (s.corpus, s.tokenizer) == (corpus, tokenizer) and s.domain in (request.domains or [s.domain])
     ]
-    if sampled:
-        why = f"all {sum(sampled)} anchors were lost" if any(sampled) else "its documents have no place to begin"
+    if anchors:
+        why = f"all {sum(anchors)} anchors were lost" if any(anchors) else "its documents have no place to begin"
         raise BadInput(
             f"{nothing}: it was sampled under it, but {why} (`memlake ingest sample` says which, and why): try another"
             " --window, --at start, or documents that are longer"
         )
-    asked = [part for domain in request.domains for part in ("--domain", domain)]
-    command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *asked, "--model", text])
+    domains = [part for domain in request.domains for part in ("--domain", domain)]
+    command = shlex.join(["memlake", "ingest", "sample", "--corpus", corpus, *domains, "--model", text])
     raise BadInput(f"{nothing}: run `{command}` first")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.publish import publish, write_json
+from memlake.warehouse.publishing.publish import Manifest, publish
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.publishing.stage import Stage
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.attempt import attempt_at
+from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from memlake.warehouse.work.runner import Summary, run
 
 N = 40  # sequences a domain
@@ -36,13 +39,74 @@ MODEL = {
 }
 
 
-def ingest_cell(domain: str, n: int = N) -> Cell:
-    settings = {"corpus": "mine", "domain": domain, "n": n}
-    return Cell("small_ingest", 1, settings, ("documents", "domains", "sequences"), {"documents": n, "sequences": n})
+@dataclass(frozen=True)
+class Made(Settings):
+    """Whatever a test says."""
+
+    said: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.said)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        return cls(dict(stored))
 
 
-def ingest_work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    domain, n = cell.settings["domain"], cell.settings["n"]
+@dataclass(frozen=True)
+class MadeCell(Cell):
+    """A cell whose rows a test makes itself. called: its experiment; writes: its tables."""
+
+    settings: Made
+    called: str = "small"
+    writes: tuple[str, ...] = ()
+
+    @property
+    def experiment(self) -> str:
+        return self.called
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self.writes
+
+    def rows(self, lake: Lake) -> CellRows:
+        yield from ()
+
+
+def made_cell(called: str, said: Mapping[str, Any], *writes: str) -> MadeCell:
+    return MadeCell(Made(said), called, writes)
+
+
+@dataclass(frozen=True)
+class IngestSettings(Settings):
+    corpus: str
+    domain: str
+    n: int
+
+
+@dataclass(frozen=True)
+class IngestCell(Cell):
+    """Documents of one domain, and a sequence of each."""
+
+    EXPERIMENT: ClassVar[str] = "small_ingest"
+    TABLES: ClassVar[tuple[str, ...]] = ("documents", "domains", "sequences")
+
+    settings: IngestSettings
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"documents": self.settings.n, "sequences": self.settings.n}
+
+    def rows(self, lake: Lake) -> CellRows:
+        yield from ingested(self.settings.domain, self.settings.n)
+
+
+def ingest_cell(domain: str, n: int = N) -> IngestCell:
+    return IngestCell(IngestSettings("mine", domain, n))
+
+
+def ingested(domain: str, n: int = N) -> CellRows:
+    """The rows of an `IngestCell`."""
     names = [f"{domain}-{i}" for i in range(n)]
     yield (
         "documents",
@@ -143,15 +207,31 @@ def match_rows(domain: str, n: int = N) -> list[dict[str, object]]:
     return rows
 
 
-def match_cell(domain: str, **more: object) -> Cell:
-    settings = {"model": "m", "corpus": "mine", "domain": domain, "condition": "float32 sdpa", **more}
-    return Cell("small_scoring", 1, settings, ("matches",), {"matches": N}, group="m")
+@dataclass(frozen=True)
+class MatchCell(Cell):
+    """The rows of `matches` of one domain."""
+
+    EXPERIMENT: ClassVar[str] = "small_scoring"
+    TABLES: ClassVar[tuple[str, ...]] = ("matches",)
+
+    settings: Made
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"matches": N}
+
+    @property
+    def group(self) -> str:
+        return "m"
+
+    def rows(self, lake: Lake) -> CellRows:
+        rows = match_rows(self.settings.said["domain"])
+        yield "matches", pa.Table.from_pylist(rows[:7])
+        yield "matches", pa.Table.from_pylist(rows[7:])
 
 
-def match_work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    rows = match_rows(cell.settings["domain"])
-    yield "matches", pa.Table.from_pylist(rows[:7])
-    yield "matches", pa.Table.from_pylist(rows[7:])
+def match_cell(domain: str, **more: object) -> MatchCell:
+    return MatchCell(Made({"model": "m", "corpus": "mine", "domain": domain, "condition": "float32 sdpa", **more}))
 
 
 def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -> str | None:
@@ -161,19 +241,8 @@ def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -
     with Stage(folder, cell.id, "run-test") as stage:
         for name, some in rows.items():
             stage.write(name, pa.Table.from_pylist(some))
-    manifest = {
-        "cell": cell.id,
-        "experiment": cell.experiment,
-        "version": cell.version,
-        "settings": dict(cell.settings),
-        "tables": list(cell.tables),
-        "expected": dict(cell.rows),
-        "files": stage.files,
-        "seconds": 0.0,
-        "device": "cpu",
-        "versions": {},
-    }
-    write_json(folder / "manifest.json", manifest)
+    attempt = attempt_at(cell, device="cpu")
+    Manifest(**vars(attempt), tables=cell.tables, expected=dict(cell.expected), files=tuple(stage.files)).write(folder)
     return publish(lake, folder)
 
 
@@ -183,6 +252,6 @@ def make_lake(path, domains=DOMAINS) -> Lake:
     register(lake, "tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
     register(lake, "conditions", [CONDITION])
     register(lake, "models", [MODEL])
-    summary: Summary = run(lake, [ingest_cell(d) for d in domains], ingest_work, workers=1)
+    summary: Summary = run(lake, [ingest_cell(d) for d in domains])
     assert not summary.failed, summary.failed
     return lake

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from memlake.compute.models.checkpoint import Checkpoint, free_memory
+from memlake.compute.models.checkpoint import Checkpoint
+from memlake.compute.models.device import free_memory
 from memlake.warehouse.errors import BadInput
 
 from .forward import Batch, batch

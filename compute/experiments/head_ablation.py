@@ -10,31 +10,31 @@ sequences.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, select, subject_settings
+from memlake.compute.interventions.screen import DEFAULT, Screen
+from memlake.compute.planning.cells import RangeCell
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured
+from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
 from memlake.compute.planning.unfit import rejected
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.tables.head_deltas import METHODS
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import CellRows
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
     from memlake.compute.engine.blocks import Blocks
-    from memlake.compute.interventions.ablation import Effects, Reference, Windows
+    from memlake.compute.interventions.ablation import Effects, Reference, Tokenized
     from memlake.compute.models.checkpoint import Checkpoint
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("head_deltas", "head_effects", "head_screens")
 WITH_REFERENCE = ("mean", "resample")
 REFERENCE = 64  # sequences that `mean` and `resample` take from
-SAME = ("model", "corpus", "domain", "condition", "method")  # in all rows of a cell
 PIECE = 1 << 18  # rows of head_deltas handed over at once
 
 
@@ -45,93 +45,155 @@ class Options:
     screen: bool = option(False, "estimate all heads, take away the leaders and an audit sample only")
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
+@dataclass(frozen=True, kw_only=True)
+class HeadAblationSettings(ChoiceSettings):
+    """screening: how much is measured, where screen is set; None where it is not, and until the cell is planned.
+    reference: number of sequences that the methods of WITH_REFERENCE take from, None as above."""
+
+    method: str
+    screen: bool
+    screening: Screen | None = None
+    reference: int | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        screening = Screen.from_json(stored["screening"]) if "screening" in stored else None
+        return replace(super().from_json(stored), screening=screening)
+
+    @property
+    def place(self) -> dict[str, str]:
+        return super().place | {"method": self.method}
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        return *super().question, self.method
+
+    @property
+    def detail(self) -> int:
+        return 0 if self.screen else 1  # what was measured head by head holds what screening would have
+
+    @property
+    def detail_option(self) -> str:
+        return "--screen"
+
+
+@dataclass(frozen=True)
+class HeadAblationCell(RangeCell):
+    """heads: of the whole model."""
+
+    EXPERIMENT: ClassVar[str] = "head_ablation"
+    TABLES: ClassVar[tuple[str, ...]] = ("head_deltas", "head_effects", "head_screens")
+
+    settings: HeadAblationSettings
+    heads: int
+
+    @property
+    def expected(self) -> dict[str, int]:
+        n, screen = self.sequences, self.settings.screen
+        rows = {"head_effects": self.heads if n else 0, "head_screens": int(screen and n > 0)}
+        return rows if screen else rows | {"head_deltas": n * self.heads}
+
+    @property
+    def forwards(self) -> float:
+        every = 1.0 + self.heads / 2  # a head costs the blocks from its own on
+        return every / 12 if self.settings.screen else every  # see `Screen`
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Ablate heads on the cell's sequences: rows of `head_deltas` piece by piece, in bounded memory, and after them
+        the roll-up."""
+        from memlake.compute.engine.blocks import Blocks
+
+        s = self.settings
+        table = chosen(lake, s, s.choice, self.subject.tokenizer, COLUMNS)
+        if not len(table):
+            return
+        checkpoint, bos_id = self.load(lake)
+        blocks = Blocks(checkpoint)
+        effects = RollUp([(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)])
+        reference = self._reference(checkpoint, blocks, lake, bos_id)
+        sequences = _prepared(checkpoint, table, bos_id)
+        study = checkpoint, blocks, sequences, s.method, reference, self.execution.batch_size
+        screening = None
+        if s.screen:
+            from memlake.compute.interventions.screening import Screening
+
+            screening = Screening(*study, screen=s.screening or DEFAULT)
+        for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
+            here, deltas = table.take(at), _deltas(clean, after)
+            effects.add(heads, deltas, here["memorized"].to_numpy())
+            yield "head_deltas", delta_rows(here, heads, deltas, s)
+        yield "head_effects", effects.rows(s, screening.estimate if screening else None)
+        if screening:
+            import pyarrow as pa
+
+            yield "head_screens", pa.Table.from_pylist([s.place | screening.summary])
+
+    def _reference(self, checkpoint: Checkpoint, blocks: Blocks, lake: Lake, bos_id: int | None) -> Reference | None:
+        """What `mean` and `resample` take from: the first sequences of the domain's sample, memorized or not, which are
+        the same for every cell of the domain."""
+        from memlake.compute.interventions.ablation import Reference
+
+        if self.settings.reference is None:
+            return None
+        sample = _sample(lake, self.settings, self.subject.tokenizer, self.settings.reference)
+        return Reference(checkpoint, blocks, _prepared(checkpoint, sample, bos_id))
+
+
+CELLS = (HeadAblationCell,)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[HeadAblationCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    from memlake.compute.interventions.screening import Screen
     from memlake.compute.models.checkpoint import known_model
 
-    # What was measured head by head holds what screening would have
-    levels = {"screen": (options.screen, (True, False))}
-    ask = Ask("head_ablation", {**subject_settings(subject), "method": options.method}, levels, among=options.among)
-    selected = list(select(lake, subject, request, ask))
-    model = known_model(lake, subject.source)  # where there are scored sequences the lake knows it
-    found = []
-    for settings, sequences in selected:
-        n, heads = sequences.num_rows, model["n_layers"] * model["n_heads"]
-        if settings["screen"] and settings["method"] == "peer_mean" and model["n_heads"] == 1:
+    done = measured(lake, HeadAblationCell.EXPERIMENT, HeadAblationSettings)
+
+    def want(shard: Shard) -> HeadAblationSettings:
+        choice = shard.choice(subject, options.among)
+        return HeadAblationSettings(**choice, method=options.method, screen=options.screen)
+
+    found: list[HeadAblationCell] = []
+    model = known_model(lake, subject.spec)
+    for settings, _ in cover(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
+        n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
+        assert model  # where there are scored sequences the lake knows it
+        if settings.screen and settings.method == "peer_mean" and model["n_heads"] == 1:
             raise BadInput(f"heads of {model['model']} have no peers, so that there is nothing to screen")
-        rows = {"head_effects": heads if n else 0, "head_screens": int(settings["screen"] and n > 0)}
-        if not settings["screen"]:
-            rows["head_deltas"] = n * heads
-        if settings["screen"] and "screening" not in settings:
-            settings["screening"] = asdict(Screen())
-        if options.method in WITH_REFERENCE and "reference" not in settings:
-            settings["reference"] = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
-        task = subject.task(request, n)
-        found.append(Cell("head_ablation", VERSION, settings, TABLES, rows, group=subject.source.name, task=task))
+        if settings.screen and settings.screening is None:
+            settings = replace(settings, screening=DEFAULT)
+        if options.method in WITH_REFERENCE and settings.reference is None:
+            n_reference = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
+            settings = replace(settings, reference=n_reference)
+        heads = model["n_layers"] * model["n_heads"]
+        found.append(HeadAblationCell(settings, subject, request.execution, n, heads))
     return found
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Ablate heads on the cell's sequences: yields rows of `head_deltas` piece by piece, in bounded memory, and after
-    them the roll-up."""
-    from memlake.compute.engine.blocks import Blocks
-    from memlake.compute.models.loaded import held
-
-    s = cell.settings
-    sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
-    if not len(sequences):
-        return
-    checkpoint, bos_id = held(lake, cell)
-    blocks = Blocks(checkpoint)
-    effects = RollUp([(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)])
-    reference = _reference(checkpoint, blocks, lake, cell, bos_id)
-    windows = _windows(checkpoint, sequences, bos_id)
-    study = checkpoint, blocks, windows, s["method"], reference, cell.task["batch_size"]
-    screening = None
-    if s["screen"]:
-        from memlake.compute.interventions.screening import Screen, Screening
-
-        screening = Screening(*study, screen=Screen(**s["screening"]))
-    for at, heads, clean, after in screening.measured() if screening else _every_head(*study, list(effects.at)):
-        here, deltas = sequences.take(at), _deltas(clean, after)
-        effects.add(heads, deltas, here["memorized"].to_numpy())
-        yield "head_deltas", rows(here, heads, deltas, s)
-    yield "head_effects", effects.rows(s, screening and screening.estimate)
-    if screening:
-        import pyarrow as pa
-
-        yield "head_screens", pa.Table.from_pylist([{name: s[name] for name in SAME} | screening.summary])
-
-
-def _every_head(checkpoint, blocks, windows, method, reference, batch_size, heads) -> Iterator[tuple]:
-    """Places of some windows, int64 [rows]; the heads; read-outs of the model as it is, and without each head: until
-    every window was seen. Where nothing can stand in for a head there are no read-outs."""
+def _every_head(
+    checkpoint: Checkpoint,
+    blocks: Blocks,
+    sequences: Tokenized,
+    method: str,
+    reference: Reference | None,
+    batch_size: int | None,
+    heads: list[tuple[int, int]],
+) -> Iterator[tuple[np.ndarray, list[tuple[int, int]], Effects | None, Effects | None]]:
+    """Places of some sequences, int64 [rows]; the heads; read-outs of the model as it is, and without each head: until
+    every sequence was seen. Where nothing can stand in for a head there are no read-outs."""
     import numpy as np
 
     from memlake.compute.interventions.ablation import ablate, defined
 
     size = max(1, PIECE // len(heads))
-    for start in range(0, len(windows.ids), size):
-        at = np.arange(start, min(start + size, len(windows.ids)))
-        found = None, None
+    for start in range(0, len(sequences.ids), size):
+        at = np.arange(start, min(start + size, len(sequences.ids)))
         if defined(method, blocks):
-            found = ablate(checkpoint, blocks, windows.take(at), heads, method, reference, batch_size)
-        yield at, heads, *found
+            yield at, heads, *ablate(checkpoint, blocks, sequences.take(at), heads, method, reference, batch_size)
+        else:
+            yield at, heads, None, None
 
 
-def _reference(checkpoint: Checkpoint, blocks: Blocks, lake: Lake, cell: Cell, bos_id: int | None) -> Reference | None:
-    """What `mean` and `resample` take from: the first sequences of the domain's sample, memorized or not, which are the
-    same for every cell of the domain."""
-    from memlake.compute.interventions.ablation import Reference
-
-    if "reference" not in cell.settings:
-        return None
-    sample = _sample(lake, cell.settings, cell.task["tokenizer"], cell.settings["reference"])
-    return Reference(checkpoint, blocks, _windows(checkpoint, sample, bos_id))
-
-
-def _sample(lake: Lake, settings: Mapping, tokenizer: str, n: int) -> pa.Table:
+def _sample(lake: Lake, settings: RangeSettings, tokenizer: str, n: int) -> pa.Table:
     """The first n sequences of the domain's sample, without those that scoring left out."""
     with lake.connect(["sequences", "rejects"]) as con:
         return con.execute(
@@ -144,24 +206,24 @@ def _sample(lake: Lake, settings: Mapping, tokenizer: str, n: int) -> pa.Table:
             order by rank limit $n
             """,
             {
-                **{key: settings[key] for key in ("corpus", "domain", "sample")},
+                **{"corpus": settings.corpus, "domain": settings.domain, "sample": settings.sample},
                 **{"tokenizer": tokenizer, "source": rejected(settings, tokenizer), "n": n},
             },
         ).to_arrow_table()
 
 
-def _windows(checkpoint: Checkpoint, sequences: pa.Table, bos_id: int | None) -> Windows:
+def _prepared(checkpoint: Checkpoint, sequences: pa.Table, bos_id: int | None) -> Tokenized:
     """Sequences as the checkpoint's condition has them."""
     from memlake.compute.engine.batches import prepared
-    from memlake.compute.interventions.ablation import Windows
+    from memlake.compute.interventions.ablation import Tokenized
 
     tokens, prefix = sequences["tokens"].to_numpy(), sequences["prefix_tokens"].to_numpy()
-    return Windows(*prepared(checkpoint, list(tokens), prefix, bos_id), sequences["sequence_id"].to_numpy())
+    return Tokenized(*prepared(checkpoint, list(tokens), prefix, bos_id), sequences["sequence_id"].to_numpy())
 
 
 def _deltas(clean: Effects | None, after: Effects | None) -> dict[str, np.ndarray]:
     """Ablated - clean, [heads, rows] each, by the columns of `head_deltas`; empty where there are no read-outs."""
-    if after is None:
+    if clean is None or after is None:
         return {}
     return {
         "delta_logprob": after.logprob - clean.logprob,
@@ -170,8 +232,11 @@ def _deltas(clean: Effects | None, after: Effects | None) -> dict[str, np.ndarra
     }
 
 
-def rows(
-    sequences: pa.Table, heads: Sequence[tuple[int, int]], deltas: Mapping[str, np.ndarray], settings: Mapping
+def delta_rows(
+    sequences: pa.Table,
+    heads: Sequence[tuple[int, int]],
+    deltas: Mapping[str, np.ndarray],
+    settings: HeadAblationSettings,
 ) -> pa.Table:
     """The rows of `head_deltas` for sequences and heads."""
     import numpy as np
@@ -181,7 +246,7 @@ def rows(
     return pa.table(
         {
             "sequence_id": np.tile(sequences["sequence_id"].to_numpy(), len(heads)),
-            **{name: pa.repeat(settings[name], len(layer)) for name in SAME},
+            **{name: pa.repeat(value, len(layer)) for name, value in settings.place.items()},
             "layer": layer,
             "head": head,
             **{name: column.ravel() for name, column in deltas.items()},
@@ -214,7 +279,7 @@ class RollUp:
         self.n[at] = n
         self.n_lost[at] += (memorized & ~deltas["memorized_after"]).sum(1)
 
-    def rows(self, settings: Mapping, estimate: np.ndarray | None = None) -> pa.Table:
+    def rows(self, settings: HeadAblationSettings, estimate: np.ndarray | None = None) -> pa.Table:
         """The rows of `head_effects`; `estimate` [heads]: of the mean, by screening."""
         import numpy as np
         import pyarrow as pa
@@ -223,7 +288,7 @@ class RollUp:
         none = self.n == 0
         return pa.table(
             {
-                **{name: pa.repeat(settings[name], len(none)) for name in SAME},
+                **{name: pa.repeat(value, len(none)) for name, value in settings.place.items()},
                 "layer": layer,
                 "head": head,
                 "n": self.n,

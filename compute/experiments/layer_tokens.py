@@ -7,14 +7,15 @@ unembedding does not read yet: early layers look worse than they are (Belrose et
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.cells import RangeCell
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured, pieces
+from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import CellRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from memlake.compute.interventions.lens import Lens
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("layer_tokens",)
 PIECE = 512  # sequences read and handed over at once: 32 positions x 65 entries of each take 21 MB in all
 
 
@@ -32,46 +31,63 @@ class Options:
     among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
+@dataclass(frozen=True)
+class LayerTokensCell(RangeCell):
+    """tokens: continuation positions of its sequences."""
+
+    EXPERIMENT: ClassVar[str] = "layer_tokens"
+    TABLES: ClassVar[tuple[str, ...]] = ("layer_tokens",)
+
+    settings: ChoiceSettings
+    tokens: int
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"layer_tokens": self.tokens}
+
+    @property
+    def forwards(self) -> float:
+        return 2.0  # the second for the read-outs of all layers
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Read the layers at the cell's sequences, in bounded memory."""
+        from memlake.compute.interventions.lens import decode
+
+        s = self.settings
+        for piece in pieces(chosen(lake, s, s.choice, self.subject.tokenizer, COLUMNS), PIECE):
+            checkpoint, bos_id = self.load(lake)
+            lens = decode(
+                checkpoint,
+                piece["tokens"].to_numpy(zero_copy_only=False),
+                piece["prefix_tokens"].to_numpy(),
+                bos_id=bos_id,
+                batch_size=self.execution.batch_size,
+            )
+            yield "layer_tokens", token_rows(piece, lens, s)
+
+
+CELLS = (LayerTokensCell,)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[LayerTokensCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     import pyarrow.compute as pc
 
-    ask = Ask("layer_tokens", subject_settings(subject), among=options.among)
-    return [
-        Cell(
-            "layer_tokens",
-            VERSION,
-            settings,
-            TABLES,
-            {"layer_tokens": pc.sum(rows["n_tokens"]).as_py() or 0},
-            group=subject.source.name,
-            task=subject.task(request, rows.num_rows),
-        )
-        for settings, rows in select(lake, subject, request, ask, columns="n_tokens")
-    ]
+    done = measured(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
+
+    def want(shard: Shard) -> ChoiceSettings:
+        return ChoiceSettings(**shard.choice(subject, options.among))
+
+    found = []
+    for settings, _ in cover(lake, subject, request, LayerTokensCell.EXPERIMENT, done, want):
+        rows = chosen(lake, settings, settings.choice, subject.tokenizer, "n_tokens")
+        tokens = pc.sum(rows["n_tokens"]).as_py() or 0
+        found.append(LayerTokensCell(settings, subject, request.execution, rows.num_rows, tokens))
+    return found
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Read the layers at the cell's sequences and yield their rows of `layer_tokens`, in bounded memory."""
-    from memlake.compute.interventions.lens import decode
-    from memlake.compute.models.loaded import held
-
-    s = cell.settings
-    sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
-    for piece in pieces(sequences, PIECE):
-        checkpoint, bos_id = held(lake, cell)
-        lens = decode(
-            checkpoint,
-            piece["tokens"].to_numpy(zero_copy_only=False),
-            piece["prefix_tokens"].to_numpy(),
-            bos_id=bos_id,
-            batch_size=cell.task["batch_size"],
-        )
-        yield "layer_tokens", rows(piece, lens, s)
-
-
-def rows(sequences: pa.RecordBatch, lens: Lens, settings: dict) -> pa.Table:
-    """The rows of `layer_tokens` for a piece of `sequences`; `settings` gives model, corpus, domain and condition."""
+def token_rows(sequences: pa.RecordBatch, lens: Lens, settings: ChoiceSettings) -> pa.Table:
+    """The rows of `layer_tokens` for a piece of `sequences`."""
     import numpy as np
     import pyarrow as pa
 
@@ -85,7 +101,7 @@ def rows(sequences: pa.RecordBatch, lens: Lens, settings: dict) -> pa.Table:
     return pa.table(
         {
             "sequence_id": sequences["sequence_id"].take(of),
-            **{name: pa.repeat(settings[name], len(of)) for name in ("model", "corpus", "domain", "condition")},
+            **{name: pa.repeat(value, len(of)) for name, value in settings.place.items()},
             "position": np.arange(len(of)) - np.repeat(np.cumsum(lens.n) - lens.n, lens.n),
             "target": lens.target,
             "top1": lists(lens.top1),

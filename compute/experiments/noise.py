@@ -7,29 +7,28 @@ completion entropy: what the model is sure of withstands noise, memorized or not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.models.conditions import Condition
+from memlake.compute.planning.cells import RangeCell
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured, pieces
+from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import CellRows
 
-from .scoring import DECODINGS, PIECE
-from .scoring import rows as matches
+from .scoring import DECODINGS, PIECE, match_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.compute.interventions.similarity import Similarity
-    from memlake.compute.models.conditions import Condition
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("matches", "layer_similarity")
 SCOPES = ("token", "row")
 
 
@@ -56,78 +55,138 @@ class Options:
                 raise BadInput(f"no strength {strength}: it is a positive number")
         object.__setattr__(self, "strength", tuple(sorted({float(s) for s in self.strength})))
         object.__setattr__(self, "seed", tuple(sorted(set(self.seed))))
-        object.__setattr__(self, "decoding", self.decoding or ("greedy" if self.scope == "token" else "forced"))
+
+    @property
+    def chosen_decoding(self) -> str:
+        return self.decoding or ("greedy" if self.scope == "token" else "forced")
 
 
-def conditions(condition: Condition, options: Options) -> list[Condition]:
-    """The noise conditions of a request."""
-    return [condition.noisy(s, seed, options.layer, options.scope) for seed in options.seed for s in options.strength]
+@dataclass(frozen=True, kw_only=True)
+class NoiseSettings(ChoiceSettings):
+    decoding: str
+    layer: int
+    scope: str
+    seed: int
+    strengths: tuple[float, ...]
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        return *super().question, self.layer, self.scope, self.seed
+
+    @property
+    def detail(self) -> int:
+        return DECODINGS.index(self.decoding)
+
+    @property
+    def detail_option(self) -> str:
+        return f"--decoding {self.decoding}"
+
+    @property
+    def items(self) -> tuple[float, ...]:
+        return self.strengths
+
+    def of(self, items: Sequence[Any]) -> Self:
+        return replace(self, strengths=tuple(items))
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
+@dataclass(frozen=True)
+class NoiseCell(RangeCell):
+    """prefixes: those of its sequences that have a prefix to be compared."""
+
+    EXPERIMENT: ClassVar[str] = "noise"
+    TABLES: ClassVar[tuple[str, ...]] = ("matches", "layer_similarity")
+
+    settings: NoiseSettings
+    prefixes: int
+
+    @property
+    def expected(self) -> dict[str, int]:
+        strengths = len(self.settings.strengths)
+        return {
+            "matches": strengths * self.sequences,
+            "layer_similarity": strengths * (self.sequences + self.prefixes),
+        }
+
+    @property
+    def forwards(self) -> float:
+        return 1.0 + 3.0 * len(self.settings.strengths)  # scored, decoded and compared
+
+    @property
+    def noisy(self) -> tuple[Condition, ...]:
+        """The condition of each strength."""
+        s = self.settings
+        return tuple(self.subject.condition.noisy(strength, s.seed, s.layer, s.scope) for strength in s.strengths)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return *super().conditions, *self.noisy
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Measure the cell's sequences under noise of each strength, in bounded memory."""
+        from memlake.compute.interventions.similarity import measure
+
+        s = self.settings
+        columns = f"{COLUMNS}, anchor_id, corpus, domain, byte_ends, byte_cut"
+        for piece in pieces(chosen(lake, s, s.choice, self.subject.tokenizer, columns), PIECE):
+            checkpoint, bos_id = self.load(lake)
+            measured = measure(
+                checkpoint,
+                piece["tokens"].to_numpy(zero_copy_only=False),
+                piece["prefix_tokens"].to_numpy(),
+                piece["sequence_id"].to_numpy(),
+                strengths=s.strengths,
+                seed=s.seed,
+                layer=s.layer,
+                scope=s.scope,
+                bos_id=bos_id,
+                decode=s.decoding == "greedy",
+                batch_size=self.execution.batch_size,
+            )
+            for condition, (scores, similarity) in zip(self.noisy, measured, strict=True):
+                yield "matches", match_rows(piece, scores, model=s.model, condition=condition.name)
+                for part in range(len(similarity.positions)):
+                    rows = similarity_rows(piece, similarity, part, model=s.model, condition=condition.name)
+                    yield "layer_similarity", rows
+
+
+CELLS = (NoiseCell,)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[NoiseCell]:
     """The cells that cover the requested sequences, strengths and seeds: those published before, and new ones for what
     is missing. Raises `BadInput` for a layer that the model has not."""
+    import pyarrow.compute as pc
+
     from memlake.compute.models.checkpoint import known_model
 
-    known = known_model(lake, subject.source)
+    known = known_model(lake, subject.spec)
     if known and known["n_layers"] and not 0 <= options.layer < known["n_layers"]:
-        raise BadInput(f"{subject.source.name} has no layer {options.layer}: it is 0 to {known['n_layers'] - 1}")
-    levels = {"decoding": (options.decoding, DECODINGS)}
+        raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known['n_layers'] - 1}")
+    done = measured(lake, NoiseCell.EXPERIMENT, NoiseSettings)
     found = []
     for seed in options.seed:
-        same = subject_settings(subject) | {"seed": seed, "layer": options.layer, "scope": options.scope}
-        ask = Ask("noise", same, levels, ("strengths", options.strength), options.among)
-        for settings, rows in select(lake, subject, request, ask, columns="prefix_tokens"):
-            found.append(_cell(subject, request, settings, rows))
+
+        def want(shard: Shard, seed: int = seed) -> NoiseSettings:
+            return NoiseSettings(
+                **shard.choice(subject, options.among),
+                decoding=options.chosen_decoding,
+                layer=options.layer,
+                scope=options.scope,
+                seed=seed,
+                strengths=options.strength,
+            )
+
+        for settings, _ in cover(lake, subject, request, NoiseCell.EXPERIMENT, done, want):
+            rows = chosen(lake, settings, settings.choice, subject.tokenizer, "prefix_tokens")
+            compared = pc.greater(rows["prefix_tokens"], 0 if subject.condition.bos else 1)
+            prefixes = pc.sum(compared).as_py() or 0
+            found.append(NoiseCell(settings, subject, request.execution, rows.num_rows, prefixes))
     return found
 
 
-def _cell(subject: Subject, request: Request, settings: Mapping, rows: pa.Table) -> Cell:
-    import pyarrow.compute as pc
-
-    prefixes = pc.sum(pc.greater(rows["prefix_tokens"], 0 if subject.condition.bos else 1)).as_py() or 0
-    strengths = len(settings["strengths"])
-    return Cell(
-        "noise",
-        VERSION,
-        settings,
-        TABLES,
-        {"matches": strengths * rows.num_rows, "layer_similarity": strengths * (rows.num_rows + prefixes)},
-        group=subject.source.name,
-        task=subject.task(request, rows.num_rows),
-    )
-
-
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Measure the cell's sequences under noise of each strength and yield their rows, in bounded memory."""
-    from memlake.compute.interventions.similarity import measure
-    from memlake.compute.models.loaded import held
-
-    s = cell.settings
-    columns = f"{COLUMNS}, anchor_id, corpus, domain, byte_ends, byte_cut"
-    for piece in pieces(chosen(lake, s, cell.task["tokenizer"], s["among"], columns), PIECE):
-        checkpoint, bos_id = held(lake, cell)
-        measured = measure(
-            checkpoint,
-            piece["tokens"].to_numpy(zero_copy_only=False),
-            piece["prefix_tokens"].to_numpy(),
-            piece["sequence_id"].to_numpy(),
-            strengths=s["strengths"],
-            seed=s["seed"],
-            layer=s["layer"],
-            scope=s["scope"],
-            bos_id=bos_id,
-            decode=s["decoding"] == "greedy",
-            batch_size=cell.task["batch_size"],
-        )
-        for strength, (scores, similarity) in zip(s["strengths"], measured, strict=True):
-            condition = checkpoint.condition.noisy(strength, s["seed"], s["layer"], s["scope"]).name
-            yield "matches", matches(piece, scores, model=s["model"], condition=condition)
-            for part in range(len(similarity.positions)):
-                yield "layer_similarity", rows(piece, similarity, part, model=s["model"], condition=condition)
-
-
-def rows(sequences: pa.RecordBatch, similarity: Similarity, part: int, model: str, condition: str) -> pa.Table:
+def similarity_rows(
+    sequences: pa.RecordBatch, similarity: Similarity, part: int, model: str, condition: str
+) -> pa.Table:
     """The rows of `layer_similarity` of one part for a piece of `sequences`: none where the part is empty."""
     import numpy as np
     import pyarrow as pa

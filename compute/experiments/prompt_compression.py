@@ -7,14 +7,15 @@ prompts that are not part of the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from memlake.compute.planning.coverage import COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.cells import RangeCell
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, every, measured, pieces
+from memlake.compute.planning.settings import RangeSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import CellRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,79 +25,103 @@ if TYPE_CHECKING:
     from memlake.compute.models.checkpoint import Checkpoint
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("prompt_compression",)
-WINDOWS = ("suffix", "prefix")
+KEPT = ("suffix", "prefix")  # parts of a prompt
 PIECE = 256  # sequences read and tried at once: each makes as many rows as its prompt has tokens
 
 
 @dataclass(frozen=True)
 class Options:
-    window: str = option(
-        "suffix", "tokens of the prompt that are kept: suffix (the last) or prefix (the first)", WINDOWS
-    )
+    window: str = option("suffix", "tokens of the prompt that are kept: suffix (the last) or prefix (the first)", KEPT)
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
-    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    ask = Ask("prompt_compression", subject_settings(subject) | {"window": options.window})
-    found = []
-    for settings, rows in select(lake, subject, request, ask, columns="prefix_tokens"):
-        n = _prompted(rows).num_rows
-        found.append(
-            Cell(
-                "prompt_compression",
-                VERSION,
-                settings,
-                TABLES,
-                {"prompt_compression": n},
-                group=subject.source.name,
-                task=subject.task(request, n),
+@dataclass(frozen=True, kw_only=True)
+class CompressionSettings(RangeSettings):
+    window: str  # the part of the prompt that is kept
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        return *super().question, self.window
+
+
+@dataclass(frozen=True)
+class CompressionCell(RangeCell):
+    EXPERIMENT: ClassVar[str] = "prompt_compression"
+    TABLES: ClassVar[tuple[str, ...]] = ("prompt_compression",)
+
+    settings: CompressionSettings
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"prompt_compression": self.sequences}
+
+    @property
+    def forwards(self) -> float:
+        return 32.0  # one for each token of a prompt of usual length
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Shorten the prompts of the cell's memorized sequences, in bounded memory."""
+        import pyarrow as pa
+
+        from .scoring import packed
+
+        s = self.settings
+        for piece in pieces(_prompted(lake, s, self.subject.tokenizer, COLUMNS), PIECE):
+            checkpoint, bos_id = self.load(lake)
+            prefix = piece["prefix_tokens"].to_numpy()
+            tokens = piece["tokens"].to_numpy(zero_copy_only=False)
+            success = successes(
+                checkpoint, tokens, prefix, s.window, bos_id=bos_id, batch_size=self.execution.batch_size
             )
-        )
+            shortest = success.argmax(-1) + 1
+            same = s.place | {"window": s.window}
+            columns = {name: pa.repeat(value, len(prefix)) for name, value in same.items()}
+            columns |= {"sequence_id": piece["sequence_id"], "prefix_tokens": prefix, "shortest": shortest}
+            columns |= {"ratio": shortest / prefix, "successes": packed(success, prefix)}
+            yield "prompt_compression", pa.table(columns)
+
+
+CELLS = (CompressionCell,)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[CompressionCell]:
+    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
+
+    done = measured(lake, CompressionCell.EXPERIMENT, CompressionSettings)
+
+    def want(shard: Shard) -> CompressionSettings:
+        return CompressionSettings(**shard.settings(subject), window=options.window)
+
+    found = []
+    for settings, _ in cover(lake, subject, request, CompressionCell.EXPERIMENT, done, want):
+        n = _prompted(lake, settings, subject.tokenizer, "prefix_tokens").num_rows
+        found.append(CompressionCell(settings, subject, request.execution, n))
     return found
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Shorten the prompts of the cell's memorized sequences and yield their rows, in bounded memory."""
-    import pyarrow as pa
+def _prompted(lake: Lake, settings: CompressionSettings, tokenizer: str, columns: str) -> pa.Table:
+    """The memorized sequences, without those that have no prompt (a document's start, read after a BOS token): there is
+    nothing to shorten."""
+    import pyarrow.compute as pc
 
-    from memlake.compute.models.loaded import held
-
-    from .scoring import packed
-
-    s = cell.settings
-    memorized = chosen(lake, s, cell.task["tokenizer"], "memorized", COLUMNS)
-    for piece in pieces(_prompted(memorized), PIECE):
-        checkpoint, bos_id = held(lake, cell)
-        prefix = piece["prefix_tokens"].to_numpy()
-        tokens = piece["tokens"].to_numpy(zero_copy_only=False)
-        success = successes(checkpoint, tokens, prefix, s["window"], bos_id=bos_id, batch_size=cell.task["batch_size"])
-        shortest = success.argmax(-1) + 1
-        columns = {
-            name: pa.repeat(s[name], len(prefix)) for name in ("model", "corpus", "domain", "condition", "window")
-        }
-        columns |= {"sequence_id": piece["sequence_id"], "prefix_tokens": prefix, "shortest": shortest}
-        yield (
-            "prompt_compression",
-            pa.table(columns | {"ratio": shortest / prefix, "successes": packed(success, prefix)}),
-        )
+    rows = chosen(lake, settings, every(settings, "memorized"), tokenizer, columns)
+    return rows.filter(pc.greater(rows["prefix_tokens"], 0))
 
 
 def successes(
     checkpoint: Checkpoint,
     tokens: list[np.ndarray],
     prefix: np.ndarray,
-    window: str,
+    kept_part: str,
     *,
     bos_id: int | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """Which prompt lengths call up the whole continuation of memorized windows: bool [windows, longest prompt], column
-    k - 1 for k kept tokens; after a window's own prompt False.
+    """Which prompt lengths call up the whole continuation of memorized sequences: bool [sequences, longest prompt],
+    column k - 1 for k kept tokens; after a sequence's own prompt False.
 
-    `tokens`, `prefix`, `batch_size`: as in `scoring.score`, which says what it raises. Only prompts shorter than the
-    whole are run. A continuation is reproduced greedily just where every teacher-forced arg-max matches.
+    kept_part: of KEPT. `tokens`, `prefix`, `batch_size`: as in `scoring.score`, which says what it raises. Only prompts
+    shorter than the whole are run. A continuation is reproduced greedily just where every teacher-forced arg-max
+    matches.
     """
     import numpy as np
     import torch
@@ -119,22 +144,15 @@ def successes(
         check_finite(checkpoint, bool(finite.all()))
         out[of[rows], kept[rows] - 1] = np.logical_and.reduceat(match, np.cumsum(b.n) - b.n)
 
-    shorter = [_shortened(tokens[row], prefix[row], k, window) for row, k in zip(of, kept, strict=True)]
+    shorter = [_shortened(tokens[row], prefix[row], k, kept_part) for row, k in zip(of, kept, strict=True)]
     shorter, lengths = prepared(checkpoint, shorter, kept, bos_id)
     with torch.inference_mode():
         each_batch(checkpoint, shorter, lengths, run, batch_size)
     return out
 
 
-def _shortened(tokens: np.ndarray, prefix: int, kept: int, window: str) -> np.ndarray:
-    """The window with `kept` tokens of its prompt; what is left of the prompt begins at position 0."""
+def _shortened(tokens: np.ndarray, prefix: int, kept: int, part: str) -> np.ndarray:
+    """The sequence with `kept` tokens of its prompt; what is left of the prompt begins at position 0."""
     import numpy as np
 
-    return tokens[prefix - kept :] if window == "suffix" else np.concatenate([tokens[:kept], tokens[prefix:]])
-
-
-def _prompted(rows: pa.Table) -> pa.Table:
-    """Without the sequences that have no prompt (a document's start, read after a BOS token): nothing to shorten."""
-    import pyarrow.compute as pc
-
-    return rows.filter(pc.greater(rows["prefix_tokens"], 0))
+    return tokens[prefix - kept :] if part == "suffix" else np.concatenate([tokens[:kept], tokens[prefix:]])

@@ -9,15 +9,17 @@ margin that tells how near a row is to flipping. It leaves out near-verbatim and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from memlake.compute.planning.coverage import Ask, cover, subject_settings
+from memlake.compute.planning.cells import RangeCell
+from memlake.compute.planning.coverage import Shard, cover, measured
+from memlake.compute.planning.settings import RangeSettings
 from memlake.compute.planning.unfit import UNFIT, rejected
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import CellRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
     from memlake.compute.engine.scoring import Scores
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("matches", "rejects")
-DECODINGS = ("forced", "greedy")
+DECODINGS = ("forced", "greedy")  # the second holds the first
 PIECE = 8192  # sequences read, scored and handed over at once
 
 
@@ -37,20 +37,101 @@ class Options:
     decoding: str = option("greedy", "greedy, or forced: skip decoding", DECODINGS)
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
-    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them.
-    Sequences that the model cannot take become rows of `rejects`."""
-    ask = Ask("scoring", subject_settings(subject), {"decoding": (options.decoding, DECODINGS)})
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(RangeSettings):
+    decoding: str
+
+    @property
+    def detail(self) -> int:
+        return DECODINGS.index(self.decoding)
+
+    @property
+    def detail_option(self) -> str:
+        return f"--decoding {self.decoding}"
+
+
+@dataclass(frozen=True)
+class ScoringCell(RangeCell):
+    """unfit: sequences of its range that the model cannot take; they become rows of `rejects`."""
+
+    EXPERIMENT: ClassVar[str] = "scoring"
+    TABLES: ClassVar[tuple[str, ...]] = ("matches", "rejects")
+
+    settings: ScoringSettings
+    unfit: int
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self.TABLES if self.unfit else ("matches",)
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"matches": self.sequences} | ({"rejects": self.unfit} if self.unfit else {})
+
+    @property
+    def forwards(self) -> float:
+        return 2.0 if self.settings.decoding == "greedy" else 1.0
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Score the cell's sequences, in bounded memory."""
+        import pyarrow.compute as pc
+
+        from memlake.compute.engine.scoring import score
+
+        s, subject = self.settings, self.subject
+        checkpoint, bos_id = self.load(lake)
+        with lake.connect(["sequences"]) as con:
+            pieces = con.execute(
+                f"""
+                select sequence_id, anchor_id, corpus, domain, tokens, byte_ends, byte_cut, prefix_tokens, n_tokens,
+                    rank, {UNFIT} as unfit
+                from stored.sequences
+                where corpus = $corpus and domain = $domain and tokenizer = $tokenizer and sample = $sample
+                  and rank between $first and $last and len(tokens) > 0
+                """,
+                {
+                    **{"corpus": s.corpus, "domain": s.domain, "sample": s.sample},
+                    **{"first": s.first_rank, "last": s.last_rank},
+                    **{"tokenizer": subject.tokenizer, **asdict(subject.limits)},
+                },
+            ).to_arrow_reader(PIECE)
+            for read in pieces:
+                fits = pc.is_null(read["unfit"])
+                if rejects := read.filter(pc.invert(fits)).to_pylist():
+                    yield "rejects", _rejects(rejects, rejected(s, subject.tokenizer))
+                piece = read.filter(fits)
+                if not piece.num_rows:
+                    continue
+                scores = score(
+                    checkpoint,
+                    piece["tokens"].to_numpy(zero_copy_only=False),
+                    piece["prefix_tokens"].to_numpy(),
+                    bos_id=bos_id,
+                    decode=s.decoding == "greedy",
+                    batch_size=self.execution.batch_size,
+                )
+                yield "matches", match_rows(piece, scores, model=s.model, condition=s.condition)
+
+
+CELLS = (ScoringCell,)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ScoringCell]:
+    """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
+
+    done = measured(lake, ScoringCell.EXPERIMENT, ScoringSettings)
+
+    def want(shard: Shard) -> ScoringSettings:
+        return ScoringSettings(**shard.settings(subject), decoding=options.decoding)
+
     unfit, found = _unfit(lake, subject, request), []
-    for s, ranks in cover(lake, subject, request, ask):
-        out = sum(s["first_rank"] <= r <= s["last_rank"] for r in unfit[s["corpus"], s["domain"], s["sample"]])
-        rows = {"matches": ranks - out} | ({"rejects": out} if out else {})
-        task = subject.task(request, ranks - out)
-        found.append(Cell("scoring", VERSION, s, tuple(rows), rows, group=subject.source.name, task=task))
+    for s, ranks in cover(lake, subject, request, ScoringCell.EXPERIMENT, done, want):
+        out = sum(s.first_rank <= r <= s.last_rank for r in unfit[s.corpus, s.domain, s.sample])
+        found.append(ScoringCell(s, subject, request.execution, ranks - out, out))
     return found
 
 
-def _unfit(lake: Lake, subject: Subject, request: Request) -> dict[tuple, list[int]]:
+def _unfit(lake: Lake, subject: Subject, request: Request) -> Mapping[tuple[str, ...], Sequence[int]]:
     """Ranks of sequences that the model cannot take, by corpus, domain and sample."""
     with lake.connect(["sequences"]) as con:
         rows = con.execute(
@@ -61,54 +142,12 @@ def _unfit(lake: Lake, subject: Subject, request: Request) -> dict[tuple, list[i
               and ({UNFIT}) is not null
             group by all
             """,
-            {"corpora": list(request.corpora), "tokenizer": subject.tokenizer, **subject.limits},
+            {"corpora": list(request.corpora), "tokenizer": subject.tokenizer, **asdict(subject.limits)},
         ).fetchall()
     return defaultdict(list, {tuple(place): ranks for *place, ranks in rows})
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Score the cell's sequences and yield their rows of `matches`, and of `rejects` for those that the model cannot
-    take, in bounded memory."""
-    import pyarrow.compute as pc
-
-    from memlake.compute.engine.scoring import score
-    from memlake.compute.models.loaded import held
-
-    s = cell.settings
-    checkpoint, bos_id = held(lake, cell)
-    with lake.connect(["sequences"]) as con:
-        pieces = con.execute(
-            f"""
-            select sequence_id, anchor_id, corpus, domain, tokens, byte_ends, byte_cut, prefix_tokens, n_tokens, rank,
-                {UNFIT} as unfit
-            from stored.sequences
-            where corpus = $corpus and domain = $domain and tokenizer = $tokenizer and sample = $sample
-              and rank between $first_rank and $last_rank and len(tokens) > 0
-            """,
-            {
-                **{key: s[key] for key in ("corpus", "domain", "sample", "first_rank", "last_rank")},
-                **{"tokenizer": cell.task["tokenizer"], **cell.task["limits"]},
-            },
-        ).to_arrow_reader(PIECE)
-        for read in pieces:
-            fits = pc.is_null(read["unfit"])
-            if rejects := read.filter(pc.invert(fits)).to_pylist():
-                yield "rejects", _rejects(rejects, rejected(s, cell.task["tokenizer"]))
-            piece = read.filter(fits)
-            if not piece.num_rows:
-                continue
-            scores = score(
-                checkpoint,
-                piece["tokens"].to_numpy(zero_copy_only=False),
-                piece["prefix_tokens"].to_numpy(),
-                bos_id=bos_id,
-                decode=s["decoding"] == "greedy",
-                batch_size=cell.task["batch_size"],
-            )
-            yield "matches", rows(piece, scores, model=s["model"], condition=s["condition"])
-
-
-def _rejects(sequences: list[dict], source: str) -> pa.Table:
+def _rejects(sequences: list[dict[str, Any]], source: str) -> pa.Table:
     """Rows of `rejects`; what they show of a sequence is its tokens."""
     import pyarrow as pa
 
@@ -123,7 +162,7 @@ def _rejects(sequences: list[dict], source: str) -> pa.Table:
     )
 
 
-def rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) -> pa.Table:
+def match_rows(sequences: pa.RecordBatch, scores: Scores, model: str, condition: str) -> pa.Table:
     """The rows of `matches` for a piece of `sequences` and its scores."""
     import numpy as np
     import pyarrow as pa

@@ -8,29 +8,31 @@ extra `benchmarks` on tasks of lm-eval. It leaves out which positions and heads 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.planning.coverage import AMONG, COLUMNS, Ask, chosen, pieces, select, subject_settings
+from memlake.compute.planning.cells import ModelCell, RangeCell
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, pieces
+from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
 from memlake.warehouse.options import option
-from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.cells import CellRows, Settings, published
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
     from memlake.compute.interventions.short_circuit import Effects
-    from memlake.compute.models.checkpoint import Checkpoint
     from memlake.compute.planning.request import Request, Subject
 
-VERSION = 1
-TABLES = ("block_deltas", "benchmark_scores")
+EXPERIMENT = "short_circuit"
 PIECE = 1 << 14  # rows handed over at once
+TASK_SECONDS = 600.0  # about what a small task takes on a small model: enough to start a process for it
+
+Range = tuple[int, int]  # first and last block
 
 
 @dataclass(frozen=True)
@@ -42,33 +44,138 @@ class Options:
     task: tuple[str, ...] = option((), "task of lm-eval, or a task's YAML file, to run as well")
 
 
-def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[Cell]:
+@dataclass(frozen=True, kw_only=True)
+class ShortCircuitSettings(ChoiceSettings):
+    blocks: tuple[Range, ...]
+
+    @property
+    def items(self) -> tuple[Range, ...]:
+        return self.blocks
+
+    def of(self, items: Sequence[Any]) -> Self:
+        return replace(self, blocks=tuple(items))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings(ModelSettings):
+    """task_digest: of the file of a task of one's own, else None. blocks: None among them is the whole model."""
+
+    task: str
+    task_digest: str | None
+    blocks: tuple[Range | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"task_digest": self.task_digest}  # it is stored where it is None, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnySettings(Settings):
+    """Those of either kind of cell, as they are stored."""
+
+    said: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        return cls(said=stored)
+
+
+@dataclass(frozen=True)
+class ShortCircuitCell(RangeCell):
+    EXPERIMENT: ClassVar[str] = EXPERIMENT
+    TABLES: ClassVar[tuple[str, ...]] = ("block_deltas",)
+
+    settings: ShortCircuitSettings
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"block_deltas": self.sequences * len(self.settings.blocks)}
+
+    @property
+    def forwards(self) -> float:
+        return 1.0 + len(self.settings.blocks)
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Short-circuit the cell's ranges of blocks, one after the other, on its sequences, in bounded memory."""
+        from memlake.compute.interventions.short_circuit import short_circuit
+
+        s = self.settings
+        sequences = chosen(lake, s, s.choice, self.subject.tokenizer, COLUMNS)
+        for piece in pieces(sequences, max(1, PIECE // len(s.blocks))):
+            checkpoint, bos_id = self.load(lake)
+            effects = short_circuit(
+                checkpoint,
+                piece["tokens"].to_numpy(zero_copy_only=False),
+                piece["prefix_tokens"].to_numpy(),
+                s.blocks,
+                bos_id=bos_id,
+                batch_size=self.execution.batch_size,
+            )
+            yield "block_deltas", block_rows(piece, effects, s)
+
+
+@dataclass(frozen=True)
+class TaskCell(ModelCell):
+    """A task of lm-eval. task: its name there, or the absolute path of its file: a worker may run in another folder."""
+
+    EXPERIMENT: ClassVar[str] = EXPERIMENT
+    TABLES: ClassVar[tuple[str, ...]] = ("benchmark_scores",)
+
+    settings: TaskSettings
+    task: str
+
+    @property
+    def seconds(self) -> float:
+        return TASK_SECONDS * len(self.settings.blocks)
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Run the task with each range of blocks short-circuited, one after the other."""
+        import pyarrow as pa
+
+        from memlake.compute.interventions.lm_eval import scores
+
+        s = self.settings
+        checkpoint, _ = self.load(lake)
+        for blocks, found in scores(checkpoint, self.subject.spec, self.task, s.blocks, self.execution.batch_size):
+            first, last = blocks or (None, None)
+            own = {"model": s.model, "condition": s.condition, "first_block": first, "last_block": last}
+            yield "benchmark_scores", pa.Table.from_pylist([own | row for row in found])
+
+
+CELLS = (ShortCircuitCell, TaskCell)
+
+
+def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ModelCell]:
     """The cells that cover the requested sequences, blocks and tasks: those published before, and new ones for what is
     missing. Raises `BadInput` for blocks that the model has not."""
     from memlake.compute.models.checkpoint import known_model, role_on
 
-    known = known_model(lake, subject.source)
+    known = known_model(lake, subject.spec)
     if known is None or known["n_layers"] is None:
-        name = subject.source.name
+        name = subject.spec.name
         raise BadInput(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
     blocks = ranges(options.blocks, known["n_layers"])
-    found = []
+    stored = [settings.said for _, settings in published(lake, EXPERIMENT, AnySettings)]
+    done = [ShortCircuitSettings.from_json(said) for said in stored if "task" not in said]
+    found: list[ModelCell] = []
     for corpus in request.corpora:
-        control = role_on(lake, subject.source, corpus, request.role) == "control"
+        control = role_on(lake, subject.spec, corpus, request.role) == "control"
         among = options.among or ("all" if control else "memorized")
-        ask = Ask("short_circuit", subject_settings(subject), items=("blocks", blocks), among=among)
-        for settings, sequences in select(lake, subject, replace(request, corpora=(corpus,)), ask):
-            rows = {"block_deltas": sequences.num_rows * len(settings["blocks"])}
-            task = subject.task(request, sequences.num_rows)
-            found.append(_cell(settings, "block_deltas", task, rows))
+
+        def want(shard: Shard, among: str = among) -> ShortCircuitSettings:
+            return ShortCircuitSettings(**shard.choice(subject, among), blocks=blocks)
+
+        for settings, _ in cover(lake, subject, replace(request, corpora=(corpus,)), EXPERIMENT, done, want):
+            n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
+            found.append(ShortCircuitCell(settings, subject, request.execution, n))
+    tasks = [TaskSettings.from_json(said) for said in stored if "task" in said]
     for text in dict.fromkeys(options.task):
-        found += _benchmarks(lake, subject, request, text, blocks)
+        found += _tasks(subject, request, text, blocks, tasks)
     return found
 
 
-def ranges(texts: Sequence[str], n_layers: int) -> list[list[int]]:
-    """[first, last] of each range of blocks, without repetition, in order; of every single block where none is named.
-    Raises `BadInput`."""
+def ranges(texts: Sequence[str], n_layers: int) -> tuple[Range, ...]:
+    """The ranges of blocks, without repetition, in order; every single block where none is named. Raises
+    `BadInput`."""
     found = {(layer, layer) for layer in range(n_layers)} if not texts else set()
     for text in texts:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
@@ -76,62 +183,36 @@ def ranges(texts: Sequence[str], n_layers: int) -> list[list[int]]:
         if not first <= last < n_layers:
             raise BadInput(f"no blocks {text!r}: they are 0 to {n_layers - 1}, one as 3 or a range as 3-8")
         found.add((first, last))
-    return [list(pair) for pair in sorted(found)]
+    return tuple(sorted(found))
 
 
-def _benchmarks(lake: Lake, subject: Subject, request: Request, text: str, blocks: list) -> Iterator[Cell]:
-    """The cells of a task on the whole model (None among the blocks) and with each range short-circuited."""
+def _tasks(
+    subject: Subject, request: Request, text: str, blocks: Sequence[Range], done: Sequence[TaskSettings]
+) -> Iterator[TaskCell]:
+    """The cells of a task on the whole model and with each range short-circuited."""
     from memlake.compute.interventions.lm_eval import find_task
 
-    same = subject_settings(subject) | find_task(text)
-    missing: list = [None, *blocks]
-    here = Path(text).resolve()  # a worker may run in another folder
-    task = subject.task(request, 0) | {"task": str(here) if here.is_file() else text}
-    for _, settings in published(lake, "short_circuit"):
-        if same.items() <= settings.items() and any(b in settings["blocks"] for b in (None, *blocks)):
-            missing = [b for b in missing if b not in settings["blocks"]]
-            yield _cell(settings, "benchmark_scores", task)
+    name, digest = find_task(text)
+    missing: list[Range | None] = [None, *blocks]
+    wanted = TaskSettings(**subject.settings, task=name, task_digest=digest, blocks=tuple(missing))
+    here = Path(text).resolve()
+    task = str(here) if here.is_file() else text
+    for settings in done:
+        if replace(settings, blocks=wanted.blocks) == wanted and any(b in settings.blocks for b in wanted.blocks):
+            missing = [b for b in missing if b not in settings.blocks]
+            yield TaskCell(settings, subject, request.execution, 0, task)
     if missing:
-        yield _cell(same | {"blocks": missing}, "benchmark_scores", task)
+        yield TaskCell(replace(wanted, blocks=tuple(missing)), subject, request.execution, 0, task)
 
 
-def _cell(settings: dict, table: str, task: dict, rows: dict | None = None) -> Cell:
-    return Cell("short_circuit", VERSION, settings, (table,), rows or {}, group=settings["model"], task=task)
-
-
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Short-circuit the cell's ranges of blocks, one after the other, on its sequences or its task, and yield the rows,
-    in bounded memory."""
-    from memlake.compute.models.loaded import held
-
-    s = cell.settings
-    if "task" in s:
-        yield from _task(cell, held(lake, cell)[0])
-        return
-    from memlake.compute.interventions.short_circuit import short_circuit
-
-    sequences = chosen(lake, s, cell.task["tokenizer"], s["among"], COLUMNS)
-    for piece in pieces(sequences, max(1, PIECE // len(s["blocks"]))):
-        checkpoint, bos_id = held(lake, cell)
-        effects = short_circuit(
-            checkpoint,
-            piece["tokens"].to_numpy(zero_copy_only=False),
-            piece["prefix_tokens"].to_numpy(),
-            [tuple(pair) for pair in s["blocks"]],
-            bos_id=bos_id,
-            batch_size=cell.task["batch_size"],
-        )
-        yield "block_deltas", rows(piece, effects, s)
-
-
-def rows(sequences: pa.RecordBatch, effects: Effects, settings: dict) -> pa.Table:
+def block_rows(sequences: pa.RecordBatch, effects: Effects, settings: ShortCircuitSettings) -> pa.Table:
     """The rows of `block_deltas` for a piece of `sequences`: range after range."""
     import numpy as np
     import pyarrow as pa
 
     shape = effects.n_match.shape
     n_tokens = np.broadcast_to(sequences["n_tokens"].to_numpy(), shape).ravel()
-    first, last = np.repeat(np.array(settings["blocks"]), shape[1], axis=0).T
+    first, last = np.repeat(np.array(settings.blocks), shape[1], axis=0).T
     n_match = effects.n_match.ravel()
 
     def lists(values: np.ndarray) -> pa.Array:
@@ -140,7 +221,7 @@ def rows(sequences: pa.RecordBatch, effects: Effects, settings: dict) -> pa.Tabl
     return pa.table(
         {
             "sequence_id": np.tile(sequences["sequence_id"].to_numpy(), shape[0]),
-            **{name: pa.repeat(settings[name], n_match.size) for name in ("model", "corpus", "domain", "condition")},
+            **{name: pa.repeat(value, n_match.size) for name, value in settings.place.items()},
             "first_block": first,
             "last_block": last,
             "n_tokens": n_tokens,
@@ -152,18 +233,3 @@ def rows(sequences: pa.RecordBatch, effects: Effects, settings: dict) -> pa.Tabl
             "output_bound": lists(effects.bound),
         }
     )
-
-
-def _task(cell: Cell, checkpoint: Checkpoint) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of `benchmark_scores` of a cell."""
-    import pyarrow as pa
-
-    from memlake.compute.interventions.lm_eval import scores
-
-    s = cell.settings
-    source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
-    cuts = [pair and tuple(pair) for pair in s["blocks"]]
-    for cut, found in scores(checkpoint, source, cell.task["task"], cuts, cell.task["batch_size"]):
-        first, last = cut or (None, None)
-        own = {"model": s["model"], "condition": s["condition"], "first_block": first, "last_block": last}
-        yield "benchmark_scores", pa.Table.from_pylist([own | row for row in found])

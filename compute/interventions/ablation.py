@@ -33,15 +33,15 @@ CPU_TOKENS = 1 << 12  # rows x slots at once on a CPU: with 8 times as many or a
 
 
 @dataclass(frozen=True)
-class Windows:
+class Tokenized:
     """Sequences as `batches.prepared` returns them, and their ids."""
 
     tokens: list[np.ndarray]
     prefix: np.ndarray  # int64
     ids: Sequence[int]  # sequence_id
 
-    def take(self, at: np.ndarray) -> Windows:
-        return Windows([self.tokens[i] for i in at], self.prefix[at], [self.ids[i] for i in at])
+    def take(self, at: np.ndarray) -> Tokenized:
+        return Tokenized([self.tokens[i] for i in at], self.prefix[at], [self.ids[i] for i in at])
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Reference:
     passes: as in `Ablation`, of what was run for the means.
     """
 
-    def __init__(self, checkpoint: Checkpoint, blocks: Blocks, windows: Windows):
+    def __init__(self, checkpoint: Checkpoint, blocks: Blocks, windows: Tokenized):
         self.checkpoint, self.blocks, self.windows = checkpoint, blocks, windows
         self.passes = 0.0
         self._means: list[torch.Tensor] | None = None
@@ -101,7 +101,7 @@ class Reference:
 def ablate(
     checkpoint: Checkpoint,
     blocks: Blocks,
-    windows: Windows,
+    windows: Tokenized,
     heads: Sequence[tuple[int, int]],
     method: str,
     reference: Reference | None = None,

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 CPU_BATCH = 8  # lm-eval reads whole logits at every position; on a GPU it finds out itself how many rows fit
 
 
-def find_task(text: str) -> dict[str, str | None]:
+def find_task(text: str) -> tuple[str, str | None]:
     """What stands for a task in a cell's settings: its name, and for a file of one's own the file's digest (not that of
-    the data it names).
+    the data it names), else None.
 
     text: name of a task, group or tag of lm-eval, or path of a task's YAML file. Raises `BadInput` without lm-eval or
     for a file that holds no task, `UnknownName`.
@@ -41,14 +41,14 @@ def find_task(text: str) -> dict[str, str | None]:
         known = _manager(text).all_tasks
         if text not in known:
             raise UnknownName("task", text, known)
-        return {"task": text, "task_digest": None}
+        return text, None
     path = Path(text).resolve()
     if not path.is_file():
         raise BadInput(f"no task file {text}")
     index = _manager(text).task_index
     for name, entry in index.items():
         if entry.yaml_path and Path(entry.yaml_path).resolve() == path:
-            return {"task": name, "task_digest": sha256([path.read_bytes()])}
+            return name, sha256([path.read_bytes()])
     raise BadInput(f"{text} declares no task of lm-eval: it has no entry `task`")
 
 

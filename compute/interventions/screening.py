@@ -10,11 +10,9 @@ given up is sequences, and most heads that were dropped have an estimate only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, comb
 
 import numpy as np
-import pandas as pd
 import torch
 
 from memlake.compute.engine.batches import each_batch
@@ -23,28 +21,13 @@ from memlake.compute.engine.forward import Batch
 from memlake.compute.models.checkpoint import Checkpoint
 from memlake.warehouse.identity import hash63
 
-from .ablation import Ablation, Effects, Reference, Windows, ablate
+from .ablation import Ablation, Effects, Reference, Tokenized, ablate
 from .attribution import estimates
+from .screen import DEFAULT, Screen
 
 IMPORTANT = 0.2  # of a model's heads, at least one: the set that screening looks for (arXiv 2603.21658, section 4.7)
 ERROR = 0.025  # of the bound on what was missed: one end of a 95 % interval
 PAIRS = 1 << 18  # of head and sequence, measured and handed over at once
-
-
-@dataclass(frozen=True)
-class Screen:
-    """How much is measured. Sequences are taken in their order, which is by hash: the first are a random sample.
-
-    The defaults take a twelfth of the block passes of every head on every sequence (benchmarks/README.md).
-    """
-
-    estimated: float = 0.5  # share of the sequences that the estimates come from; 0: every head starts equal
-    rounds: tuple[tuple[float, float], ...] = ((0.25, 0.12),)  # share of the heads, and of the sequences; ever narrower
-    audited: float = 0.1  # share of the dropped heads
-    least: int = 32  # sequences, of any share of them, if there are as many
-
-    def sequences(self, share: float, n: int) -> int:
-        return min(n, max(self.least, ceil(share * n))) if share else 0
 
 
 class Screening:
@@ -59,11 +42,11 @@ class Screening:
         self,
         checkpoint: Checkpoint,
         blocks: Blocks,
-        windows: Windows,
+        windows: Tokenized,
         method: str,
         reference: Reference | None = None,
         batch_size: int | None = None,
-        screen: Screen = Screen(),
+        screen: Screen = DEFAULT,
     ):
         self.study = checkpoint, blocks, method, reference, batch_size
         self.windows, self.screen = windows, screen
@@ -198,7 +181,13 @@ def at_most(found: int, drawn: int, among: int) -> int:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman's rank correlation; None below 3 values, or where either has only one."""
-    ranks = [pd.Series(values).rank() for values in (a, b)]  # equals get their mean place
+    ranks = _ranks(a), _ranks(b)
     if len(a) < 3 or min(np.ptp(r) for r in ranks) == 0:
         return None
     return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Places of the values in their order, from 1; equals get their mean place: float64."""
+    _, which, n = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(n) - (n - 1) / 2)[which]

@@ -19,17 +19,18 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import hash63, tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source, resolve
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
 from . import models as miniature_models
 from .models import FAMILIES, SIZES
@@ -39,9 +40,65 @@ if TYPE_CHECKING:
 
     from .training import Shown
 
-EXPERIMENT, VERSION = "miniature", 1
 LEVELS = (64, 4, 1, 16, 0, 8, 4, 1, 32, 0, 16, 8, 4, 1, 0)  # showings of one document in each 15 of a domain's sample
 TOKENIZER_DOCUMENTS = 150  # of each domain
+STEP_SECONDS = 0.01  # about what a step of training takes on one core
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniatureSettings(Settings):
+    """sampled: a digest of the corpus's documents and of its windows under the tokenizer. levels: as LEVELS."""
+
+    model: str
+    family: str
+    size: str
+    corpus: str
+    tokenizer_digest: str
+    sampled: str
+    levels: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class MiniatureCell(Cell):
+    """Training of one miniature. documents: of its corpus; windows: that were sampled there."""
+
+    EXPERIMENT: ClassVar[str] = "miniature"
+    TABLES: ClassVar[tuple[str, ...]] = ("exposures",)
+
+    settings: MiniatureSettings
+    documents: int
+    windows: int
+
+    @property
+    def expected(self) -> dict[str, int]:
+        return {"exposures": self.documents}
+
+    @property
+    def seconds(self) -> float:
+        from .training import BATCH
+
+        levels = self.settings.levels
+        return STEP_SECONDS * self.windows * sum(levels) / len(levels) / BATCH
+
+    def rows(self, lake: Lake) -> CellRows:
+        """Train the miniature, save and register it; then how often each document of its corpus was shown.
+
+        Raises `Conflict` where the lake has a miniature of this name that another cell trained.
+        """
+        from memlake.compute.models.checkpoint import register_model
+
+        folder = lake.path / "miniatures" / self.settings.model
+        about = folder / "memlake.json"
+        if not about.is_file():
+            _train_and_save(lake, self, folder)
+        elif json.loads(about.read_text(encoding="utf-8"))["cell"] != self.id:
+            raise Conflict(
+                f"{self.settings.model} was trained in this lake on another sample: use another lake, or remove"
+                f" {folder} and take the model back with `memlake warehouse forget`"
+            )
+        register_model(lake, resolve(str(folder)))
+        yield "exposures", exposures(lake, self.settings)
 
 
 def train_tokenizer(lake: Lake, family: str, corpus: str) -> Source:
@@ -72,7 +129,7 @@ def cells(
     sizes: Sequence[str] = tuple(SIZES),
     levels: Sequence[int] = LEVELS,
     suffix: str = "",
-) -> list[Cell]:
+) -> list[MiniatureCell]:
     """The trainings of every named size that the families have, the largest first.
 
     suffix: ends their names, so that models of one family and size may be trained on several corpora.
@@ -83,64 +140,43 @@ def cells(
     found = []
     for family in families:
         tokenizer = load_tokenizer(train_tokenizer(lake, family, corpus))
-        sampled, documents = _sampled(lake, corpus, tokenizer)
+        sampled, documents, windows = _sampled(lake, corpus, tokenizer)
         for size in (s for s in miniature_models.family(family).sizes if s in sizes):
-            settings = {
-                "model": f"mini-{family}-{size}{suffix}",
-                "family": family,
-                "size": size,
-                "corpus": corpus,
-                "tokenizer_digest": tokenizer.digest,
-                "sampled": sampled,
-                "levels": list(levels),
-                "seed": 0,
-            }
-            found.append(Cell(EXPERIMENT, VERSION, settings, ("exposures",), {"exposures": documents}))
-    return sorted(found, key=lambda cell: -SIZES[cell.settings["size"]].params)
+            settings = MiniatureSettings(
+                model=f"mini-{family}-{size}{suffix}",
+                family=family,
+                size=size,
+                corpus=corpus,
+                tokenizer_digest=tokenizer.digest,
+                sampled=sampled,
+                levels=tuple(levels),
+                seed=0,
+            )
+            found.append(MiniatureCell(settings, documents, windows))
+    return sorted(found, key=lambda cell: -SIZES[cell.settings.size].params)
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """Train one miniature, save and register it, and yield how often each document of its corpus was shown.
-
-    Raises `Conflict` where the lake has a miniature of this name that another cell trained.
-    """
-    from memlake.compute.models.checkpoint import register_model
-
-    settings = cell.settings
-    folder = lake.path / "miniatures" / settings["model"]
-    about = folder / "memlake.json"
-    if not about.is_file():
-        _train_and_save(lake, cell, folder)
-    elif json.loads(about.read_text(encoding="utf-8"))["cell"] != cell.id:
-        raise Conflict(
-            f"{settings['model']} was trained in this lake on another sample: use another lake, or remove"
-            f" {folder} and take the model back with `memlake warehouse forget`"
-        )
-    register_model(lake, resolve(str(folder)))
-    yield "exposures", exposures(lake, settings)
-
-
-def exposures(lake: Lake, settings: Mapping[str, object]) -> pa.Table:
-    """The rows of `exposures` for the settings of a cell: every document of the corpus, 0 where it was not sampled."""
+def exposures(lake: Lake, settings: MiniatureSettings) -> pa.Table:
+    """The rows of `exposures` of a cell: every document of the corpus, 0 where it was not sampled."""
     import pyarrow as pa
 
     level = _levels(lake, settings)
     with lake.connect(["documents"]) as con:
-        ids = con.execute(
-            "select document_id from stored.documents where corpus = ? order by document_id", [settings["corpus"]]
+        found = con.execute(
+            "select document_id from stored.documents where corpus = ? order by document_id", [settings.corpus]
         ).fetchall()
-    ids = [i for (i,) in ids]
+    ids = [document_id for (document_id,) in found]
     return pa.table(
         {
-            "model": pa.repeat(settings["model"], len(ids)),
+            "model": pa.repeat(settings.model, len(ids)),
             "document_id": pa.array(ids, pa.int64()),
             "exposures": pa.array([level.get(i, 0) for i in ids], pa.int64()),
         }
     )
 
 
-def showings(lake: Lake, settings: Mapping[str, object], tokenizer: Tokenizer) -> list[Shown]:
-    """What training shows for the settings of a cell: every sampled window of a level above 0, in its document.
+def showings(lake: Lake, settings: MiniatureSettings, tokenizer: Tokenizer) -> list[Shown]:
+    """What training of a cell shows: every sampled window of a level above 0, in its document.
 
     Raises `BadInput` where a window is not in its document as the tokenizer cuts it.
     """
@@ -177,11 +213,11 @@ SAMPLED = """
 """
 
 
-def _where(settings: Mapping[str, object]) -> dict[str, object]:
-    return {"corpus": settings["corpus"], "digest": settings["tokenizer_digest"]}
+def _where(settings: MiniatureSettings) -> dict[str, str]:
+    return {"corpus": settings.corpus, "digest": settings.tokenizer_digest}
 
 
-def _levels(lake: Lake, settings: Mapping[str, object]) -> dict[int, int]:
+def _levels(lake: Lake, settings: MiniatureSettings) -> dict[int, int]:
     """Showings of each sampled document: by the first place in the sample of any exact copy of its text."""
     with lake.connect(["documents", "sequences", "tokenizers"]) as con:
         rows = con.execute(
@@ -191,12 +227,12 @@ def _levels(lake: Lake, settings: Mapping[str, object]) -> dict[int, int]:
             """,
             _where(settings),
         ).fetchall()
-    levels = settings["levels"]
+    levels = settings.levels
     return {document_id: levels[rank % len(levels)] for document_id, rank in rows}
 
 
-def _sampled(lake: Lake, corpus: str, tokenizer: Tokenizer) -> tuple[str, int]:
-    """A digest of the corpus' documents and of its windows under the tokenizer, and the number of documents."""
+def _sampled(lake: Lake, corpus: str, tokenizer: Tokenizer) -> tuple[str, int, int]:
+    """A digest of the corpus's documents and of its windows under the tokenizer, and the number of both."""
     with lake.connect(["documents", "sequences", "tokenizers"]) as con:
         documents = con.execute(
             "select document_id from stored.documents where corpus = ? order by document_id", [corpus]
@@ -208,7 +244,8 @@ def _sampled(lake: Lake, corpus: str, tokenizer: Tokenizer) -> tuple[str, int]:
     if not windows:
         name = tokenizer.source.name
         raise BadInput(f"corpus {corpus!r} has no sample under the tokenizer {name}: sample it with that one first")
-    return tagged("sampled", [[i for (i,) in documents], [i for (i,) in windows]]), len(documents)
+    digest = tagged("sampled", [[i for (i,) in documents], [i for (i,) in windows]])
+    return digest, len(documents), len(windows)
 
 
 def _tokenizer_texts(lake: Lake, family: str, corpus: str) -> list[str]:
@@ -217,7 +254,7 @@ def _tokenizer_texts(lake: Lake, family: str, corpus: str) -> list[str]:
         rows = con.execute("select domain, document_id from stored.documents where corpus = ?", [corpus]).fetchall()
         if not rows:
             raise BadInput(f"the lake has no document of a corpus {corpus!r}: see `memlake ingest list`")
-        domains = defaultdict(list)
+        domains: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         for domain, document_id in rows:
             domains[domain].append((hash63(family, document_id), document_id))
         chosen = [i for _, ids in sorted(domains.items()) for _, i in sorted(ids)[:TOKENIZER_DOCUMENTS]]
@@ -228,7 +265,7 @@ def _tokenizer_texts(lake: Lake, family: str, corpus: str) -> list[str]:
     return [text for (text,) in texts]
 
 
-def _train_and_save(lake: Lake, cell: Cell, folder: Path) -> None:
+def _train_and_save(lake: Lake, cell: MiniatureCell, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -239,24 +276,24 @@ def _train_and_save(lake: Lake, cell: Cell, folder: Path) -> None:
 
     logging.disable_progress_bar()  # of the one file that is written
     settings = cell.settings
-    family, size = settings["family"], settings["size"]
+    family, size = settings.family, settings.size
     shared = folder.parent / f"mini-{family}"
     source = Source(name=shared.name, location=str(shared), is_folder=True)
     tokenizer = load_tokenizer(source)
     spec = miniature_models.family(family)
     torch.set_num_threads(1)  # miniatures are too small for more, and the sums then have one order
-    torch.manual_seed(settings["seed"])
+    torch.manual_seed(settings.seed)
     config = miniature_models.config(
         family, size, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.backend.token_to_id(spec.eos)
     )
     model = AutoModelForCausalLM.from_config(config, attn_implementation=parts(family).kernels[0])
-    train(model, showings(lake, settings, tokenizer), miniature_models.size(size).rate, settings["seed"])
+    train(model, showings(lake, settings, tokenizer), miniature_models.size(size).rate, settings.seed)
     about = {
         "miniature": True,
         "family": family,
-        "corpora": [settings["corpus"]],
+        "corpora": [settings.corpus],
         "tokenizer": shared.name,
-        "levels": settings["levels"],
+        "levels": settings.levels,
         "cell": cell.id,
     }
     with _finished(folder) as making:

@@ -15,6 +15,7 @@ from memlake.warehouse.show.terminal import say
 
 from . import weights
 from .conditions import Condition
+from .device import free_memory, own_gpu, pick_device
 from .identity import changes, end_tokens, identify, read_config
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     forbidden = end_tokens(source, config) if condition.no_eos else ()
     if condition.no_eos and not forbidden:
         raise BadInput(f"{source.name} names no end-of-sequence token: use --eos")
-    device = _own_gpu() if pick_device(device) == "cuda" else "cpu"
+    device = own_gpu() if pick_device(device) == "cuda" else "cpu"
     dtype = getattr(torch, condition.dtype)
     too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
     # Asked before reading, so that a hundred cells do not each read in vain what cannot fit
@@ -95,39 +96,6 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
         condition=condition,
         forbidden=forbidden,
     )
-
-
-def pick_device(device: str) -> str:
-    """`cuda` or `cpu`; raises `BadInput` where there is no CUDA device but one was asked for."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("no CUDA device here: use --device cpu, or install a torch build for your GPU")
-    if device not in ("cpu", "cuda"):
-        raise BadInput(f"no device {device!r}: it is auto, cpu or cuda")
-    return device
-
-
-def free_memory(device: str | torch.device) -> int:
-    """Bytes of a GPU that tensors of this process can still have. CUDA counts as used what torch keeps for reuse."""
-    import torch
-
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
-
-
-def _own_gpu() -> str:
-    """One GPU a worker, where several workers of this machine see them all."""
-    import torch
-    from distributed import get_worker
-
-    try:
-        name = get_worker().name
-    except ValueError:  # not on a Dask worker
-        return "cuda"
-    return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
 
 
 def condition_of(

@@ -1,29 +1,29 @@
-"""The model that a process holds, ready to run."""
+"""The model that a process has in memory."""
 
 from __future__ import annotations
 
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source
 from memlake.warehouse.models.tokenizer import load_tokenizer
-from memlake.warehouse.work.cells import Cell
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, known_model, load
 from .conditions import Condition
+from .device import pick_device
 
-_held: dict[tuple, tuple[Checkpoint, int | None]] = {}
+_loaded: dict[tuple[object, ...], tuple[Checkpoint, int | None]] = {}
 
 
-def held(lake: Lake, cell: Cell) -> tuple[Checkpoint, int | None]:
-    """On a worker: the cell's model, ready to run, and the id of its BOS token. One model is held at a time."""
-    from memlake.compute.models.checkpoint import known_model, load, pick_device
+def load_once(
+    lake: Lake, spec: Source, digest: str, condition: Condition, device: str
+) -> tuple[Checkpoint, int | None]:
+    """A checkpoint, ready to run on what `device` means here, and the id of its BOS token. It stays in memory until
+    another is asked for. digest: of the checkpoint as it was planned with.
 
-    source = Source(**{**cell.task["source"], "corpora": tuple(cell.task["source"]["corpora"])})
-    condition = Condition(**cell.task["condition"])
-    device = cell.task["device"] = pick_device(cell.task["device"])  # `cells` will tell where it ran
-    digest = cell.settings.get("checkpoint_digest") or cell.settings["weights_digest"]
-    key = (source.location, digest, condition, device)
-    if key not in _held:
-        known_model(lake, source, condition)  # its files may have changed since the work was planned
-        _held.clear()  # before the next one is loaded, so that both are never in memory
-        _held[key] = load(source, condition, device), load_tokenizer(source).bos_id
-    return _held[key]
+    Raises as `load` does, and `Conflict` where its files have changed since the lake got to know it.
+    """
+    key = (spec.location, digest, condition, pick_device(device))
+    if key not in _loaded:
+        known_model(lake, spec, condition)  # its files may have changed since the work was planned
+        _loaded.clear()  # before the next one is loaded, so that both are never in memory
+        _loaded[key] = load(spec, condition, device), load_tokenizer(spec).bos_id
+    return _loaded[key]

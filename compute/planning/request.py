@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from memlake.compute.models.conditions import Condition
 from memlake.warehouse.models.registry import Source
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a cell is run, which decides no row."""
+
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int | None = None  # None: what fits
 
 
 @dataclass(frozen=True)
@@ -27,26 +36,45 @@ class Request:
     role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
+    @property
+    def execution(self) -> Execution:
+        return Execution(self.device, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What sequences a model can take."""
+
+    vocabulary: int  # ids below this
+    positions: int  # so many tokens
+    bos: int  # of them, taken by the BOS token: 0 or 1
+
 
 @dataclass(frozen=True)
 class Subject:
-    """A model as cells refer to it."""
+    """A model as cells refer to it. checkpoint_digest, weights_digest: as `ModelSettings` has them."""
 
-    source: Source
+    spec: Source
     condition: Condition
-    digest: Mapping[str, str]  # `checkpoint_digest`; `weights_digest` for a model registered when ids had only that
+    checkpoint_digest: str | None
+    weights_digest: str | None
     tokenizer_digest: str
     tokenizer: str  # its name in the lake
-    limits: Mapping[str, int]  # of the sequences that it can take: `vocabulary`, `positions`, and how many go to `bos`
+    limits: Limits
+    parameters: int
 
-    def task(self, request: Request, sequences: int) -> dict:
-        """What a worker needs in order to run a cell of so many sequences, and what does not decide rows."""
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of `ModelSettings`."""
         return {
-            "sequences": sequences,
-            "source": {**vars(self.source), "corpora": list(self.source.corpora)},
-            "condition": vars(self.condition),
-            "tokenizer": self.tokenizer,
-            "limits": dict(self.limits),
-            "device": request.device,
-            "batch_size": request.batch_size,
+            "model": self.spec.name,
+            "checkpoint_digest": self.checkpoint_digest,
+            "weights_digest": self.weights_digest,
+            "tokenizer_digest": self.tokenizer_digest,
+            "condition": self.condition.name,
         }
+
+    @property
+    def digest(self) -> str:
+        """What tells its checkpoint from others."""
+        return self.checkpoint_digest or self.weights_digest or ""

@@ -5,10 +5,12 @@ Scoring writes their rows; the other experiments take what scoring took.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.cells import Cell
+
+from .cells import ModelCell, RangeCell
+from .settings import RangeSettings
 
 # SQL: why a model cannot take a sequence that has tokens; NULL where it can. The variables are `Subject.limits`
 UNFIT = """case
@@ -18,15 +20,15 @@ UNFIT = """case
 end"""
 
 
-def rejected(settings: Mapping, tokenizer: str) -> str:
+def rejected(settings: RangeSettings, tokenizer: str) -> str:
     """The `source` in `rejects` of the sequences of a cell's domain and sample that its model cannot take under its
     condition."""
-    return "/".join([settings["domain"], tokenizer, *(settings[key] for key in ("sample", "model", "condition"))])
+    return "/".join([settings.domain, tokenizer, settings.sample, settings.model, settings.condition])
 
 
-def left_out(lake: Lake, cells: Sequence[Cell]) -> Iterator[str]:
+def left_out(lake: Lake, cells: Iterable[ModelCell]) -> Iterator[str]:
     """A line for each cell and reason: how many sequences were left out."""
-    of = {cell.id: cell.settings for cell in cells if "rejects" in cell.tables}
+    of = {cell.id: cell.settings for cell in cells if isinstance(cell, RangeCell) and "rejects" in cell.tables}
     with lake.connect(["rejects"]) as con:
         reasons = con.execute(
             "select cell, reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all",
@@ -35,4 +37,4 @@ def left_out(lake: Lake, cells: Sequence[Cell]) -> Iterator[str]:
     for cell, reason, n in reasons:
         s = of[cell]
         many = "1 sequence" if n == 1 else f"{n} sequences"
-        yield f"{s['model']} cannot take {many} of {s['corpus']} ({s['domain']}), see `rejects`: {reason}"
+        yield f"{s.model} cannot take {many} of {s.corpus} ({s.domain}), see `rejects`: {reason}"

@@ -26,8 +26,7 @@ from memlake.ingest.names import name_problem
 from memlake.ingest.source import listed
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import sha256
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, published
 from memlake.warehouse.work.runner import Summary, recover, run
 from memlake.warehouse.work.spool import Spool

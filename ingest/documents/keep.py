@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 from memlake.ingest.source import Stage
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import hash63, tagged
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import SAMPLE, spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.schema import table
 from memlake.warehouse.work.cells import Cell, CellRows, Settings, published
 from memlake.warehouse.work.spool import Spool
@@ -37,6 +36,7 @@ from .pieces import PIECE, Pieces, domain_rows
 from .reading import DocumentReader, ReadFile
 
 SLACK = 256  # candidates at least beside those that are kept, so that they are not sorted all the time
+SAMPLE = "ingest_keep"  # the experiment whose cell publishes the sample
 KNOWN = "known"  # in the spool: the smallest hashes of all files so far
 
 

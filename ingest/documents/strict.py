@@ -14,8 +14,7 @@ from pathlib import Path
 
 from memlake.ingest.source import Document, Reject, Stage, listed
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, CellRows, plan
 from memlake.warehouse.work.spool import Spool
 

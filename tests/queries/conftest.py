@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from memlake.tests.lakes import lake as new_lake  # noqa: F401  (a fixture)
-from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingest_cell, ingest_work, match_rows
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import commit
 from memlake.warehouse.publishing.stage import Stage
@@ -22,8 +22,8 @@ def put(lake: Lake, cell: str, pieces) -> None:
     with Stage(folder, cell, "run") as stage:
         for name, rows in pieces:
             stage.write(name, rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows))
-    for name in {f["table"] for f in stage.files}:
-        commit(lake, folder, name, cell, [f for f in stage.files if f["table"] == name])
+    for name in {f.table for f in stage.files}:
+        commit(lake, folder, name, cell, [f for f in stage.files if f.table == name])
 
 
 def done(cell: str, experiment: str = "some", **settings: object) -> dict[str, object]:
@@ -53,7 +53,7 @@ def lake(tmp_path_factory) -> Lake:
     )
     put(lake, "roles", [("model_corpora", [{"model": "m", "corpus": "mine", "role": "trained"}])])
     for domain in DOMAINS:
-        put(lake, f"ingest {domain}", ingest_work(ingest_cell(domain), ""))
+        put(lake, f"ingest {domain}", ingested(domain))
         put(lake, f"scoring {domain}", [("matches", match_rows(domain))])
     put(lake, "noise", [("matches", noisy(match_rows(DOMAINS[0])))])
     cells = ["noise", *(f"{work} {domain}" for work in ("ingest", "scoring") for domain in DOMAINS)]

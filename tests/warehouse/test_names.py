@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from memlake.queries import guard
 from memlake.queries.ask import OpenLake, connect, snapshot
-from memlake.tests.small import CONDITION, MODEL, put_cell
-from memlake.warehouse import schema as tables
+from memlake.tests.small import CONDITION, MODEL, made_cell, put_cell
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput, MemlakeError, NotALake
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
@@ -24,7 +24,6 @@ from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.relation import NO_VALUE, File, partition_path, relation
-from memlake.warehouse.work.cells import Cell
 
 LOOKALIKES = ["null", "NULL", "__HIVE_DEFAULT_PARTITION__", "None", "nan", "1", "01", "1.0", "true", "2020-01-01"]
 LOOKALIKES += ["a%20b", "%2F", "a/b", "domain=x", "c++", " lead", "trail ", "dot.", "..", "'", '"', "\\", "*", "[x]"]
@@ -63,14 +62,14 @@ def publish(lake: Lake, corpus: str, domains: list[str], part: int = 0) -> str |
         {"corpus": corpus, "domain": d, "class": "free_text", "n_documents": 1, "n_bytes": 1, "kept_documents": 1}
         for d in domains
     ]
-    cell = Cell("made_up", 1, {"corpus": corpus, "part": part}, ("documents", "domains"))
+    cell = made_cell("made_up", {"corpus": corpus, "part": part}, "documents", "domains")
     return put_cell(lake, cell, {"documents": documents, "domains": seen})
 
 
 def show(lake: Lake, model: str, corpus: str, domain: str) -> None:
     """Register a model, and publish that it was shown one document."""
     register(lake, "models", [MODEL | {"model": model}])
-    cell = Cell("made_up", 1, {"model": model}, ("exposures",))
+    cell = made_cell("made_up", {"model": model}, "exposures")
     rows = [{"model": model, "document_id": hash63(corpus, domain), "exposures": 1}]
     assert put_cell(lake, cell, {"exposures": rows}) is None
 
@@ -189,7 +188,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(NotALake, match="cannot be written") as raised:
         Lake.create(tmp_path / "file" / "lake")
     assert one_line(raised)
-    real, made = tables.table, []
+    real, made = schema.table, []
 
     def fail_later(name: str):
         made.append(name)
@@ -197,7 +196,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
             raise OSError("the disk is full")
         return real(name)
 
-    monkeypatch.setattr("memlake.warehouse.lake.tables.table", fail_later)
+    monkeypatch.setattr("memlake.warehouse.lake.schema.table", fail_later)
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "new" / "lake", tmp_path / "empty"):
         made.clear()
@@ -224,7 +223,7 @@ def test_values_are_the_log_s_wherever_a_file_lies(prepared, tmp_path):
     plain.parent.mkdir()
     shutil.copy(files["a"].path, plain)
     missing, named = {"corpus": "mine", "domain": None}, {"corpus": "mine", "domain": NO_VALUE}
-    spec = tables.table("documents")
+    spec = schema.table("documents")
     none = tmp_path / partition_path(spec, missing) / "none.parquet"
     none.parent.mkdir(parents=True)
     shutil.copy(files["c"].path, none)

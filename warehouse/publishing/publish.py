@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, relation
 
@@ -149,7 +149,8 @@ def staged_file(folder: Path, staged: StagedFile) -> File:
 
 def _verdicts(lake: Lake, folder: Path, manifest: Manifest) -> list[Verdict]:
     written = folder / "verdicts.json"
-    if written.exists():
+    begun = any(lake.holds(name, manifest.cell) for name in manifest.tables)
+    if written.exists() and begun:  # else what the rows stand on may have been taken back since
         return [Verdict(**v) for v in json.loads(written.read_text())]
     verdicts = audit.judge(*(staged_rows(lake, folder, manifest, name) for name in manifest.tables))
     write_json(written, [asdict(v) for v in verdicts])
@@ -211,7 +212,7 @@ def _log(
     for name in LOG_TABLES:
         if name == "checks" and not verdicts and ending.outcome != "done":
             continue
-        columns = [f for f in tables.table(name).schema if f.name in (rows[name] or [{}])[0]]
+        columns = [f for f in schema.table(name).schema if f.name in (rows[name] or [{}])[0]]
         with Stage(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
             stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
         commit(lake, folder, name, transaction, stage.files)

@@ -167,13 +167,21 @@ def test_a_sample_of_none_is_refused(lake, corpus, n):
 def test_a_file_of_a_finished_sample_is_not_forgotten_alone(lake, corpus):
     run(lake, corpus)
     seen = rows(lake, "select domain, sum(n_documents) from stored.domains group by all order by all")
-    for cell, experiment in rows(lake, "select cell, experiment from stored.cells"):
-        if experiment == "ingest":
-            with pytest.raises(Conflict, match="it is part of a finished sample: forget the --corpus mine"):
-                forget(lake, cell=cell)
+    files = "from stored.cells where experiment = 'ingest'"
+    for (cell,) in rows(lake, f"select cell {files} and cell in (select cell from stored.domains)"):
+        with pytest.raises(Conflict, match=r"1 cell stands on it \(1 of ingest_keep: c1-"):
+            forget(lake, cell=cell)
     assert rows(lake, "select domain, sum(n_documents) from stored.domains group by all order by all") == seen
+    ((empty,),) = rows(lake, f"select cell {files} and cell not in (select cell from stored.domains)")
+    assert forget(lake, cell=empty) == [empty]  # no document of it was seen: the next run reads it again
+    assert run(lake, corpus)[0].done == [empty] and kept(lake) == plain(corpus, N)
     ((last,),) = rows(lake, "select cell from stored.cells where experiment = 'ingest_keep'")
     forget(lake, cell=last)  # the sample itself may go; the next run makes it again
+    assert kept(lake) == []
+    run(lake, corpus)
+    assert kept(lake) == plain(corpus, N)
+    (file,) = rows(lake, "select min(cell) from stored.domains where n_documents > 0")[0]
+    assert forget(lake, cell=file, with_dependents=True) == [last, file]
     assert kept(lake) == []
     run(lake, corpus)
     assert kept(lake) == plain(corpus, N)

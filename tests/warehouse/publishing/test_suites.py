@@ -8,10 +8,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from memlake.tests.small import CONDITION, CONTINUATION, DOMAINS, PREFIX, make_lake, match_cell, match_rows, put_cell
-from memlake.warehouse import schema as tables
+from memlake.tests.small import (
+    CONDITION,
+    CONTINUATION,
+    DOMAINS,
+    PREFIX,
+    MadeCell,
+    made_cell,
+    make_lake,
+    match_cell,
+    match_rows,
+    put_cell,
+)
+from memlake.warehouse import schema
 from memlake.warehouse.publishing.register import register
-from memlake.warehouse.work.cells import Cell
 
 DOMAIN = DOMAINS[0]
 LAYERS, HEADS = 2, 4  # of tests.small.MODEL
@@ -198,12 +208,12 @@ def lake(tmp_path_factory):
 
 def rows(table: str) -> list[dict]:
     make, _ = SUITES[table]
-    place = {k: v for k, v in SETTINGS.items() if k in tables.table(table).schema.names}
+    place = {k: v for k, v in SETTINGS.items() if k in schema.table(table).schema.names}
     return [copy.deepcopy(place | {"sequence_id": s} | make(i)) for i, s in enumerate(MEMORIZED)]
 
 
-def cell(table: str, **more) -> Cell:
-    return Cell("small", 1, SETTINGS | {"window": "suffix", "method": "zero", "table": table, **more}, (table,))
+def cell(table: str, **more) -> MadeCell:
+    return made_cell("small", SETTINGS | {"window": "suffix", "method": "zero", "table": table, **more}, table)
 
 
 @pytest.mark.parametrize("table", SUITES)
@@ -240,7 +250,7 @@ def test_a_roll_up_that_is_not_of_its_rows_is_quarantined(lake):
     tables = ("head_deltas", "head_effects")
 
     def put(effects, **more):
-        both = Cell("small", 1, SETTINGS | {"method": "zero", "roll_up": True, **more}, tables)
+        both = made_cell("small", SETTINGS | {"method": "zero", "roll_up": True, **more}, *tables)
         return put_cell(lake, both, {"head_deltas": deltas, "head_effects": effects})
 
     # what stands in head_deltas already, of the test above, is of another cell

@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 
-from memlake.tests.small import DOMAINS, N, make_lake, match_cell, match_rows, match_work
+from memlake.tests.small import DOMAINS, Made, MatchCell, N, make_lake, match_cell, match_rows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.cells import Cell, plan, published
+from memlake.warehouse.work.cells import CellRows, plan, published
 from memlake.warehouse.work.runner import recover, run
 
 CELLS = [match_cell(d) for d in DOMAINS]
@@ -49,32 +50,90 @@ def lake(prepared, tmp_path) -> Lake:
 def undisturbed(prepared, tmp_path_factory) -> list[tuple]:
     """What is published when nothing goes wrong, with one worker."""
     lake = Lake.open(shutil.copytree(prepared.path, tmp_path_factory.mktemp("undisturbed") / "lake"))
-    assert run(lake, CELLS, match_work, workers=1).failed == []
+    assert run(lake, CELLS, workers=1).failed == []
     assert len(contents(lake)) == 2 * N * 2 + 4
     return contents(lake)
 
 
 def test_same_lake_with_one_and_two_workers(lake, undisturbed):
-    summary = run(lake, CELLS, match_work, workers=2)
+    summary = run(lake, CELLS, workers=2)
     assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
     assert contents(lake) == undisturbed
     assert plan(lake, CELLS) == []
-    assert run(lake, CELLS, match_work).skipped == 2
-    assert dict(published(lake, "small_scoring")) == {c.id: dict(c.settings) for c in CELLS}
+    assert run(lake, CELLS).skipped == 2
+    assert dict(published(lake, "small_scoring", Made)) == {c.id: c.settings for c in CELLS}
     assert not list(lake.staging.glob("run-*"))
 
 
-def troubled_work(cell: Cell, lake: Lake):
-    """Goes wrong as the task says, the first time or always."""
-    trouble = cell.task.get("trouble")
-    if trouble == "user":
-        raise BadInput("the checkpoint has 7 heads: name another")
-    if trouble == "bug":
-        raise ZeroDivisionError("a bug")
-    if trouble == "kill":
-        yield "matches", pa.Table.from_pylist(match_rows(cell.settings["domain"])[:3])
-        os.kill(os.getpid(), signal.SIGKILL)
-    yield from match_work(cell, lake)
+@dataclass(frozen=True)
+class TimedCell(MatchCell):
+    """Says how long it takes, and writes down where it ran."""
+
+    log: str = ""
+    takes: float = 1.0
+    alone: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return self.takes
+
+    @property
+    def group(self) -> str:
+        return self.id if self.alone else "m"
+
+    def rows(self, lake: Lake) -> CellRows:
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        yield from super().rows(lake)
+
+
+@pytest.mark.parametrize(
+    ("takes", "alone", "workers", "here"),
+    [
+        (1.0, True, None, True),  # short
+        (3600.0, False, None, True),  # one group
+        (3600.0, True, None, False),
+        (1.0, True, 2, False),  # as it was asked for
+        (3600.0, True, 0, True),
+    ],
+)
+def test_cells_run_in_this_process_where_it_is_faster(lake, undisturbed, tmp_path, takes, alone, workers, here):
+    cells = [TimedCell(match_cell(d).settings, str(tmp_path / "log"), takes, alone) for d in DOMAINS]
+    summary = run(lake, cells, workers=workers)
+    assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
+    where = {int(line) for line in (tmp_path / "log").read_text().split()}
+    assert (where == {os.getpid()}) == here and (os.getpid() in where) == here
+    assert contents(lake) == undisturbed
+    assert not list(lake.staging.glob("run-*"))
+
+
+def test_what_fails_in_this_process_does_not_stop_the_others(tmp_path):
+    names = ("c++", "bug", "ok")
+    lake = make_lake(tmp_path / "lake", names)
+    trouble = {"c++": "user", "bug": "bug"}
+    summary = run(lake, [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names], workers=0)
+    failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
+    assert failed["c++"] == "the checkpoint has 7 heads: name another"
+    assert "ZeroDivisionError: a bug" in failed["bug"]
+    assert len(summary.done) == 1
+    assert len(run(lake, [match_cell(d) for d in names], workers=0).done) == 2
+
+
+@dataclass(frozen=True)
+class TroubledCell(MatchCell):
+    """Goes wrong as it is told."""
+
+    trouble: str | None = None
+
+    def rows(self, lake: Lake) -> CellRows:
+        if self.trouble == "user":
+            raise BadInput("the checkpoint has 7 heads: name another")
+        if self.trouble == "bug":
+            raise ZeroDivisionError("a bug")
+        if self.trouble == "kill":
+            yield "matches", pa.Table.from_pylist(match_rows(self.settings.said["domain"])[:3])
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().rows(lake)
 
 
 def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
@@ -83,13 +142,10 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
     trouble = {"c++": "user", "bug": "bug", "kill": "kill"}
 
     def cells(trouble):
-        return [
-            Cell(c.experiment, c.version, c.settings, c.tables, c.rows, c.group, {"trouble": trouble.get(d)})
-            for d, c in ((d, match_cell(d)) for d in names)
-        ]
+        return [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names]
 
-    summary = run(lake, cells(trouble), troubled_work, workers=1)  # one group: the killed cell has neighbours
-    failed = {cell.settings["domain"]: reason for cell, reason in summary.failed}
+    summary = run(lake, cells(trouble), workers=1)  # one group: the killed cell has neighbours
+    failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
     assert failed["c++"] == "the checkpoint has 7 heads: name another"
     assert "Traceback" in failed["bug"] and "ZeroDivisionError: a bug" in failed["bug"]
     assert "its worker was killed" in failed["kill"]
@@ -100,28 +156,36 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
         ).fetchall()
     assert outcomes == [("done", 2), ("failed", 3)]
 
-    summary = run(lake, cells({}), troubled_work, workers=2)
+    summary = run(lake, cells({}), workers=2)
     assert len(summary.done) == 3 and summary.skipped == 2 and not summary.failed
     assert len(lake.files("matches")) == 5
 
 
 PROGRAM = """
 import sys
-from memlake.tests.warehouse.work.test_runner import CELLS, slow_work
+from memlake.tests.small import DOMAINS
+from memlake.tests.warehouse.work.test_runner import slow_cell
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.runner import run
 if __name__ == "__main__":
     lake = Lake.open(sys.argv[1])
     print("begin", flush=True)
-    run(lake, CELLS, slow_work, workers=2)
+    run(lake, [slow_cell(d) for d in DOMAINS], workers=2)
 """
 
 
-def slow_work(cell: Cell, lake: Lake):
+@dataclass(frozen=True)
+class SlowCell(MatchCell):
     """Hands its rows over bit by bit, so that a kill may fall between them."""
-    for name, piece in match_work(cell, lake):
-        yield name, piece
-        time.sleep(0.3)
+
+    def rows(self, lake: Lake) -> CellRows:
+        for name, piece in super().rows(lake):
+            yield name, piece
+            time.sleep(0.3)
+
+
+def slow_cell(domain: str, **more: object) -> SlowCell:
+    return SlowCell(match_cell(domain, **more).settings)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -169,7 +233,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     # The run's folder is left as a kill leaves it: the staged rows, and a lock that nobody holds.
     monkeypatch.setattr("memlake.warehouse.work.runner.shutil.rmtree", lambda *a, **k: None)
     with pytest.raises(Killed):
-        run(lake, CELLS[:1], match_work, workers=1)
+        run(lake, CELLS[:1], workers=1)
     assert plan(lake, CELLS[:1]) == CELLS[:1]
     monkeypatch.undo()
     recover(lake)
@@ -186,7 +250,7 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
     with _run_folder(lake) as folder:
         assert recover(lake) == 1
         assert folder.is_dir()
-        assert run(lake, [], match_work).done == []
+        assert run(lake, []).done == []
         assert "another memlake command is writing to this lake: both go on" in capsys.readouterr().err
     assert recover(lake) == 0
     assert not folder.exists()
@@ -195,15 +259,14 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
 def test_no_scheduler_at_the_address(lake, monkeypatch):
     monkeypatch.setattr("memlake.warehouse.work.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        run(lake, CELLS[:1], match_work, scheduler="tcp://127.0.0.1:1")
+        run(lake, CELLS[:1], scheduler="tcp://127.0.0.1:1")
 
 
 def test_two_runs_with_overlapping_cells_publish_no_row_twice(lake):
     """Both judge before either commits, were it not for the lock; the second is then judged against the first."""
     program = PROGRAM.replace(
-        "CELLS, slow_work, workers=2", "[match_cell('c++', run=sys.argv[2])], slow_work, workers=1"
+        "[slow_cell(d) for d in DOMAINS], workers=2", "[slow_cell('c++', run=sys.argv[2])], workers=1"
     )
-    program = program.replace("import CELLS,", "import match_cell,")
     runs = [
         subprocess.Popen([sys.executable, "-c", program, str(lake.path), n], stdout=subprocess.PIPE, text=True)
         for n in "12"
@@ -225,7 +288,7 @@ def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "commit", full)
-    summary = run(lake, CELLS[:1], match_work, workers=1)
+    summary = run(lake, CELLS[:1], workers=1)
     assert "No space left on device" in summary.failed[0][1] and "its rows stay in staging/run-" in summary.failed[0][1]
     recover(lake)  # still full: says so, loses nothing
     monkeypatch.undo()

@@ -1,0 +1,51 @@
+"""What a file in `compute/experiments` offers: one measurement, by the name of the file.
+
+The first line of its docstring says what it measures, as `memlake compute list` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from memlake.warehouse import shelf
+from memlake.warehouse.lake import Lake
+
+from .planning.cells import ModelCell
+from .planning.request import Request, Subject
+
+SHELF = "memlake.compute.experiments"
+
+
+class Experiment(Protocol):
+    """Such a file, imported."""
+
+    @property
+    def __doc__(self) -> str | None: ...
+
+    @property
+    def Options(self) -> type[Any]:
+        """A frozen dataclass of its options, see `warehouse.options`."""
+
+    @property
+    def CELLS(self) -> tuple[type[ModelCell], ...]:
+        """The kinds of cells that it plans."""
+
+    def plan(self, lake: Lake, subject: Subject, request: Request, options: Any) -> Sequence[ModelCell]:
+        """The cells that answer the request: those published before, and new ones for what is missing. Changes
+        nothing. Raises `BadInput`, `Conflict`."""
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of this name; raises `UnknownName`."""
+    return cast(Experiment, shelf.take(SHELF, name, "experiment"))
+
+
+def names() -> list[str]:
+    """The names of all experiments."""
+    return shelf.names(SHELF)
+
+
+def tables(of: Experiment) -> list[str]:
+    """The data tables that an experiment writes, in order of commit."""
+    return list(dict.fromkeys(table for cell in of.CELLS for table in cell.TABLES))
