@@ -6,9 +6,10 @@ import errno
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
 from .compute import cli as compute
@@ -16,22 +17,35 @@ from .ingest import cli as ingest
 from .queries import cli as queries
 from .reports import cli as reports
 from .warehouse import cli as warehouse
-from .warehouse.errors import MemlakeError, one_line
+from .warehouse.errors import MemlakeError, UnknownName, one_line
+from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
 
+
+class Commands(TyperGroup):
+    """Commands by name; an unknown name is told as everywhere else."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and not cmd_name.startswith("-"):
+            raise UnknownName("command", cmd_name, self.commands)
+        return found
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A lakehouse for memorization research on language models.",
 )
-app.add_typer(ingest.app, name="ingest")
-app.add_typer(compute.app, name="compute")
-app.add_typer(warehouse.app, name="warehouse")
-app.add_typer(queries.app, name="query")
+app.add_typer(ingest.app, name="ingest", cls=Commands)
+app.add_typer(compute.app, name="compute", cls=Commands)
+app.add_typer(warehouse.app, name="warehouse", cls=Commands)
+app.add_typer(queries.app, name="query", cls=Commands)
 app.command("sql")(queries.sql)
-app.add_typer(reports.app, name="report")
+app.add_typer(reports.app, name="report", cls=Commands)
 
 
 def _version(asked: bool) -> None:
@@ -78,15 +92,20 @@ def main() -> None:
         for argument in sys.argv[1:]:
             utf8(argument)
         try:
-            app()
+            code = app(prog_name="memlake", standalone_mode=False)
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
+        sys.exit(code)
+    except typer.TyperException as e:
+        if message := mistake(e):  # else help has been printed instead
+            print(f"memlake: {printable(message)}", file=sys.stderr)
+        sys.exit(e.exit_code)
     except MemlakeError as e:
         print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
-        if errno.errorcode.get(e.errno) not in MENDABLE | {"EPIPE"}:
+        if errno.errorcode.get(e.errno or 0) not in MENDABLE | {"EPIPE"}:
             raise
         _drop_output()
         if e.errno == errno.EPIPE:  # nobody reads on
@@ -99,6 +118,32 @@ def main() -> None:
             print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
             sys.exit(2)
         raise
+
+
+def mistake(error: typer.TyperException) -> str:
+    """What Typer finds wrong with the arguments, in one line; empty where it has shown help instead."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    option = getattr(error, "option_name", "") if hasattr(error, "possibilities") else ""  # one that is unknown
+    text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if context is not None and option:
+        known = [flag for p in context.command.get_params(context) for flag in (*p.opts, *p.secondary_opts)]
+        text = f"no option {option}{hint(option, known)}"
+    elif parameter is not None:
+        is_option = parameter.param_type_name == "option"
+        name = parameter.opts[0] if is_option else (parameter.metavar or parameter.name).upper()
+        text = f"{name}: {_refusal(error)}" if error.message else f"{name} is missing"
+    if context is None or not text:
+        return text
+    path = f"{context.parent.command_path} {context.command.name}" if context.parent else context.command_path
+    return f"{text} ({path} --help)"
+
+
+def _refusal(error: typer.TyperException) -> str:
+    """Why a value is refused, in Pydantic's words, about the value."""
+    errors: list[Any] = getattr(error.__cause__, "errors", list)()
+    value = repr(errors[0]["input"]) if errors else "input"
+    return error.message.removeprefix("Value error, ").replace("Input", value, 1).rstrip(".")
 
 
 def _drop_output() -> None:

@@ -4,4 +4,8 @@ a folder of that name. See docs/decisions/package.md."""
 from setuptools import find_packages, setup
 
 ROOMS = find_packages(include=["compute*", "ingest*", "queries*", "reports*", "warehouse*"])
-setup(packages=["memlake", *(f"memlake.{room}" for room in ROOMS)], package_dir={"memlake": "."})
+setup(
+    packages=["memlake", *(f"memlake.{room}" for room in ROOMS)],
+    package_dir={"memlake": "."},
+    script_name="setup.py",  # setuptools leaves it out of the package, where it is told
+)

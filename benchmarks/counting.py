@@ -22,13 +22,14 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from memlake.ingest.counting.corpus import BATCH
 from memlake.ingest.counting.matcher import Scan
 from memlake.ingest.counting.ngrams import Wanted, from_lengths, wanted
 from memlake.ingest.counting.scan import as_bytes, tokenized
 from memlake.warehouse.models.registry import Source
 from memlake.warehouse.models.tokenizer import Tokenizer as Loaded
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 PREFIX, WINDOW = 32, 64
 

@@ -16,7 +16,8 @@ from itertools import product
 import duckdb
 import numpy as np
 import pyarrow as pa
-from memlake.queries.ask import HERE
+
+from memlake.queries.catalog import HERE
 
 TEXTS = (5, 10, 20, 50, 200)
 SIZES = ("equal", "1 to 8", "Pareto 2", "Pareto 1.5", "Pareto 1.1")

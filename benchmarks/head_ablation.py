@@ -19,12 +19,13 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
 from memlake.compute.engine.blocks import Blocks
 from memlake.compute.engine.forward import batch
 from memlake.compute.interventions.ablation import Ablation, Effects
 from memlake.compute.models.checkpoint import Checkpoint
 from memlake.compute.models.conditions import Condition
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 PREFIX, CONTINUATION = 32, 32
 

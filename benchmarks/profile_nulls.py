@@ -14,9 +14,10 @@ import argparse
 import duckdb
 import numpy as np
 import pyarrow as pa
-from memlake.queries.ask import prepare
+
+from memlake.queries.catalog import prepare
 from memlake.queries.finding import find
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 
 LAYERS = ((24, 24), (24, 36), (32, 32), (64, 64))
 ALIKE = (0.0, 0.95)
@@ -35,8 +36,8 @@ def lake(a: np.ndarray, b: np.ndarray) -> duckdb.DuckDBPyConnection:
     """Two models whose profiles, pairs x layers, are measured under as many methods, which are never compared."""
     con = duckdb.connect()
     con.execute("create schema stored")
-    for name in tables.names():
-        columns = ", ".join(f'"{c.name}" {c.sql_type}' for c in tables.table(name).columns)
+    for name in schema.names():
+        columns = ", ".join(f'"{c.name}" {c.sql_type}' for c in schema.table(name).columns)
         con.execute(f"create table stored.{name} ({columns})")
     for model, profiles in (("a", a), ("b", b)):
         pair, layer = (i.ravel() for i in np.indices(profiles.shape))

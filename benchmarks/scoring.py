@@ -17,10 +17,11 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+
 from memlake.compute.engine.scoring import score
 from memlake.compute.models.checkpoint import Checkpoint
 from memlake.compute.models.conditions import Condition
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
 PREFIX, CONTINUATION, VOCAB = 32, 32, 2048
 

@@ -21,6 +21,8 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
 from memlake.compute.engine.batches import each_batch
 from memlake.compute.engine.blocks import Blocks
 from memlake.compute.interventions.ablation import Ablation, Tokenized, ablate
@@ -36,7 +38,6 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
 from memlake.warehouse.work.cluster import cluster
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 LAYERS, HEADS, WIDTH, PREFIX, LENGTH = 12, 12, 96, 32, 64
 ALL = [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]

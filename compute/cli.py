@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from memlake.warehouse.show.own_options import Kind, command
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, show
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on sequences.")
+EXPERIMENT = Kind("experiment", "memlake.compute.experiments", "Options")
 
-Experiment = Annotated[str, typer.Argument(help="What to measure: see `memlake compute list`.")]
+Experiment = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="What to measure: see `memlake compute list`.")]
 Models = Annotated[
     list[str],
     typer.Option("--model", help="Name of the registry or the lake, hub id or folder; NAME@REVISION. Repeatable."),
@@ -46,20 +48,6 @@ Role = Annotated[
         help="trained, or control: never trained on. Of these models on these corpora, where the registry cannot tell."
     ),
 ]
-# Options of single experiments: `memlake compute show EXPERIMENT` tells which it takes
-Among = Annotated[str | None, typer.Option(help="Which sequences: memorized, contrast or all.")]
-Blocks = Annotated[
-    list[str] | None, typer.Option("--blocks", help="Block to short-circuit, or range: 3-5. Repeatable.")
-]
-Decoding = Annotated[str | None, typer.Option(help="greedy, or forced: skip decoding.")]
-Layer = Annotated[int | None, typer.Option(help="Entry of hidden_states to add noise to.")]
-Method = Annotated[str | None, typer.Option(help="What stands in for a head: peer_mean, zero, mean or resample.")]
-Scope = Annotated[str | None, typer.Option(help="Over what the noise's RMS is taken: token or row.")]
-Screen = Annotated[bool | None, typer.Option("--screen", help="Estimate all heads, take away the leaders only.")]
-Seed = Annotated[list[int] | None, typer.Option("--seed", help="Seed of the noise. Repeatable.")]
-Strength = Annotated[list[float] | None, typer.Option("--strength", help="Strength of the noise. Repeatable.")]
-Task = Annotated[list[str] | None, typer.Option("--task", help="Task of lm-eval to measure as well. Repeatable.")]
-Window = Annotated[str | None, typer.Option(help="Which part of a prompt is kept: suffix or prefix.")]
 
 
 @app.command("list")
@@ -103,45 +91,30 @@ def _request(
     family: Family = None,
     role: Role = None,
     *,
-    among: Among = None,
-    blocks: Blocks = None,
-    decoding: Decoding = None,
-    layer: Layer = None,
-    method: Method = None,
-    scope: Scope = None,
-    screen: Screen = None,
-    seed: Seed = None,
-    strength: Strength = None,
-    task: Task = None,
-    window: Window = None,
+    own: Mapping[str, Any],
 ) -> Any:
     """The `Request`; its parameters are the options that `plan` and `run` share."""
     from memlake.compute.planning.request import Request
 
-    own = {
-        **{"among": among, "blocks": blocks, "decoding": decoding, "layer": layer, "method": method, "scope": scope},
-        **{"screen": screen, "seed": seed, "strength": strength, "task": task, "window": window},
-    }
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if v not in (None, [])}
     places = tuple(model), tuple(corpus), tuple(domain or ())
-    return Request(*places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, options)
+    return Request(*places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, own)
 
 
-def _asks(command: Callable[..., None]) -> Callable[..., None]:
+def _asks(function: Callable[..., None]) -> Callable[..., None]:
     """Offer the options of `_request` on a command; what they make is the command's `request`."""
     shared = inspect.signature(_request, eval_str=True).parameters
-    own = {k: p for k, p in inspect.signature(command, eval_str=True).parameters.items() if k != "request"}
+    others = {k: p for k, p in inspect.signature(function, eval_str=True).parameters.items() if k != "request"}
 
-    @functools.wraps(command)
-    def asked(**given: object) -> None:
-        command(request=_request(**{k: given.pop(k) for k in shared}), **given)
+    @functools.wraps(function)
+    def asked(**given: Any) -> None:
+        function(request=_request(**{k: given.pop(k) for k in shared}), **given)
 
-    both = [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
-    asked.__signature__ = inspect.Signature(both)
+    both = [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *others.values())]
+    asked.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
     return asked
 
 
-@app.command()
+@command(app, "plan", EXPERIMENT, by="experiment")
 @_asks
 def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """What `run` would do, without doing it."""
@@ -151,7 +124,7 @@ def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, fo
     show(planned(Lake.open(lake), experiment, request), form)
 
 
-@app.command()
+@command(app, "run", EXPERIMENT, by="experiment")
 @_asks
 def run(
     experiment: Experiment,

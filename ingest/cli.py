@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from memlake.warehouse.show.own_options import Kind, command
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, printable, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
+SOURCE = Kind("source", "memlake.ingest.sources", "Source")
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one a core.")]
-# Options of single sources: `memlake ingest show SOURCE` tells which it takes
-Path = Annotated[list[str] | None, typer.Option(help="File, folder or URL to read; may be repeated.")]
-TextField = Annotated[str | None, typer.Option(help="Field that holds the text.")]
-IdField = Annotated[str | None, typer.Option(help="Field with the record's own id.")]
-DomainField = Annotated[str | None, typer.Option(help="Field with the record's domain.")]
-MaxBytes = Annotated[int | None, typer.Option(help="Longest record that is taken.")]
-Limit = Annotated[int | None, typer.Option(help="Documents of each domain at most.")]
-Dataset = Annotated[str | None, typer.Option(help="Name on the Hugging Face hub, or folder of a dataset.")]
-Config = Annotated[str | None, typer.Option(help="Configuration of the dataset.")]
-Split = Annotated[str | None, typer.Option(help="Split of the dataset; train by default.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")]
 
 # What `count` counts with, and in
 Tokenizers = Annotated[
@@ -31,7 +23,10 @@ Tokenizers = Annotated[
 Within = Annotated[
     str | None, typer.Option("--in", help="Corpus in which is counted; by default that of the sequences.")
 ]
-Streamed = Annotated[str | None, typer.Option(help="Stream the corpus from this source again, and not from the lake.")]
+Streamed = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="Stream the corpus from this source again, and not from the lake."),
+]
 Index = Annotated[
     str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
 ]
@@ -57,65 +52,30 @@ def show_source(name: Name, form: Format = FormatName.table) -> None:
     show(options.listing(source.source_class(name)), form)
 
 
-@app.command("run")
+@command(app, "run", SOURCE, by="name")
 def run_source(
     name: Name,
-    path: Path = None,
     corpus: Annotated[str | None, typer.Option(help="Name of the text collection.")] = None,
-    text_field: TextField = None,
-    id_field: IdField = None,
-    domain_field: DomainField = None,
-    domain: Annotated[str | None, typer.Option(help="Domain of records without one.")] = None,
-    class_: Annotated[list[str] | None, typer.Option("--class", help="CLASS for all domains, or DOMAIN=CLASS.")] = None,
-    max_bytes: MaxBytes = None,
-    limit: Limit = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model whose results they are, where the files do not tell.")
-    ] = None,
-    family: Annotated[str | None, typer.Option(help="Family of a model that is not in the registry.")] = None,
-    params: Annotated[int | None, typer.Option(help="Parameters of such a model.")] = None,
-    dataset: Dataset = None,
-    config: Config = None,
-    split: Split = None,
-    revision: Revision = None,
     keep: Annotated[
         int | None, typer.Option(min=1, help="Documents of each domain to keep: a uniform sample. By default all.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Publish nothing if any record is rejected.")] = False,
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
+    *,
+    own: Mapping[str, Any],
 ) -> None:
-    """Read a source into the lake, which is made where it is missing.
-
-    `show SOURCE` tells which options it takes.
-    """
+    """Read a source into the lake, which is made where it is missing."""
     from memlake.warehouse.lake import Lake
     from memlake.warehouse.paths import local
 
     from .run import ingest
     from .source import make
 
-    given = _given(
-        path=path,
-        text_field=text_field,
-        id_field=id_field,
-        domain_field=domain_field,
-        domain=domain,
-        class_=class_,
-        max_bytes=max_bytes,
-        limit=limit,
-        model=model,
-        family=family,
-        params=params,
-        dataset=dataset,
-        config=config,
-        split=split,
-        revision=revision,
-    )
-    reader = make(name, given)
+    reader = make(name, own)
     if not (local(lake) / "cells").exists():
-        reader.look(corpus)  # a mistyped --path leaves no empty lake behind
-    summary, lines = ingest(Lake.create(lake), name, given, corpus=corpus, keep=keep, strict=strict, workers=workers)
+        reader.validate(corpus)  # a mistyped --path leaves no empty lake behind
+    summary, lines = ingest(Lake.create(lake), name, own, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(printable(line))
     finish(summary, f"ingest {name}")
@@ -171,7 +131,7 @@ def sample(
     finish(summary, "sample")
 
 
-@app.command()
+@command(app, "count", SOURCE, by="source")
 def count(
     corpus: Annotated[str, typer.Option(help="Corpus of the sequences.")],
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain's; may be repeated.")] = None,
@@ -182,19 +142,11 @@ def count(
     within: Within = None,
     source: Streamed = None,
     index: Index = None,
-    path: Path = None,
-    text_field: TextField = None,
-    id_field: IdField = None,
-    domain_field: DomainField = None,
-    max_bytes: MaxBytes = None,
-    limit: Limit = None,
-    dataset: Dataset = None,
-    config: Config = None,
-    split: Split = None,
-    revision: Revision = None,
     workers: Workers = None,
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
+    *,
+    own: Mapping[str, Any],
 ) -> None:
     """Count how often the n-grams of the sequences occur in a corpus.
 
@@ -204,18 +156,6 @@ def count(
     from memlake.ingest.counting.count import count as counted
     from memlake.warehouse.lake import Lake
 
-    options = _given(
-        path=path,
-        text_field=text_field,
-        id_field=id_field,
-        domain_field=domain_field,
-        max_bytes=max_bytes,
-        limit=limit,
-        dataset=dataset,
-        config=config,
-        split=split,
-        revision=revision,
-    )
     summary, found = counted(
         Lake.open(lake),
         corpus,
@@ -224,14 +164,9 @@ def count(
         tokenizers=tokenizer or (OWN,),
         within=within,
         source=source,
-        options=options,
+        options=own,
         index=index,
         workers=workers,
     )
     show(found, form)
     finish(summary, "count")
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that the user gave."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
-
-import pyarrow as pa
 
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell
@@ -31,19 +28,13 @@ def ingest(
     Raises `UnknownName`, `BadInput`, and `Conflict` where a file of the corpus changed since it was read.
     """
     source = make(name, options)
-    total, cells = Summary(), []
+    summary, cells = Summary(), list[Cell]()
     for stage in source.stages(lake, corpus, keep=keep, strict=strict):
-        # The worker makes the source again, from the same options.
-        now = [replace(c, task={**c.task, "options": dict(options)}) for c in stage]
-        cells += now
-        summary = run(lake, now, work, workers=workers, title=f"ingest {name}")
-        total.add(summary)
+        stage.before()
+        if stage.cells:
+            summary.add(run(lake, stage.cells, workers=workers, title=f"ingest {name}"))
+            cells += stage.cells
         if summary.failed:
             break
-    return total, source.report(lake, cells)
-
-
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of one cell of a source; runs on a worker."""
-    source = make(cell.settings["source"], cell.task["options"])
-    yield from source.rows(cell, lake)
+        stage.after()
+    return summary, source.report(lake, cells)

@@ -1,12 +1,14 @@
 """What a source is: a file of `ingest/sources` whose class `Source` reads text or results from outside into the lake.
 
-The fields of the class are its options. A source of documents inherits `ingest.documents.DocumentSource` and says which
-files it reads (`inputs`), what stands in one of them (`read`) and what kind of text a domain holds (`domain_class`).
+The fields of the class are its options. A source of documents inherits `ingest.documents.base.DocumentSource` and says
+which files it reads (`inputs`), what stands in one of them (`read`) and what kind of text a domain holds
+(`domain_class`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,34 +43,53 @@ class Reject:
     head: bytes
 
 
+def nothing() -> None:
+    """What most stages do before and after their cells."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Cells that may run at once, and what is done in this process before them and, if none of them failed, after them.
+    Either may raise `BadInput`. The next stage begins when this one is done."""
+
+    cells: Sequence[Cell] = ()
+    before: Callable[[], None] = nothing
+    after: Callable[[], None] = nothing
+
+
+class Reader:
+    """The part of a source that runs on a worker: a frozen dataclass, whose fields are its options."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to the worker: the options, and not the list of all files, which is kept beside them."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
 class Source(Protocol):
     """What `ingest.run` asks of a source."""
 
-    def look(self, corpus: str | None) -> None:
+    def validate(self, corpus: str | None) -> None:
         """Raise `BadInput` where there is nothing to read, or no usable `corpus`: before a lake is made for it."""
 
-    def stages(self, lake: Lake, corpus: str | None, keep: int | None, strict: bool) -> Iterator[list[Cell]]:
-        """The cells to run; those of one stage may run at once, the next stage is planned when they are done. Raises
-        `BadInput` where it takes no `keep`."""
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None, strict: bool) -> Sequence[Stage]:
+        """What is to be done, in this order. Raises `BadInput` where it takes no `keep`."""
 
-    def rows(self, cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-        """The rows of one of these cells, a piece at a time. Runs on a worker."""
-
-    def report(self, lake: Lake, cells: list[Cell]) -> list[str]:
+    def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
         """What the cells left in the lake, as lines for the user."""
 
 
-def source_class(name: str) -> type:
+def source_class(name: str) -> Any:
     """The class of the source `name`; raises `UnknownName`."""
     return shelf.take(SHELF, name, "source").Source
 
 
 def make(name: str, given: Mapping[str, Any]) -> Source:
     """The source `name` with these options; raises `UnknownName`, and `BadInput` for one that it does not take."""
-    return options.make(source_class(name), given, f"source {name!r}")
+    made: Source = options.make(source_class(name), given, f"source {name!r}")
+    return made
 
 
-def source_name(source: Source) -> str:
+def source_name(source: object) -> str:
     """The name of a source: that of its file."""
     return type(source).__module__.rpartition(".")[2]
 
@@ -82,3 +103,8 @@ def listing() -> pa.Table:
 def description(name: str) -> str:
     """What a source says of itself; raises `UnknownName`."""
     return (shelf.take(SHELF, name, "source").__doc__ or "").strip()
+
+
+def listed(counts: Sequence[tuple[str, object]]) -> str:
+    """Counts within a line of a report: `github 12, arxiv 3`."""
+    return ", ".join(f"{name} {n}" for name, n in counts)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import asdict
 from functools import cached_property
@@ -16,11 +16,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import UnknownName
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.relation import File, quoted
+from memlake.warehouse.relation import File
 
+from .catalog import OF_SAMPLE, base_only, prepare, sample_keys, views
 from .finding import find
 from .only import ALL, SHARED, Only
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import ibis
     import pandas as pd
-
-HERE = Path(__file__).parent
-BASE_ONLY = "(model, condition) in (select (model, base_condition) from models)"
-OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about sequences says beside its columns
 
 
 class OpenLake:
@@ -93,18 +90,17 @@ class OpenLake:
         import dask.dataframe as dd
 
         stored = "matches" if name == "matches_all" else name
-        known = {*tables.names(), "matches_all"} - {"domains"}
+        known = {*schema.names(), "matches_all"} - {"domains"}
         if name not in known:
             raise UnknownName("table of files", name, known)
         files, meta = self._snapshot[stored], _schema(stored).empty_table().to_pandas(types_mapper=_pandas_type)
         if not files:
             return dd.from_pandas(meta, npartitions=1)
         samples = {
-            key: self.connection.execute(f"from {table}").to_arrow_table()
-            for key, table in _sample_keys(stored).items()
+            key: self.connection.execute(f"from {table}").to_arrow_table() for key, table in sample_keys(stored).items()
         }
         keep = [{c: value for c in OF_SAMPLE if samples and (value := getattr(self._only, c))} for _ in files]
-        if name == stored and _base_only(stored):
+        if name == stored and base_only(stored):
             base = dict(self.connection.execute("select model, base_condition from models").fetchall())
             keep = [k | {"condition": base.get(f.partition["model"])} for k, f in zip(keep, files, strict=True)]
         frame = dd.from_map(_frame, files, keep, name=stored, samples=samples, meta=meta, enforce_metadata=True)
@@ -113,71 +109,15 @@ class OpenLake:
         return frame
 
 
-def snapshot(lake: Lake) -> dict[str, list[File]]:
-    """The published files of every table, as of now."""
-    return {name: lake.snapshot(name) for name in tables.names()}
+def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[File]]:
+    """The published files of every table, or of these, as of now."""
+    return {name: lake.snapshot(name) for name in (schema.names() if names is None else names)}
 
 
-def connect(lake: Lake, files: dict[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """A connection with `stored.TABLE` over these files, and what `prepare` adds; raises `DamagedLake`, and
-    `UnknownName` for what `only` names and the lake does not hold."""
-    return prepare(lake.connect(snapshot=files), only)
-
-
-def prepare(con: duckdb.DuckDBPyConnection, only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, the
-    views of `views.sql`, the tables of `samples.sql`, and the macros of `macros.sql`. Raises `UnknownName` as `connect`
-    does.
-
-    Where a table has conditions its view shows each model's base condition (no noise, its default number format), so
-    that a rate is right however many other conditions the lake holds; or the one condition that `only` names."""
-    for name in ("macros", "samples"):
-        con.execute((HERE / f"{name}.sql").read_text(encoding="utf-8"))
-    only.check(con)
-    for name in sorted(tables.names(), key=lambda n: n != "models"):  # it says which condition is the base
-        con.execute(f'create view "{name}" as {_select(name, only)}')
-    con.execute(f"create view matches_all as {_select('matches', only, all_conditions=True)}")
-    con.execute((HERE / "views.sql").read_text(encoding="utf-8"))
-    return con
-
-
-def _select(name: str, only: Only, all_conditions: bool = False) -> str:
-    """What the view of a stored table shows."""
-    if name == "models" and only.condition:
-        return f"select * replace ({quoted(only.condition)} as base_condition) from stored.models"
-    shown = f'from stored."{name}"'
-    tests = [BASE_ONLY] if _base_only(name) and not all_conditions else []
-    if keys := _sample_keys(name):
-        told = {c: f"coalesce({', '.join(f'of_{key}.{c}' for key in keys)})" for c in OF_SAMPLE}
-        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in told.items())} {shown} t"
-        for key, table in keys.items():
-            shown += f" left join {table} of_{key} on of_{key}.{key} = t.{key}"
-        tests += [f"{told[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]
-    return f"{shown} where {' and '.join(tests) or 'true'}"
-
-
-def views(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The names that SQL can select from."""
-    found = con.execute("select table_name from information_schema.tables where table_schema = 'main' order by 1")
-    return [name for (name,) in found.fetchall()]
-
-
-def _base_only(name: str) -> bool:
-    """Does the view of this stored table show the base condition only? Not of a table that is about noise."""
-    return name != "layer_similarity" and {"model", "condition"} <= _columns(name)
-
-
-def _sample_keys(name: str) -> dict[str, str]:
-    """Of a stored table of which each row is of one sample the columns that tell which, the first that does, and the
-    tables of `samples.sql` that know."""
-    columns = _columns(name)
-    if name != "sequences" and not {"cell", "model", "condition", "corpus"} <= columns:
-        return {}
-    return {"cell": "cell_samples"} | ({"sequence_id": "sequence_samples"} if "sequence_id" in columns else {})
-
-
-def _columns(name: str) -> set[str]:
-    return {c.name for c in tables.table(name).columns}
+def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
+    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them; raises
+    `DamagedLake`, and `UnknownName` for what `only` names and the lake does not hold."""
+    return prepare(lake.connect(files, files), only)
 
 
 def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:
@@ -193,17 +133,17 @@ def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mappi
         rows = rows.append_column(column, pc.coalesce(*told))
     for column, value in keep.items():
         rows = rows.filter(pc.equal(rows[column], pa.scalar(value, pa.string())))
-    schema = _schema(name)
-    for field in schema:
+    declared = _schema(name)
+    for field in declared:
         if field.name not in rows.column_names:  # declared after the file was written
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
-    return rows.select(schema.names).cast(schema).to_pandas(types_mapper=_pandas_type)
+    return rows.select(declared.names).cast(declared).to_pandas(types_mapper=_pandas_type)
 
 
 def _schema(name: str) -> pa.Schema:
     """The columns of the view of a stored table."""
-    own = [pa.field(column, pa.string()) for column in (OF_SAMPLE if _sample_keys(name) else ())]
-    return pa.schema([*tables.table(name).schema, *own])
+    own = [pa.field(column, pa.string()) for column in (OF_SAMPLE if sample_keys(name) else ())]
+    return pa.schema([*schema.table(name).schema, *own])
 
 
 def _pandas_type(kind: pa.DataType) -> pd.ArrowDtype | None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from .only import Only
 
 app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
 Name = Annotated[str, typer.Argument(help="Name of the finding.")]
@@ -58,8 +66,7 @@ def run(
     given = parse(parameter)
     only = Only(**{key: given.pop(key) for key in SHARED if key in given})
     text = find(name).sql(**given)
-    ask, _ = _open(lake, only)
-    show(ask(text), format)
+    show(_answer(lake, text, only), format)
 
 
 def sql(
@@ -70,25 +77,49 @@ def sql(
     """SQL over the lake, read-only: one statement, or an interactive prompt."""
     from .only import ALL
 
-    ask, tables = _open(lake, ALL)
     if statement is None and sys.stdin.isatty():
+        from . import guard
+        from .catalog import table_macros, views
         from .prompt import converse
 
-        converse(ask, tables, lambda rows: show(rows, format), say)
+        con = _connect(lake, ALL)
+        known = views(con) + [written for name, written in table_macros(con).items() if name in guard.FUNCTIONS]
+        converse(lambda text: guard.ask(con, text), known, lambda rows: show(rows, format), say)
     else:
-        show(ask(sys.stdin.read() if statement is None else statement), format)
+        show(_answer(lake, sys.stdin.read() if statement is None else statement, ALL), format)
 
 
-def _open(path, only):
-    """What asks the lake at `path` as it is now, `only` so much of it, and the names of its tables."""
+def _answer(lake: Path, text: str, only: Only) -> pa.Table:
+    """The answer to one SELECT, on a connection that holds what it needs. Where it names something that is not there,
+    it is asked of all there is, so that the error can say what is near."""
+    import duckdb
+
+    from memlake.warehouse.errors import BadInput
+
+    from . import guard
+    from .catalog import needed
+
+    names = needed(text, only)
+    try:
+        return guard.ask(_connect(lake, only, names), text)
+    except BadInput as e:
+        if names is None or not isinstance(e.__cause__, duckdb.CatalogException):
+            raise
+    return guard.ask(_connect(lake, only), text)
+
+
+def _connect(path: Path, only: Only, names: Collection[str] | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection that reads the lake at `path` as it is now, `only` so much of it, and nothing else; with all that
+    SQL can name, or these names."""
+    from memlake.warehouse import schema
     from memlake.warehouse.lake import Lake
 
     from . import guard
-    from .ask import connect, snapshot, views
+    from .ask import snapshot
+    from .catalog import prepare
 
     lake = Lake.open(path)
-    files = snapshot(lake)
-    con = connect(lake, files, only)
-    known = views(con)
+    files = snapshot(lake, [name for name in schema.names() if names is None or name in names])
+    con = prepare(lake.connect(files, files), only, names)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
-    return lambda text: guard.ask(con, text), known
+    return con

@@ -5,15 +5,26 @@ Its parameters are the first CTE of the file, one literal a line, so that the fi
     with parameters as (select
         32 as horizon       -- bytes that both continuations must hold
     ), ...
+
+The help ends with the columns of the answer, in order. Those that mean what they mean in other findings are only named
+there; `glossary.toml` explains them, and whoever finds the finding gets a line for each:
+
+    -- Columns:
+    --   family, model, corpus
+    --   score  n_match / n_tokens
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
+from pathlib import Path
+from textwrap import wrap
 
 from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput, UnknownName
@@ -21,6 +32,8 @@ from memlake.warehouse.errors import BadInput, UnknownName
 from .only import SHARED
 
 SHELF = "memlake.queries.findings"
+GLOSSARY = Path(__file__).parent / "glossary.toml"
+COLUMNS = re.compile(r"^-- Columns:\n(?P<lines>(?:--.*\n)*)", re.MULTILINE)
 HEAD = re.compile(r"^with parameters as \(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
 LINE = re.compile(
     r"^(?P<indent> +)(?P<literal>.+?) as (?P<name>\w+)(?P<comma>,?)(?P<gap> *-- )(?P<doc>.*)$", re.MULTILINE
@@ -38,7 +51,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Finding:
-    """One `.sql` file. `text` is the whole of it."""
+    """One `.sql` file. `text` is the whole of it, all columns explained (see `explained`)."""
 
     name: str
     text: str
@@ -56,7 +69,7 @@ class Finding:
     @property
     def columns(self) -> dict[str, str]:
         """The columns it returns, in order, and what each holds."""
-        return dict(re.findall(r"^  (\w+) {2,}(.*)$", self.help.split("Columns:\n")[1], re.MULTILINE))
+        return {name: meaning or "" for name, meaning in header(self.text).items()}
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -94,7 +107,51 @@ def find(name: str) -> Finding:
     """The finding `name`; raises `UnknownName`."""
     if name not in names():
         raise UnknownName("finding", name, names())
-    return Finding(name, (shelf.folder(SHELF) / f"{name}.sql").read_text(encoding="utf-8"))
+    return Finding(name, explained(shelf.text(SHELF, name, ".sql")))
+
+
+def header(text: str) -> dict[str, str | None]:
+    """The columns that the text of a finding lists, in order, and how it explains them; None: it only names them."""
+    columns: dict[str, str | None] = {}
+    found = COLUMNS.search(text)
+    for line in found["lines"].splitlines() if found else ():
+        if own := re.fullmatch(r"--   (\w+) {2,}(.+)", line):
+            name, columns[own[1]] = own.groups()
+        elif line.startswith("--     "):  # goes on with the last
+            columns[name] = f"{columns[name]} {line[2:].strip()}"
+        else:
+            columns |= dict.fromkeys(re.findall(r"\w+", line))
+    return columns
+
+
+def explained(text: str) -> str:
+    """The text of a finding with a line for each of its columns, those that it only names as the glossary explains
+    them. Raises `BadInput` for a name that is not there."""
+
+    def lines(found: re.Match) -> str:
+        columns = {name: meaning or shared_meaning(name) for name, meaning in header(found[0]).items()}
+        width = max(map(len, columns)) + 2
+        told = (
+            wrap(f"--   {name:{width}}{meaning}", 120, subsequent_indent=f"--   {'':{width}}", break_on_hyphens=False)
+            for name, meaning in columns.items()
+        )
+        return "\n".join(["-- Columns:", *(line for column in told for line in column), ""])
+
+    return COLUMNS.sub(lines, text, count=1)
+
+
+def shared_meaning(column: str) -> str:
+    """What the glossary says that a column holds, by its name or by how that ends; raises `BadInput`."""
+    for name, meaning in glossary().items():
+        if column == name or (name.startswith("*") and column.endswith(name[1:])):
+            return meaning
+    raise BadInput(f"neither the finding nor {GLOSSARY.name} explains its column {column!r}")
+
+
+@cache
+def glossary() -> dict[str, str]:
+    """What a column holds in every finding that only names it. A name `*_low` stands for all that end so."""
+    return tomllib.loads(GLOSSARY.read_text(encoding="utf-8"))
 
 
 def literal(parameter: Parameter, value: object) -> str:

@@ -133,6 +133,11 @@ create or replace macro log_p_needed(n, p) as
 
 -- Attention heads.
 
+-- important_heads(heads, share): how many of a model's heads count as important: so large a share, at least one.
+-- is_important(place, heads, share): whether the head of this place in the ranking (see head_drops) is among them.
+create or replace macro important_heads(heads, share) as greatest(1, round(share * heads));
+create or replace macro is_important(place, heads, share) as coalesce(place <= important_heads(heads, share), false);
+
 -- pooled_variance(n, mean, variance), an aggregate over groups of n values with these means and sample variances: the
 -- sample variance of all values together; NULL below 2. Chan, Golub and LeVeque 1983, American Statistician 37:242.
 create or replace macro pooled_variance(n, mean, variance) as
@@ -282,8 +287,10 @@ create or replace macro rate_difference_low(x, n, y, m) as sum(x) / sum(n) - sum
 create or replace macro rate_difference_high(x, n, y, m) as sum(x) / sum(n) - sum(y) / sum(m)
     + sqrt((cluster_high(x, n) - sum(x) / sum(n)) ** 2 + (sum(y) / sum(m) - cluster_low(y, m)) ** 2);
 
--- pair_note(group, pairs, enough): why the difference of the pairs (groups_of in views.sql) is not given in the row of
--- the memorized, which has it: there is none (NULL), or too few documents hold them.
+-- Of the pairs of a memorized and an unmemorized sequence (groups_of in views/groups.sql), whose difference stands in
+-- the row of the memorized: pairs_found(group, pairs), how many there are. pair_note(group, pairs, enough): why their
+-- difference is not given: there is none (NULL), or too few documents hold them.
+create or replace macro pairs_found("group", pairs) as if("group" = 'memorized', coalesce(pairs, 0), null);
 create or replace macro pair_note("group", pairs, enough) as
     case when "group" = 'memorized' and pairs is null then 'no common support'
         when "group" = 'memorized' and enough is not true then 'too few' end;

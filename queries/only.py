@@ -17,11 +17,15 @@ class Only:
     sample_rule: str | None = None
     sample_window: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not isinstance(value, str):
                 raise BadInput(f"{field.name} wants a text like {EXAMPLES[field.name]!r}, not {value!r}")
+
+    def held(self) -> str:
+        """The SQL with which `check` looks for what is named."""
+        return " ".join(found for name, found in HELD.items() if getattr(self, name) is not None)
 
     def check(self, con: duckdb.DuckDBPyConnection) -> None:
         """Raises `UnknownName` for what the lake does not hold; `con`: it, with the tables of `samples.sql`."""

@@ -15,9 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="The findings with their figures, a
 @app.command("list")
 def list_findings(form: Format = FormatName.table) -> None:
     """The findings a report can show, and which have a figure."""
-    from .page import available
+    from .page import overview
 
-    show(available(), form)
+    show(overview(), form)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+import memlake
 from memlake.cli import main
 from memlake.warehouse.lake import Lake
 
@@ -57,6 +58,61 @@ def test_what_is_wrong_is_one_line_whatever_it_is_called(run):
     with open(os.devnull, "w") as nowhere:
         code, said = run(nowhere, "warehouse", "forget", "--corpus", "two\nlines\x1b[2J, é")
     assert code == 2 and said.count("\n") == 1 and "\x1b" not in said and ", é" in said
+
+
+MISTAKES = {
+    "ingst": "no command 'ingst': did you mean 'ingest'?"
+    " (there are: compute, demo, ingest, query, report, sql, warehouse)",
+    "warehouse chek": "no command 'chek': did you mean 'check'?"
+    " (there are: check, forget, history, show, status, tables)",
+    "--vrsion": "no option --vrsion: did you mean --version? (memlake --help)",
+    "query list --foo": "no option --foo (memlake query list --help)",
+    "ingest sample --corpsu c": "no option --corpsu: did you mean --corpus? (memlake ingest sample --help)",
+    "ingest run jsonl --pth x": "source 'jsonl' takes no --pth: did you mean --path?"
+    " (it takes: --path, --text-field, --id-field, --domain-field, --domain, --class, --max-bytes)",
+    "ingest run": "SOURCE is missing (memlake ingest run --help)",
+    "query run": "NAME is missing (memlake query run --help)",
+    "ingest sample --model m": "--corpus is missing (memlake ingest sample --help)",
+    "compute run noise --model m": "--corpus is missing (memlake compute run noise --help)",
+    "compute run noise --layer": "option '--layer' requires an argument",
+    "compute run noise --layer x --model m --corpus c": "--layer: 'x' should be a valid integer, unable to parse string"
+    " as an integer (memlake compute run noise --help)",
+    "compute plan noise --limit 0 --model m --corpus c": "--limit: '0' should be greater than or equal to 1"
+    " (memlake compute plan noise --help)",
+    "query list --format xml": "--format: 'xml' is not one of 'table', 'csv', 'json', 'parquet'"
+    " (memlake query list --help)",
+    "compute models m": "got unexpected extra argument(s) (m) (memlake compute models --help)",
+    "report --": "missing command (memlake report --help)",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistyped_command_is_one_line_that_says_what_is_near(run, line):
+    with open(os.devnull, "w") as nowhere:
+        assert run(nowhere, *line.split()) == (2, f"memlake: {MISTAKES[line]}\n")
+
+
+@pytest.mark.parametrize(("words", "ends"), [((), 2), (("--help",), 0), (("query",), 2), (("query", "--help"), 0)])
+def test_help_is_an_answer(run, tmp_path, words, ends):
+    with open(tmp_path / "out", "w") as out:
+        assert run(out, *words) == (ends, "")
+    shown = (tmp_path / "out").read_text()
+    assert f"Usage: memlake {'query ' if 'query' in words else ''}[OPTIONS] COMMAND" in shown
+
+
+def test_the_version_is_an_answer(run, tmp_path):
+    with open(tmp_path / "out", "w") as out:
+        assert run(out, "--version") == (0, "")
+    assert (tmp_path / "out").read_text() == f"memlake {memlake.__version__}\n"
+
+
+def test_a_command_that_is_interrupted_says_so_by_its_exit_code(run, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("memlake.warehouse.lake.Lake.open", interrupted)
+    with open(os.devnull, "w") as nowhere:
+        assert run(nowhere, "warehouse", "tables") == (130, "")
 
 
 @pytest.mark.parametrize("form", FORMATS)

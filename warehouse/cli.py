@@ -86,6 +86,9 @@ def forget(
     corpus: Annotated[
         str | None, typer.Option(help="All cells of a corpus: documents, sequences, measurements.")
     ] = None,
+    with_dependents: Annotated[
+        bool, typer.Option("--with-dependents", help="Forget the cells that stand on them, too.")
+    ] = False,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """Take back published rows; the tables' older versions keep them."""
@@ -96,5 +99,5 @@ def forget(
 
     if sum(x is not None for x in (cell, model, corpus)) != 1:
         raise BadInput("name one of --cell, --model and --corpus")
-    taken = take_back(Lake.open(lake), cell=cell, model=model, corpus=corpus)
+    taken = take_back(Lake.open(lake), cell=cell, model=model, corpus=corpus, with_dependents=with_dependents)
     print(f"{len(taken)} cell{'' if len(taken) == 1 else 's'} forgotten")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 import duckdb
@@ -23,11 +24,12 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
-from . import paths
-from . import schema as tables
+from . import paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
+from .identity import tagged
 from .relation import File, literal, relation
 
+T = TypeVar("T")
 ATTEMPTS = 30  # commits that lost a race are tried again this often
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
 
@@ -41,17 +43,15 @@ class Lake:
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
-        """The lake at `path`; raises `NotALake`, or `DamagedLake` where a table's log cannot be read."""
+        """The lake at `path`; raises `NotALake`. No log is read before a table is asked for."""
         path = _place(path)
         if not (path / "cells" / "_delta_log").is_dir():
             what = "does not exist" if not path.exists() else "is not a lake"
             raise NotALake(f"{path} {what}: name one with --lake, or make one with `memlake ingest` or `memlake demo`")
-        lake = cls(path)
-        for name in tables.names():
+        for name in schema.names():
             if not (path / name).exists():  # the lake was made before memlake had this table
                 _make(path, [name])
-            lake.delta(name)
-        return lake
+        return cls(path)
 
     @classmethod
     def create(cls, path: str | Path) -> Lake:
@@ -59,11 +59,11 @@ class Lake:
         path = _place(path)
         if (path / "cells" / "_delta_log").is_dir():
             return cls.open(path)
-        if path.exists() and (not path.is_dir() or any(p.name not in tables.names() for p in path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(p.name not in schema.names() for p in path.iterdir())):
             raise NotALake(f"{path} is neither a lake nor an empty folder: name another with --lake")
         if cls(path)._odd():
             raise NotALake(f"no lake can be made at {path}, for the characters {NO_DELETE}: name another with --lake")
-        _make(path, sorted(tables.names(), key=lambda n: n == "cells"))  # `cells` last: it marks a whole lake
+        _make(path, sorted(schema.names(), key=lambda n: n == "cells"))  # `cells` last: it marks a whole lake
         return cls.open(path)
 
     # Reading
@@ -71,7 +71,7 @@ class Lake:
     def delta(self, name: str) -> DeltaTable:
         """The newest snapshot of a table; raises `UnknownName`, `DamagedLake`. A handle is kept and brought up to date:
         reading a long log anew for each look would cost more than the look."""
-        tables.table(name)
+        schema.table(name)
         try:
             if name not in self._handles:
                 self._handles[name] = DeltaTable(str(self.path / name))
@@ -88,9 +88,10 @@ class Lake:
     def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
         """The published files of a table."""
         delta = delta or self.delta(name)
-        actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+        # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
+        actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
         root = self.path / name
-        keys = tables.table(name).partition
+        keys = schema.table(name).partition
         return sorted(
             (
                 File(
@@ -117,7 +118,7 @@ class Lake:
         con = duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
-        for name in tables.names() if only is None else only:
+        for name in schema.names() if only is None else only:
             files = self.snapshot(name) if snapshot is None else snapshot[name]
             try:
                 con.execute(f"create view stored.{name} as {relation(name, files)}")
@@ -141,6 +142,10 @@ class Lake:
     def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
         """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
         return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
+
+    def gave_back(self, name: str, transaction: str) -> bool:
+        """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
+        return (self.delta(name).transaction_version(transaction) or 1) % 2 == 0
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
@@ -177,7 +182,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> bool:
             if not self.holds(name, transaction, delta):
                 return False
-            count = delta.transaction_version(transaction) + 1
+            count = (delta.transaction_version(transaction) or 0) + 1
             properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
             if predicate is None:
                 self._write(name, delta, [], properties)
@@ -194,16 +199,16 @@ class Lake:
         return any(c in NO_DELETE for c in str(self.path.resolve()))
 
     def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
-        spec = tables.table(name)
+        spec = schema.table(name)
         delta.create_write_transaction(
-            actions,
+            [*actions],
             mode="append",
             schema=Schema.from_arrow(spec.schema),
             partition_by=list(spec.partition),
             commit_properties=properties,
         )
 
-    def _race(self, name: str, attempt: Callable[[DeltaTable], object]) -> object:
+    def _race(self, name: str, attempt: Callable[[DeltaTable], T]) -> T:
         for tried in range(ATTEMPTS):
             try:
                 self._grow(name)
@@ -220,13 +225,13 @@ class Lake:
         """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
         delta = self.delta(name)
         known = {field.name for field in delta.schema().fields}
-        if new := [f for f in Schema.from_arrow(tables.table(name).schema).fields if f.name not in known]:
+        if new := [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in known]:
             delta.alter.add_columns(new)
 
-    def amend(self, name: str, row: Mapping[str, object]) -> None:
+    def amend(self, name: str, row: Mapping[str, str | float | None]) -> None:
         """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
         leaves out stays as it is."""
-        key = tables.table(name).key
+        key = schema.table(name).key
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
         self._race(name, lambda delta: delta.update(values, predicate=predicate))
@@ -240,6 +245,11 @@ class Lake:
     def quarantine(self) -> Path:
         """Where rows lie that failed an expectation; outside every table."""
         return self.path / "quarantine"
+
+
+def spools(corpus: str) -> str:
+    """The folder in `spool/` for what waits there for later cells of a corpus: gone when the corpus is forgotten."""
+    return tagged("corpus", corpus)
 
 
 def _place(path: str | Path) -> Path:
@@ -264,7 +274,7 @@ def _make(path: Path, names: Sequence[str]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in names:
-            spec = tables.table(name)
+            spec = schema.table(name)
             DeltaTable.create(
                 str(path / name),
                 schema=spec.schema,

@@ -8,11 +8,11 @@ number) changes what is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from . import schema as tables
+from . import schema
 from .errors import BadInput
 from .schema import Table
 
@@ -29,6 +29,12 @@ class File:
     rows: int
     size: int
 
+    @property
+    def cell(self) -> str | None:
+        """The cell whose rows it holds, by which `stage` names it; None where the name tells none."""
+        named = re.match(r"c\d+-[0-9a-f]{32}(?=-)", self.path.rpartition("/")[2])
+        return named and named[0]
+
 
 def relation(name: str, files: Sequence[File]) -> str:
     """SELECT of a table's columns over Parquet files; of no rows where there is no file.
@@ -37,7 +43,7 @@ def relation(name: str, files: Sequence[File]) -> str:
     the value is cut out of the name of every file that lies where `partition_path` says, which is where `stage` puts
     it; for any other it is looked up, and DuckDB opens the file.
     """
-    spec = tables.table(name)
+    spec = schema.table(name)
     if not files:
         nulls = ", ".join(f'null::{c.sql_type} as "{c.name}"' for c in spec.columns)
         return f"select {nulls} where false"
@@ -92,7 +98,7 @@ def as_pattern(path: str) -> str:
     return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
-def partition_path(spec: Table, values: dict[str, object]) -> str:
+def partition_path(spec: Table, values: Mapping[str, object]) -> str:
     """A partition as its folders name it: each value percent-encoded once; '' where the table has no partitions.
     Raises `BadInput` for a value that is too long for a folder's name."""
 

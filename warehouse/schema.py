@@ -1,11 +1,13 @@
 """What a table is: its columns, its key, and what every row of it must meet.
 
-An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range).
-The profile, what Great Expectations judges and the query for the offending rows follow from it (`warehouse.audit`).
+An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range), or as
+a reference: the rows of another table that a row stands on. The profile, its judgement and the query for the offending
+rows follow from it (`warehouse.audit`), and from the references what `forget` takes along.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -53,6 +55,54 @@ class Expect:
     name: str
     predicate: str
 
+    @property
+    def tables(self) -> set[str]:
+        """The tables that it looks into."""
+        return set(re.findall(r"\bstored\.(\w+)", self.predicate))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Every row stands on rows of `table`: those whose columns `to` equal its `columns`. One that stands on none is
+    refused, and a cell on whose rows others stand is not forgotten without them.
+
+    name: of the expectation that follows.
+    columns: of the row, or SQL over it, in which `rows.COLUMN` is its own.
+    to: columns of `table`; those of the same names where empty.
+    where: SQL over rows of `table`: only these are stood on.
+    unless: SQL over the row: where it is true, the row stands on nothing.
+    within: columns that have one value in both rows, that of the cell's setting of this name where it has one: other
+    partitions are not read.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    table: str
+    to: tuple[str, ...] = ()
+    where: str = ""
+    unless: str = ""
+    within: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """The columns of `table` that are compared."""
+        return self.to or self.columns
+
+    @property
+    def expectation(self) -> Expect:
+        """Where partitions are named, there may be many more rows in them than are looked for. DuckDB holds what
+        follows `in`: so that is only what the rows name."""
+        own, other = _tuple(self.columns), _tuple(self.target)
+        tests = [self.where, *(f"{c} = coalesce(getvariable('{c}'), {c})" for c in self.within)]
+        tests += [f"{other} in (select {own} from rows)"] if self.within else []
+        where = " and ".join(filter(None, tests))
+        known = f"{own} in (select {other} from stored.{self.table}{where and ' where '}{where})"
+        return Expect(self.name, f"{self.unless} or {known}" if self.unless else known)
+
+
+def _tuple(columns: tuple[str, ...]) -> str:
+    return columns[0] if len(columns) == 1 else f"({', '.join(columns)})"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -73,7 +123,7 @@ class Table:
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
-    expect: tuple[Expect | Measure, ...] = ()
+    expect: tuple[Expect | Reference | Measure, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -83,8 +133,14 @@ class Table:
 
     @property
     def expectations(self) -> tuple[Expect | Measure, ...]:
-        """The declared expectations, and those that follow from the columns and the key."""
-        return (*self._present(), *self._finite(), *self._unique(), *self.expect)
+        """The declared expectations, and those that follow from the columns, the key and the references."""
+        declared = (e.expectation if isinstance(e, Reference) else e for e in self.expect)
+        return (*self._present(), *self._finite(), *self._unique(), *declared)
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """What its rows stand on."""
+        return tuple(e for e in self.expect if isinstance(e, Reference))
 
     def _present(self):
         for c in self.columns:
@@ -111,6 +167,22 @@ class Table:
 def names() -> list[str]:
     """The tables of a lake."""
     return shelf.names("memlake.warehouse.tables")
+
+
+def upper_first() -> list[str]:
+    """The tables, each before those on which its rows stand: in this order rows are taken back."""
+    order: list[str] = []
+
+    def place(name: str) -> None:
+        if name not in order:
+            for upper in names():
+                if upper != name and any(r.table == name for r in table(upper).references):
+                    place(upper)
+            order.append(name)
+
+    for name in names():
+        place(name)
+    return order
 
 
 def table(name: str) -> Table:

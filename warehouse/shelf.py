@@ -1,6 +1,7 @@
 """A shelf is a folder in which one file is one thing and its name is the file's name.
 
-Tables, sources, experiments, model families, findings and figures stand on shelves: to add one, add a file.
+Tables, sources, experiments, model families, findings and figures stand on shelves: to add one, add a file. A shelf is
+a package; where its `__path__` holds further folders, their files stand on it too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .errors import UnknownName
 
 def names(package: str, suffix: str = ".py") -> list[str]:
     """The names on the shelf `package` (dotted), in alphabetical order."""
-    return sorted(f.name.removesuffix(suffix) for f in folder(package).glob(f"*{suffix}") if not f.name.startswith("_"))
+    return sorted(_files(package, suffix))
 
 
 def take(package: str, name: str, kind: str) -> ModuleType:
@@ -25,6 +26,13 @@ def take(package: str, name: str, kind: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
-def folder(package: str) -> Path:
-    """Where the files of the shelf lie."""
-    return Path(importlib.import_module(package).__path__[0])
+def text(package: str, name: str, suffix: str = ".py") -> str:
+    """What stands in the file of the thing `name`, which is on the shelf."""
+    return _files(package, suffix)[name].read_text(encoding="utf-8")
+
+
+def _files(package: str, suffix: str) -> dict[str, Path]:
+    """The files of the shelf by their things' names; of two of one name the one that Python would import."""
+    folders = reversed(importlib.import_module(package).__path__)
+    found = [f for folder in folders for f in Path(folder).glob(f"*{suffix}") if not f.name.startswith("_")]
+    return {f.name.removesuffix(suffix): f for f in found}

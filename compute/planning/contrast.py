@@ -32,7 +32,7 @@ def contrast(rows: pa.Table, caliper: float | None) -> pa.Array:
 
 def pairs(memorized: np.ndarray, entropy: np.ndarray, ids: np.ndarray, caliper: float) -> np.ndarray:
     """Places of memorized sequences and of others of like completion entropy, one of each a pair, none in two: int64
-    [pairs, 2]. By the rule that groups_of in queries/views.sql tells.
+    [pairs, 2]. By the rule that groups_of in queries/views/groups.sql tells.
 
     caliper: the most by which a pair may differ, in standard deviations of the entropy, the root of the mean of the two
     groups' variances (Cochran and Rubin 1973, Sankhya A 35:417).

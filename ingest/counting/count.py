@@ -14,31 +14,28 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from memlake.ingest.documents.base import listed, name_problem
+from memlake.ingest.names import name_problem
+from memlake.ingest.source import listed
 from memlake.warehouse.errors import BadInput, Conflict
-from memlake.warehouse.identity import sha256, tagged
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.forget import spools
+from memlake.warehouse.identity import sha256
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, published
 from memlake.warehouse.work.runner import Summary, recover, run
 from memlake.warehouse.work.spool import Spool
 
-from .corpus import Counted, stored, streamed
-from .lookup import LOOKUP, indexed, look_up, lookups
-from .ngrams import Wanted, rows
-from .partial import Read, all_counts, all_read
+from .corpus import Corpus, stored, streamed
+from .lookup import Index, indexed, lookups
 from .queries import OWN, Selection, Way, select, ways
-from .scan import SCAN, scan, scans
-
-COUNT, VERSION = "count", 1
-TABLE = "ngram_counts"
+from .scan import scans
+from .tallies import AddUp, CountingCell, CountSettings, Extent, extents
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,8 @@ class Plan:
 
     way: Way
     selection: Selection
-    first: tuple[Cell, ...]
-    second: Cell
+    first: Sequence[CountingCell]
+    second: AddUp
     spool: Spool
 
 
@@ -81,8 +78,10 @@ def count(
         raise BadInput("give --index or --source: an index is looked up in, and the corpus is not read")
     if within is not None and (problem := name_problem(within, "--in")):
         raise BadInput(problem)
+    counted: Corpus | Index
     if index:
-        counted, workers = indexed(index, within, tokenizers, workers)
+        counted = indexed(index, within, tokenizers)
+        workers = 0 if counted.public else workers  # one process asks, so that not too many requests are sent
     else:
         within = within or corpus
         counted = streamed(lake, within, source, options or {}) if source else stored(lake, within)
@@ -92,20 +91,20 @@ def count(
         selection = select(lake, way, corpus, domains, counted.name, counted.complete)
         read = None
         if len(selection.wanted):
-            read = _run(lake, plan(lake, corpus, domains, counted, way, selection), total, workers)
+            read = _count(lake, plan(lake, corpus, counted, way, selection), total, workers)
         found.append(_row(lake, corpus, domains, counted, way, selection, read))
     if not total.failed:
         _remove_left(lake, counted)
     return total, pa.Table.from_pylist(found)
 
 
-def refuse_changes(lake: Lake, counted: Counted, way: Way) -> None:
+def refuse_changes(lake: Lake, counted: Corpus | Index, way: Way) -> None:
     """Raise `Conflict` where counts stand under this name that were made when the corpus held other documents."""
-    same = {"counted_corpus": counted.name, "counted_tokenizer": way.name, "complete": counted.complete}
+    now = (counted.name, way.name, counted.complete)
     old = [
         cell
-        for cell, settings in published(lake, COUNT)
-        if {k: settings[k] for k in same} == same and settings["read"] != counted.digest
+        for cell, s in published(lake, AddUp.EXPERIMENT, CountSettings)
+        if (s.counted_corpus, s.counted_tokenizer, s.complete) == now and s.read != counted.digest
     ]
     if old:
         raise Conflict(
@@ -114,56 +113,57 @@ def refuse_changes(lake: Lake, counted: Counted, way: Way) -> None:
         )
 
 
-def plan(lake: Lake, corpus: str, domains: Sequence[str], counted: Counted, way: Way, selection: Selection) -> Plan:
-    """The cells of both stages. What is wanted waits for them in the spool."""
-    settings = {
-        "corpora": sorted({corpus, counted.name}),
-        "counted_corpus": counted.name,
-        "counted_tokenizer": way.name,
-        "tokenizer_digest": way.digest,
-        "wanted": sha256([selection.wanted.sequence_id.tobytes()]),
-        "read": counted.digest,
-        "complete": counted.complete,
-    }
-    second = Cell(COUNT, VERSION, settings, (TABLE,))
-    spool = f"{spools(counted.name)}/count-{second.id}"
-    task = {"spool": spool, "wanted": tagged("wanted", settings)}
-    task["tokenizer"] = asdict(way.tokenizer.source) if way.tokenizer else None
-    first = lookups(lake, counted, selection.wanted, settings, task) or scans(counted, settings, task)
-    second = replace(second, task=task | {"cells": sorted(c.id for c in first)})
-    return Plan(way, selection, tuple(first), second, Spool(lake, spool))
+def plan(lake: Lake, corpus: str, counted: Corpus | Index, way: Way, selection: Selection) -> Plan:
+    """The cells of both stages."""
+    settings = CountSettings(
+        corpora=tuple(sorted({corpus, counted.name})),
+        counted_corpus=counted.name,
+        counted_tokenizer=way.name,
+        tokenizer_digest=way.digest,
+        wanted=sha256([selection.wanted.sequence_id.tobytes()]),
+        read=counted.digest,
+        complete=counted.complete,
+    )
+    second, spec = AddUp(settings), way.tokenizer.source if way.tokenizer else None
+    first: Sequence[CountingCell]
+    if isinstance(counted, Index):
+        first = lookups(lake, counted, selection.wanted, second, spec)
+    else:
+        first = scans(counted, second, spec)
+    second = replace(second, counted=tuple(sorted(c.id for c in first)))
+    return Plan(way, selection, first, second, Spool(lake, second.spool))
 
 
-def _run(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> Read | None:
-    """Both stages, and the spool removed at the end. What was read; None where a cell failed."""
-    spool = planned.spool
-    with _held(spool):
-        spool.replan(planned.first, [planned.second])
-        with spool.writing(planned.second.task["wanted"]) as path:
+def _count(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> Extent | None:
+    """Both stages, and the spool removed at the end. How much was read; None where a cell failed."""
+    spool, second = planned.spool, planned.second
+    with _locked(spool):
+        spool.replan(planned.first, [second])
+        with spool.writing(second.wanted) as path:
             planned.selection.wanted.save(path)
-        if not _stage(lake, planned.first, planned.way, total, workers):
+        if not _run_stage(lake, planned.first, planned.way, total, workers):
             return None
-        read = all_read(spool.take(planned.second.task["cells"]))
+        read = Extent.total(extents(spool.take(second.counted)))
         if not read.documents:
             spool.remove()
-            why = f": {read.rejects.total()} records are none ({listed(read.rejects.most_common())})"
-            name = planned.second.settings["counted_corpus"]
+            why = f": {read.rejected} records are none ({listed(Counter(read.rejects).most_common())})"
+            name = second.settings.counted_corpus
             raise BadInput(f"no document of {name} was read{why if read.rejects else ''}; nothing is published")
-        if not _stage(lake, [planned.second], planned.way, total, workers):
+        if not _run_stage(lake, [second], planned.way, total, workers):
             return None
         spool.remove()
     return read
 
 
-def _stage(lake: Lake, cells: Sequence[Cell], way: Way, total: Summary, workers: int | None) -> bool:
+def _run_stage(lake: Lake, cells: Sequence[Cell], way: Way, total: Summary, workers: int | None) -> bool:
     """Whether all of them could be run."""
-    summary = run(lake, cells, work, workers=workers, title=f"count under {way.name}")
+    summary = run(lake, cells, workers=workers, title=f"count under {way.name}")
     total.add(summary)
     return not summary.failed
 
 
 @contextmanager
-def _held(spool: Spool) -> Iterator[None]:
+def _locked(spool: Spool) -> Iterator[None]:
     """While this process lives, `_remove_left` of another one leaves the spool alone."""
     spool.folder.mkdir(parents=True, exist_ok=True)
     folder = os.open(spool.folder, os.O_RDONLY)
@@ -174,7 +174,7 @@ def _held(spool: Spool) -> Iterator[None]:
         os.close(folder)
 
 
-def _remove_left(lake: Lake, counted: Counted) -> None:
+def _remove_left(lake: Lake, counted: Corpus | Index) -> None:
     """Remove what killed runs have left that counted in this corpus, and were asked for something else."""
     corpus = spools(counted.name)
     for path in (lake.path / "spool" / corpus).glob("count-*"):
@@ -189,46 +189,32 @@ def _remove_left(lake: Lake, counted: Counted) -> None:
             os.close(folder)
 
 
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of a cell of the second stage; one of the first has none. Runs on a worker."""
-    spool = Spool(lake, cell.task["spool"])
-    (path,) = spool.take([cell.task["wanted"]])
-    if cell.experiment in (SCAN, LOOKUP):
-        read = scan if cell.experiment == SCAN else look_up
-        read(cell, lake, spool, Wanted.load(path))
-        return
-    files = spool.take(cell.task["cells"])
-    said = {key: cell.settings[key] for key in ("counted_corpus", "counted_tokenizer", "complete")}
-    for piece in rows(Wanted.load(path), all_counts(files), tokens_scanned=all_read(files).tokens, **said):
-        yield TABLE, piece
-
-
 def _row(
     lake: Lake,
     corpus: str,
     domains: Sequence[str],
-    counted: Counted,
+    counted: Corpus | Index,
     way: Way,
     selection: Selection,
-    read: Read | None,
+    read: Extent | None,
 ) -> dict[str, Any]:
     """What the lake holds now of one way of counting. rejects: records of the counted corpus that are no documents;
     null for files that were not read now. skipped: sequences that cannot be counted so. clipped: of those of this run,
     how many lose a token at an edge."""
-    with lake.connect([TABLE]) as con:
-        sequences, tokens = con.execute(
-            f"select count(distinct sequence_id), max(tokens_scanned) from stored.{TABLE} where counted_corpus = $1"
+    with lake.connect(["ngram_counts"]) as con:
+        ((sequences, tokens),) = con.execute(
+            "select count(distinct sequence_id), max(tokens_scanned) from stored.ngram_counts where counted_corpus = $1"
             " and counted_tokenizer = $2 and complete = $3 and corpus = $4"
             " and (len($5) = 0 or list_contains($5, domain)) and list_contains($6, tokenizer)",
             [counted.name, way.name, counted.complete, corpus, list(domains), list(way.of)],
-        ).fetchone()
+        ).fetchall()
     return {
         "counted_corpus": counted.name,
         "counted_tokenizer": way.name,
         "complete": counted.complete,
         "sequences": sequences,
         "tokens_scanned": tokens,
-        "rejects": read.rejects.total() if read and counted.rejects is None else counted.rejects,
+        "rejects": read.rejected if read and counted.rejects is None else counted.rejects,
         "skipped": sum(selection.skipped.values()),
         "why": ", ".join(f"{reason} {n}" for reason, n in selection.skipped.items()),
         "clipped": selection.clipped,

@@ -12,7 +12,8 @@ import pyarrow as pa
 from memlake.ingest.sampling.windows import Encoder, Tokens
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source, find
+from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import find
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
 from .ngrams import Wanted, from_lengths, wanted
@@ -81,7 +82,7 @@ def ways(
     return [found[name] for name in sorted(found)]
 
 
-def _named(lake: Lake, text: str) -> Source:
+def _named(lake: Lake, text: str) -> ModelSpec:
     try:
         return find(lake, text)
     except UnknownName as e:
@@ -234,7 +235,7 @@ def _own(lake: Lake, name: str) -> Tokenizer:
     if row is None:
         raise BadInput(f"the lake has sequences under {name}, but not where that tokenizer lies: {hint}")
     path = lake.absolute(row[0])
-    tokenizer = load_tokenizer(Source(name, str(path) if path.is_dir() else row[0], is_folder=path.is_dir()))
+    tokenizer = load_tokenizer(ModelSpec(name, str(path) if path.is_dir() else row[0], is_folder=path.is_dir()))
     if tokenizer.digest != row[1]:
         raise BadInput(f"the tokenizer of {row[0]} is not {name} any more: {hint}")
     return tokenizer

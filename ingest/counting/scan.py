@@ -1,71 +1,89 @@
-"""The cells that read a corpus and count in it: each some of its files, what it counts goes to the spool."""
+"""Reading a corpus and counting in it: each cell some of its parts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import Source as ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer, load_same
-from memlake.warehouse.work.cells import Cell
-from memlake.warehouse.work.spool import Spool
+from memlake.warehouse.work.cells import CellRows
 
-from .corpus import Counted, batches
+from .corpus import Corpus, Part, batches
 from .matcher import BYTE_VALUES, Scan
-from .ngrams import Wanted
-from .partial import Read, leave
+from .tallies import AddUp, CountingCell, CountSettings, Extent
 
-SCAN, VERSION = "count_scan", 1
+BYTES_PER_SECOND = 2e6  # of text, on one core; most of the time is the tokenizer's
 
 
-def scans(counted: Counted, settings: Mapping[str, Any], task: Mapping[str, Any]) -> list[Cell]:
-    """The cells that read a corpus. They publish no rows."""
+@dataclass(frozen=True)
+class ScanSettings(CountSettings):
+    """files: a digest of the parts that one cell reads."""
+
+    files: str
+
+
+@dataclass(frozen=True)
+class ScanParts(CountingCell):
+    """Counts in some parts of a corpus."""
+
+    EXPERIMENT = "count_scan"
+
+    settings: ScanSettings
+    parts: tuple[Part, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.size for part in self.parts) / BYTES_PER_SECOND
+
+    def rows(self, lake: Lake) -> CellRows:
+        tokenizer, vocabulary = None, BYTE_VALUES
+        if self.spec:
+            tokenizer, vocabulary = _tokenizer(self.spec, self.settings.tokenizer_digest)
+        found, documents, rejects = Scan(self.asked(lake).spans, vocabulary), 0, Counter[str]()
+        for batch in batches(lake, self.parts):
+            if batch.texts:
+                cut = tokenized(tokenizer, batch.texts) if tokenizer else as_bytes(batch.texts)
+                found.add(*cut, batch.hashes)
+            documents += len(batch.texts)
+            rejects.update(batch.rejects)
+        self.leave(lake, Extent(documents, found.tokens, dict(rejects)), found.counts())
+        return iter(())
+
+
+def scans(corpus: Corpus, last: AddUp, spec: ModelSpec | None) -> list[ScanParts]:
+    """The cells that read a corpus, for the one that adds up."""
     return [
-        Cell(
-            SCAN,
-            VERSION,
-            {**settings, "files": tagged("files", [p.digest for p in group])},
-            (),
-            task={**task, "parts": [dict(p.task) for p in group]},
+        ScanParts(
+            ScanSettings(**vars(last.settings), files=tagged("files", [p.digest for p in parts])),
+            *(last.spool, last.wanted, spec, parts),
         )
-        for group in counted.groups()
+        for parts in corpus.groups()
     ]
 
 
-def scan(cell: Cell, lake: Lake, spool: Spool, asked: Wanted) -> None:
-    """Count in the files of a cell, and leave the counts in the spool. Runs on a worker."""
-    source = cell.task["tokenizer"]
-    tokenizer, vocabulary = None, BYTE_VALUES
-    if source:
-        tokenizer, vocabulary = _tokenizer(Source(**source), cell.settings["tokenizer_digest"])
-    found, documents, rejects = Scan(asked.spans, vocabulary), 0, Counter()
-    for texts, hashes in batches(lake, cell.task["parts"], rejects):
-        found.add(*(tokenized(tokenizer, texts) if tokenizer else as_bytes(texts)), hashes)
-        documents += len(texts)
-    leave(spool, cell.id, Read(documents, found.tokens, rejects), found.counts())
-
-
-def tokenized(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def tokenized(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """The token ids of documents, one after the other, and how many each has; nothing added. A tokenizer that changes a
     text counts for what it makes of it, as it did in training."""
     ids = [np.array(i, np.int32) for i in tokenizer.encode(texts)]
     return np.concatenate(ids), np.array([len(i) for i in ids], np.int64)
 
 
-def as_bytes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def as_bytes(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The same in bytes."""
     data = [text.encode() for text in texts]
     return np.frombuffer(b"".join(data), np.uint8), np.array([len(d) for d in data], np.int64)
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(source: Source, digest: str) -> tuple[Tokenizer, int]:
+def _tokenizer(spec: ModelSpec, digest: str) -> tuple[Tokenizer, int]:
     """The tokenizer, and the number below which its ids lie."""
-    tokenizer = load_same(source, digest)
+    tokenizer = load_same(spec, digest)
     return tokenizer, max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1

@@ -1,40 +1,27 @@
-"""Documents into the lake: one cell a file, its documents, its rejects, and what it saw of each domain."""
+"""Documents into the lake: what a source of them says, and the cells that read it: one a file, for its documents, its
+rejects, and what it holds of each domain."""
 
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import pyarrow as pa
-
-from memlake.ingest.source import Document, Reject, source_name
+from memlake.ingest.names import name_problem
+from memlake.ingest.source import Stage, listed, source_name
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, published
 
-from .keep import KEEP, keep_stages, refuse_another_sample, sampled, spooled
-from .pieces import Pieces, domain_rows
-from .strict import CHECK, check, check_stages, forget_checks
-
-EXPERIMENT, VERSION, TABLES = "ingest", 1, ("documents", "rejects", "domains")
-MAX_NAME = 80  # bytes of a name that becomes a folder's: of a corpus, a domain, ...
+from .keep import SpoolFile, keep_stages, publishing, refuse_another_sample
+from .reading import DocumentReader, FolderDomain, Input, ReadFile, ReadSettings
+from .strict import strictly
 
 
-@dataclass(frozen=True)
-class Input:
-    """What one cell reads, usually a file. `name` is relative to the root; `digest` changes when the content does;
-    `path` is where it lies now."""
-
-    name: str
-    digest: str
-    path: str = ""
-
-
-class DocumentSource(ABC):
-    """The part that all sources of documents share. A source adds its options as dataclass fields, and these three."""
+class DocumentSource(DocumentReader):
+    """The part that all sources of documents share. A source adds its options as dataclass fields, and `inputs`, `read`
+    and `domain_class`."""
 
     CORPUS: ClassVar[str | None] = None  # the corpus where the user names none
 
@@ -42,43 +29,33 @@ class DocumentSource(ABC):
     def inputs(self) -> list[Input]:
         """What there is to read; raises `BadInput` where there is nothing."""
 
-    @abstractmethod
-    def read(self, given: Input) -> Iterator[Document | Reject]:
-        """The records of one input, in order, in bounded memory."""
-
-    @abstractmethod
-    def domain_class(self, domain: str) -> str:
-        """'structural' or 'free_text'."""
-
     def options(self) -> dict[str, Any]:
         """The options that decide the rows, all but where the files lie, as JSON has them."""
         found = {k: v for k, v in dataclasses.asdict(self).items() if k != "path"}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
 
-    def stages(
-        self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
-    ) -> Iterator[list[Cell]]:
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Sequence[Stage]:
         """keep: documents of each domain that are kept, all for None. strict: raise `BadInput` before anything is
         published where any record would be rejected."""
         corpus = self._corpus(corpus)
         if keep is not None and keep < 1:
             raise BadInput(f"--keep must be positive, not {keep}")
-        cells = [self._cell(given, corpus, keep) for given in self.inputs()]
-        refuse_changes(lake, cells, corpus, keep)
-        if strict:
-            yield from check_stages(lake, cells)
+        files = [ReadFile(self._settings(given, corpus, keep), self, given) for given in self.inputs()]
+        refuse_changes(lake, files, corpus, keep)
         if keep is None:
-            yield cells
-        else:
-            yield from keep_stages(lake, cells)
-        if strict:
-            forget_checks(lake, corpus)
+            return strictly(lake, files, [Stage(files)]) if strict else [Stage(files)]
+        last = publishing(files, keep)
+        refuse_another_sample(lake, last)
+        first = [SpoolFile(c.settings, c.source, c.given, last.spool) for c in files]
+        stages = keep_stages(lake, first, last)
+        return strictly(lake, first, stages) if strict else stages
 
-    def told(self, name: str) -> dict[str, str | None]:
-        """What a file's name says of its records, for the settings of its cell."""
-        return {}
+    def named_domain(self, file: str) -> FolderDomain | None:
+        """The domain that a folder in a file's name tells of its records; None where no folder does."""
+        return None
 
-    def look(self, corpus: str | None) -> None:
+    def validate(self, corpus: str | None) -> None:
+        """Raise `BadInput` where there is nothing to read, or no usable `corpus`."""
         self._corpus(corpus)
         self.inputs()
 
@@ -91,38 +68,12 @@ class DocumentSource(ABC):
             raise BadInput(problem)
         return corpus
 
-    def _cell(self, given: Input, corpus: str, keep: int | None) -> Cell:
-        settings = {
-            "source": source_name(self),
-            "options": self.options(),
-            "corpus": corpus,
-            "file": given.name,
-            "digest": given.digest,
-        }
-        settings |= self.told(given.name)
-        if keep is not None:
-            settings["keep"] = keep
-        tables = TABLES if keep is None else ("rejects", "domains")  # its documents wait in the spool
-        return Cell(EXPERIMENT, VERSION, settings, tables, task={"path": given.path})
+    def _settings(self, given: Input, corpus: str, keep: int | None) -> ReadSettings:
+        folder = self.named_domain(given.name)
+        return ReadSettings(source_name(self), self.options(), corpus, given.name, given.digest, folder, keep)
 
-    def rows(self, cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-        if cell.experiment == KEEP:
-            yield from sampled(cell, lake, self.domain_class)
-            return
-        given = Input(cell.settings["file"], cell.settings["digest"], cell.task["path"])
-        records = self.read(given)
-        if cell.experiment == CHECK:
-            check(cell, lake, records)
-            return
-        pieces = Pieces(cell.settings["corpus"], given.name)
-        kept = "keep" in cell.settings
-        yield from spooled(cell, lake, records, pieces) if kept else pieces.of(records)
-        if pieces.seen:
-            counts = {d: (n, size, 0 if kept else n) for d, (n, size) in pieces.seen.items()}
-            yield "domains", domain_rows(pieces.corpus, self.domain_class, counts)
-
-    def report(self, lake: Lake, cells: list[Cell]) -> list[str]:
-        ids, corpus = [c.id for c in cells], cells[0].settings["corpus"]
+    def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
+        ids, corpus = [c.id for c in cells], cells[0].settings.to_json()["corpus"]
         with lake.connect(["domains", "rejects"]) as con:
             domains = con.execute(
                 "select domain, sum(kept_documents)::bigint, sum(n_documents)::bigint from stored.domains"
@@ -149,49 +100,36 @@ class DocumentSource(ABC):
         return []
 
 
-def refuse_changes(lake: Lake, cells: list[Cell], corpus: str, keep: int | None) -> None:
+def refuse_changes(lake: Lake, files: Sequence[ReadFile], corpus: str, keep: int | None) -> None:
     """Raise `Conflict` where the lake holds a file of this name in this corpus, read from another content or with other
     options: its documents would get the ids of those. Of a sample (`keep`) the lake may hold no other file either, and
     no other size: what is kept of each file depends on all of them."""
-    planned = {c.settings["file"]: c for c in cells}
+    planned = {c.settings.file: c for c in files}
     forget = "name another --corpus, or take it back with `memlake warehouse forget"
-    for cell, settings in published(lake, EXPERIMENT):
-        if settings["corpus"] != corpus:
+    for cell, before in published(lake, ReadFile.EXPERIMENT, ReadSettings):
+        if before.corpus != corpus:
             continue
-        file, now = settings["file"], planned.get(settings["file"])
-        if settings.get("keep") != keep:
-            how = f"with --keep {settings['keep']}" if "keep" in settings else "without --keep"
+        now = planned.get(before.file)
+        if before.keep != keep:
+            how = "without --keep" if before.keep is None else f"with --keep {before.keep}"
             raise Conflict(f"corpus {corpus} was read {how}: {forget} --corpus {corpus}`")
         if now is not None and now.id != cell:
-            changes = {"source": "from another source", "options": "with other options", "digest": "with other content"}
-            changed = [what for key, what in changes.items() if settings[key] != now.settings[key]]
-            what = changed[0] if changed else "read by an older version of memlake"
             scope = f"--cell {cell}" if keep is None else f"--corpus {corpus}"
-            raise Conflict(f"corpus {corpus} holds {file} already, {what}: {forget} {scope}`")
+            raise Conflict(
+                f"corpus {corpus} holds {before.file} already, {_change(before, now.settings)}: {forget} {scope}`"
+            )
         if now is None and keep is not None:
             raise Conflict(
-                f"corpus {corpus} is a sample of {file} too, which is missing now: {forget} --corpus {corpus}`"
+                f"corpus {corpus} is a sample of {before.file} too, which is missing now: {forget} --corpus {corpus}`"
             )
-    if keep is not None:
-        refuse_another_sample(lake, cells)
 
 
-def name_problem(name: object, what: str = "domain") -> str | None:
-    """Why a name that becomes a folder's cannot be used; None where it can. `what`: it is the name of."""
-    if not isinstance(name, str):
-        return f"{what} is not text"
-    if not name.strip():
-        return f"{what} is empty"
-    if "\0" in name:
-        return f"{what} holds a NUL byte"
-    try:
-        if len(name.encode()) > MAX_NAME:
-            return f"{what} has more than {MAX_NAME} bytes"
-    except UnicodeEncodeError:
-        return f"{what} holds a lone surrogate"
-    return None
-
-
-def listed(counts: Sequence[tuple[str, object]]) -> str:
-    """`github 12, arxiv 3`."""
-    return ", ".join(f"{name} {n}" for name, n in counts)
+def _change(before: ReadSettings, now: ReadSettings) -> str:
+    """In what the same file was read otherwise."""
+    if before.source != now.source:
+        return "from another source"
+    if before.options != now.options:
+        return "with other options"
+    if before.digest != now.digest:
+        return "with other content"
+    return "read by an older version of memlake"

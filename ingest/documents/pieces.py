@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -10,13 +11,14 @@ from memlake.ingest.source import HEAD, Document, Reject
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.schema import table
+from memlake.warehouse.work.cells import CellRows
 
 PIECE, ROWS = 8 << 20, 20_000  # bytes of text, and records, in a piece of rows
 MAX_DOMAINS = 1000  # in one file: more are a mistaken field, and each is a folder of the lake
 
 
 class Pieces:
-    """The records of one file, in order, as pieces of rows; afterwards `seen` maps each domain to the number of its
+    """The records of one file, in order, as pieces of rows; at their end `seen` maps each domain to the number of its
     documents and their bytes.
 
     wants: called with each document's domain and id, says whether its row is taken; it is counted anyway.
@@ -25,18 +27,18 @@ class Pieces:
     def __init__(self, corpus: str, file: str, wants: Callable[[str, int], bool] = lambda domain, id_: True):
         self.corpus, self.file, self.wants = corpus, file, wants
         self.seen: dict[str, list[int]] = {}
-        self._documents: list[tuple] = []
-        self._rejects: list[tuple] = []
-        self._held = 0
+        self._documents: list[tuple[Any, ...]] = []
+        self._rejects: list[tuple[Any, ...]] = []
+        self._bytes = 0  # of the documents
 
-    def of(self, records: Iterable[Document | Reject]) -> Iterator[tuple[str, pa.Table]]:
+    def of(self, records: Iterable[Document | Reject]) -> CellRows:
         """(table, rows). Raises `BadInput` where there are more than `MAX_DOMAINS` domains."""
         for record in records:
             if isinstance(record, Reject):
                 self._rejects.append((record.source, record.position, record.reason, record.head[:HEAD]))
             else:
                 self._take(record)
-            if self._held > PIECE or len(self._documents) + len(self._rejects) > ROWS:
+            if self._bytes > PIECE or len(self._documents) + len(self._rejects) > ROWS:
                 yield from self._give()
         yield from self._give()
 
@@ -52,9 +54,9 @@ class Pieces:
             self._documents.append(
                 (id_, record.domain, record.text, hash63(record.text), size, record.source, record.position)
             )
-            self._held += size
+            self._bytes += size
 
-    def _give(self) -> Iterator[tuple[str, pa.Table]]:
+    def _give(self) -> CellRows:
         columns = ("document_id", "domain", "text", "text_hash", "n_bytes", "source", "position")
         for name, rows, names in (
             ("documents", self._documents, columns),
@@ -62,7 +64,7 @@ class Pieces:
         ):
             if rows:
                 yield name, from_columns(name, self.corpus, dict(zip(names, zip(*rows, strict=True), strict=True)))
-        self._documents, self._rejects, self._held = [], [], 0
+        self._documents, self._rejects, self._bytes = [], [], 0
 
 
 def document_id(corpus: str, record: Document) -> int:
@@ -81,7 +83,7 @@ def domain_rows(
     return from_columns("domains", corpus, columns)
 
 
-def from_columns(name: str, corpus: str, columns: Mapping[str, Sequence]) -> pa.Table:
+def from_columns(name: str, corpus: str, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Rows of the table `name`, all of one corpus."""
     types = {f.name: f.type for f in table(name).schema}
     made = {key: pa.array(values, types[key]) for key, values in columns.items()}

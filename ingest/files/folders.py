@@ -29,13 +29,13 @@ def _decoded(text: str) -> str:
         return text
 
 
-def told_name(given: str, location: str, keys: Collection[str]) -> str:
-    """A file's name with so many of the folders above the --path as tell these fields, the nearest of each: the file is
+def name_with_fields(given: str, location: str, keys: Collection[str]) -> str:
+    """A file's name with so many of the folders above the --path as hold these fields, the nearest of each: the file is
     called the same whether --path is such a folder or the one above it. `given` is its name below the --path."""
     parts = location.split("/")
     start = below = len(parts) - given.count("/") - 1
     missing = set(keys) - folder_fields(given).keys()
     for i in range(below - 1, -1, -1):
-        if told := missing & folder_fields(f"{parts[i]}/").keys():
-            missing, start = missing - told, i
+        if found := missing & folder_fields(f"{parts[i]}/").keys():
+            missing, start = missing - found, i
     return given if start == below else "/".join(parts[start:])

@@ -25,7 +25,7 @@ from memlake.warehouse.paths import local, utf8
 from . import remote
 from .streams import COMPRESSED
 
-KINDS = 8  # of files that are not read, told apart in one line
+KINDS = 8  # of files that are not read, kept apart in one line
 HIDDEN = "hidden"
 READ, ABOVE, NOTHING = "linked to what is read already", "linked to a folder above", "linked to nothing"
 NO_FILE = "neither file nor folder"
@@ -43,7 +43,7 @@ class Listing:
 
     def lines(self) -> list[str]:
         """What is not read, a line for each folder."""
-        return [f"not read below {folder}: {told(kinds)}" for folder, kinds in self.unread.items() if kinds]
+        return [f"not read below {folder}: {listed_kinds(kinds)}" for folder, kinds in self.unread.items() if kinds]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def find(paths: Iterable[str], suffixes: Iterable[str], name: Name = lambda give
     found: dict[str, tuple[Found, str, str]] = {}  # by location, with its name in the lake and the path it is of
     others: list[tuple[Found, str]] = []
     for path, kinds in unread.items():
-        look = _remote if remote.is_remote(path) else _local
-        chosen, left = look(path, suffixes, kinds)
+        chosen, left = (_remote if remote.is_remote(path) else _local)(path, suffixes, kinds)
         for file in chosen:
             if file.location not in found or found[file.location][0].name.count("/") < file.name.count("/"):
                 found[file.location] = file, name(file.name, file.location), path
@@ -93,7 +92,7 @@ def ending(name: str) -> str:
     return "".join(last) or "without an ending"
 
 
-def told(kinds: Counter[str]) -> str:
+def listed_kinds(kinds: Counter[str]) -> str:
     """`3 hidden, 2 .md`."""
     ordered = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
     shown = [f"{n} {kind}" for kind, n in ordered[:KINDS]]
@@ -139,7 +138,7 @@ def _parted(
         parts[not file.name.lower().endswith(suffixes)].append(file)
     chosen, others = parts
     if not chosen:
-        holds = told(+(unread + Counter(ending(file.name) for file in others)))
+        holds = listed_kinds(+(unread + Counter(ending(file.name) for file in others)))
         ends = " that ends in " + ", ".join(suffixes) if any(suffixes) else ""
         raise BadInput(f"the folder {root} holds no file{ends}: {f'it holds {holds}' if holds else 'it is empty'}")
     return parts

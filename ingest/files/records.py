@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any, ClassVar
 
-from memlake.ingest.documents.base import DocumentSource, Input, name_problem
-from memlake.ingest.source import HEAD, Document, Reject
+from memlake.ingest.documents.base import DocumentSource
+from memlake.ingest.documents.reading import FolderDomain, Input
+from memlake.ingest.names import name_problem
+from memlake.ingest.source import HEAD, Document, Reject, Stage
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.show.terminal import say
-from memlake.warehouse.work.cells import Cell
 
 from . import streams
-from .folders import folder_fields, told_name
+from .folders import folder_fields, name_with_fields
 from .listing import Listing
 
 CLASSES = ("structural", "free_text")
@@ -67,7 +68,7 @@ class RecordSource(DocumentSource):
     domain_field: ClassVar[str | None] = None
     max_bytes: ClassVar[int] = 4 << 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.max_bytes < 1:
             raise BadInput(f"--max-bytes must be positive, not {self.max_bytes}")
 
@@ -85,7 +86,10 @@ class RecordSource(DocumentSource):
         return given
 
     def inputs(self) -> list[Input]:
-        return [Input(name, streams.digest(location), location) for name, location in self.listing.files]
+        return [
+            Input(name, streams.digest(location), location, streams.size(location))
+            for name, location in self.listing.files
+        ]
 
     def read(self, given: Input) -> Iterator[Document | Reject]:
         for record in self.records(given.path, self.fields()):
@@ -95,16 +99,14 @@ class RecordSource(DocumentSource):
         """The fields of a record that are needed."""
         return {name for name in (self.text_field, self.id_field, self.domain_field) if name is not None}
 
-    def look(self, corpus: str | None) -> None:
+    def validate(self, corpus: str | None) -> None:
         """Raises `UnknownName` too, for a field that is in no record."""
         self._corpus(corpus)
         refuse_unknown(self, self.fields(), ())
 
-    def stages(
-        self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False
-    ) -> Iterator[list[Cell]]:
-        self.look(corpus)
-        yield from super().stages(lake, corpus, keep=keep, strict=strict)
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Sequence[Stage]:
+        self.validate(corpus)
+        return super().stages(lake, corpus, keep=keep, strict=strict)
 
     def remarks(self, seen: Mapping[str, int]) -> list[str]:
         return self.listing.lines()
@@ -169,7 +171,7 @@ class ChosenFields(RecordSource):
     class_: tuple[str, ...] = option((), "'structural' or 'free_text' (default) for all domains, or DOMAIN=CLASS")
     max_bytes: int = option(4 << 20, "longest record that is taken, in bytes")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if problem := name_problem(self.domain):
             raise BadInput(f"--domain {self.domain!r}: {problem}")
@@ -178,16 +180,19 @@ class ChosenFields(RecordSource):
                 raise BadInput(f"--class {entry!r}: give structural or free_text, or DOMAIN=structural")
 
     def file_name(self, given: str, location: str) -> str:
-        return told_name(given, location, [] if self.domain_field is None else [self.domain_field])
+        return name_with_fields(given, location, [] if self.domain_field is None else [self.domain_field])
 
-    def told(self, name: str) -> dict[str, str | None]:
-        found = folder_fields(name)
-        return {"folder": found[self.domain_field]} if self.domain_field in found else {}
+    def named_domain(self, file: str) -> FolderDomain | None:
+        found = folder_fields(file)
+        known = self.domain_field is not None and self.domain_field in found
+        return FolderDomain(found[self.domain_field]) if known else None
 
-    def look(self, corpus: str | None) -> None:
+    def validate(self, corpus: str | None) -> None:
         self._corpus(corpus)
-        told = {key for name, _ in self.listing.files for key in folder_fields(name)}
-        refuse_unknown(self, self.fields() - ({self.domain_field} & told), told)
+        folders = {key for name, _ in self.listing.files for key in folder_fields(name)}
+        refuse_unknown(
+            self, {name for name in self.fields() if name != self.domain_field or name not in folders}, folders
+        )
 
     def domain_of(self, fields: Mapping[str, Any], file: str) -> object:
         if self.domain_field is None:

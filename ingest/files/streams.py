@@ -51,6 +51,14 @@ def digest(location: str | Path, ends: int = 1 << 20) -> str:
     return f"{size}:sha256:{h.hexdigest()}"
 
 
+def size(location: str | Path) -> int | None:
+    """The bytes of a file as it lies there, still compressed; None for a remote one, and one that cannot be read."""
+    try:
+        return None if remote.is_remote(location) else Path(location).stat().st_size
+    except OSError:
+        return None
+
+
 def open_file(location: str | Path) -> BinaryIO | remote.RemoteFile:
     """A file as it lies there, still compressed."""
     return remote.open_file(str(location)) if remote.is_remote(location) else Path(location).open("rb")

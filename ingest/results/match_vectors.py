@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memlake.ingest.documents.base import name_problem
 from memlake.ingest.files import streams
+from memlake.ingest.names import name_problem
 from memlake.warehouse import schema as table
 from memlake.warehouse.errors import BadInput
 
@@ -36,10 +36,10 @@ def read(path: Path, folders: Mapping[str, str | None]) -> Iterator[pa.Table]:
     `match` and `forced_match` come packed, whether they were lists of booleans, packed bytes or, in JSON, their hex
     digits. Raises `BadInput`, naming file and row, where a required column is missing or a value has the wrong type.
     """
-    at, told = 0, {name: _told(path, name, value) for name, value in folders.items() if name in TYPES}
+    at, by_folder = 0, {name: _from_folder(path, name, value) for name, value in folders.items() if name in TYPES}
     for columns in _rows(path):
         height = len(next(iter(columns.values()), []))
-        for name, value in told.items():
+        for name, value in by_folder.items():
             columns[name] = [value if own is None else own for own in columns.get(name, [None] * height)]
         piece = typed(path, columns, at)
         at += piece.num_rows
@@ -78,7 +78,7 @@ def _default(row: dict[str, Any], name: str, value: object) -> None:
         row[name] = value
 
 
-def _told(path: Path, name: str, value: str | None) -> object:
+def _from_folder(path: Path, name: str, value: str | None) -> object:
     """What a folder says of a column, in the column's type."""
     try:
         return pa.scalar(value, pa.string()).cast(TYPES[name]).as_py()

@@ -19,21 +19,21 @@ import heapq
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import pyarrow as pa
 
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import Source as ModelSpec
 from memlake.warehouse.models.tokenizer import load_same
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
 from .windows import token_bytes
 
-EXPERIMENT, VERSION, TABLES = "guessability", 1, ("guessability",)
 BATCH = 4096  # sequences read at once
+SECONDS, SECONDS_PER_SEQUENCE = 0.1, 1 / 3000  # to load a tokenizer; to measure one
 GIVEN = 0.9  # of the words and numbers of a templated continuation stand in the pieces before it
 
 ATOM = re.compile(
@@ -44,60 +44,82 @@ WORD = re.compile(r"\w+")
 DIGITS = 18  # of a counter, at most
 
 
-def cells(lake: Lake, tokenizers: Mapping[str, Source]) -> list[Cell]:
-    """A cell for each batch of sequences that have no row yet, whatever their corpus: those of one domain, tokenizer,
-    sample and shard.
+@dataclass(frozen=True)
+class BatchSettings(Settings):
+    """Which sequences: those of one domain, tokenizer, sample and shard that had no row yet. sequences, ids: how many
+    these were, and the sum of their ids."""
+
+    corpus: str
+    domain: str
+    tokenizer: str
+    tokenizer_digest: str
+    sample: str
+    shard: int
+    sequences: int
+    ids: str
+
+
+@dataclass(frozen=True)
+class MeasureGuessability(Cell):
+    """A row for each sequence of a batch. None for a sequence that came without tokens, that has a token unknown to the
+    tokenizer, or whose continuation stands for no byte."""
+
+    EXPERIMENT = "guessability"
+    TABLES = ("guessability",)
+
+    settings: BatchSettings
+    spec: ModelSpec  # of the tokenizer
+
+    @property
+    def group(self) -> str:
+        return f"{self.settings.tokenizer} {self.settings.corpus}/{self.settings.domain}"
+
+    @property
+    def seconds(self) -> float:
+        return SECONDS + SECONDS_PER_SEQUENCE * self.settings.sequences
+
+    def rows(self, lake: Lake) -> CellRows:
+        s = self.settings
+        known = _bytes(self.spec, s.tokenizer_digest)
+        with lake.connect(["sequences", "guessability"]) as con:
+            reader = con.execute(
+                "select sequence_id, tokens, prefix_tokens from stored.sequences"
+                " anti join stored.guessability using (corpus, domain, sequence_id)"
+                " where corpus = ? and domain = ? and tokenizer = ? and sample = ? and shard = ? and len(tokens) > 0",
+                [s.corpus, s.domain, s.tokenizer, s.sample, s.shard],
+            ).to_arrow_reader(BATCH)
+            for batch in reader:
+                rows = []
+                for sequence_id, tokens, cut in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                    if max(tokens) < len(known) and (continuation := b"".join([known[t] for t in tokens[cut:]])):
+                        prefix = b"".join([known[t] for t in tokens[:cut]])
+                        rows.append({"sequence_id": sequence_id} | asdict(guess(prefix, continuation)))
+                if rows:
+                    place = {"corpus": s.corpus, "domain": s.domain, "tokenizer": s.tokenizer}
+                    yield "guessability", pa.Table.from_pylist([row | place for row in rows])
+
+
+def cells(lake: Lake, tokenizers: Mapping[str, ModelSpec]) -> list[MeasureGuessability]:
+    """A cell for each batch of sequences that have no row yet, whatever their corpus.
 
     tokenizers: their names in the lake, each with a checkpoint to load it from.
     """
     with lake.connect(["sequences", "tokenizers", "guessability"]) as con:
         batches = con.execute(
             "select corpus, domain, tokenizer, digest as tokenizer_digest, sample, shard, count(*) as sequences,"
-            " sum(sequence_id::hugeint)::varchar as ids"  # with the count: which sequences they are
+            " sum(sequence_id::hugeint)::varchar as ids"
             " from stored.sequences join stored.tokenizers using (tokenizer)"
             " anti join stored.guessability using (corpus, domain, sequence_id)"
             " where list_contains(?, tokenizer) group by all order by all",
             [list(tokenizers)],
-        ).to_arrow_table()
-    return [
-        Cell(
-            EXPERIMENT,
-            VERSION,
-            batch,
-            TABLES,
-            group=f"{batch['tokenizer']} {batch['corpus']}/{batch['domain']}",
-            task={"source": asdict(tokenizers[batch["tokenizer"]])},
-        )
-        for batch in batches.to_pylist()
-    ]
-
-
-def work(cell: Cell, lake: Lake) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of one cell; runs on a worker. None for a sequence that came without tokens, that has a token unknown to
-    the tokenizer, or whose continuation stands for no byte."""
-    s = cell.settings
-    known = _bytes(Source(**cell.task["source"]), s["tokenizer_digest"])
-    with lake.connect(["sequences", "guessability"]) as con:
-        reader = con.execute(
-            "select sequence_id, tokens, prefix_tokens from stored.sequences"
-            " anti join stored.guessability using (corpus, domain, sequence_id)"
-            " where corpus = ? and domain = ? and tokenizer = ? and sample = ? and shard = ? and len(tokens) > 0",
-            [s[k] for k in ("corpus", "domain", "tokenizer", "sample", "shard")],
-        ).to_arrow_reader(BATCH)
-        for batch in reader:
-            rows = []
-            for sequence_id, tokens, cut in zip(*(c.to_pylist() for c in batch.columns), strict=True):
-                if max(tokens) < len(known) and (continuation := b"".join([known[t] for t in tokens[cut:]])):
-                    prefix = b"".join([known[t] for t in tokens[:cut]])
-                    rows.append({"sequence_id": sequence_id} | asdict(guess(prefix, continuation)))
-            if rows:
-                place = {k: s[k] for k in ("corpus", "domain", "tokenizer")}
-                yield "guessability", pa.Table.from_pylist([row | place for row in rows])
+        ).fetchall()
+    settings = [BatchSettings(*batch) for batch in batches]
+    return [MeasureGuessability(s, tokenizers[s.tokenizer]) for s in settings]
 
 
 @lru_cache(maxsize=1)
-def _bytes(source: Source, digest: str) -> list[bytes]:
-    return token_bytes(load_same(source, digest))
+def _bytes(spec: ModelSpec, digest: str) -> list[bytes]:
+    return token_bytes(load_same(spec, digest))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from memlake.ingest.documents.base import EXPERIMENT
+from memlake.ingest.documents.reading import ReadFile, ReadSettings
 from memlake.ingest.source import Document
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import hash63, tagged
@@ -61,18 +61,18 @@ def documents(limit: int, held_out: bool) -> Iterator[Document]:
 def refuse_another(lake: Lake, limit: int) -> None:
     """Raise `Conflict` where the lake's other part of the environment was read with another limit or from another
     environment: what is held out would not be held out of that."""
-    for cell, settings in published(lake, EXPERIMENT):
-        if settings["source"] not in ("python_environment", "python_environment_held_out"):
+    now = digest()
+    for cell, before in published(lake, ReadFile.EXPERIMENT, ReadSettings):
+        if before.source not in ("python_environment", "python_environment_held_out"):
             continue
-        then = settings["options"]["limit"]
-        if settings["digest"] != digest():
+        if before.digest != now:
             other = "when other packages were installed"
-        elif then != limit:
-            other = f"with --limit {then}, not {limit}"
+        elif before.options["limit"] != limit:
+            other = f"with --limit {before.options['limit']}, not {limit}"
         else:
             continue
         raise Conflict(
-            f"corpus {settings['corpus']} was read {other}: training and held-out part must be read alike;"
+            f"corpus {before.corpus} was read {other}: training and held-out part must be read alike;"
             f" use another lake, or take it back with `memlake warehouse forget --cell {cell}`"
         )
 
@@ -117,16 +117,16 @@ def few(domain: str, name: str, pieces: Iterator[str]) -> list[Document]:
 def cut(text: str, level: int = 0) -> Iterator[str]:
     """The text in pieces of `SMALLEST` to `LARGEST` characters, each as soon as it has `ENOUGH`. What cannot be cut so
     (a very long line), or is too short, is left out."""
-    held = ""
+    piece = ""
     for unit in BOUNDARIES[level].split(text):
-        if len(held) + len(unit) > LARGEST or len(held) >= ENOUGH:
-            yield from fitting(held)
-            held = ""
+        if len(piece) + len(unit) > LARGEST or len(piece) >= ENOUGH:
+            yield from fitting(piece)
+            piece = ""
         if len(unit) <= LARGEST:
-            held += unit
+            piece += unit
         elif level + 1 < len(BOUNDARIES):
             yield from cut(unit, level + 1)
-    yield from fitting(held)
+    yield from fitting(piece)
 
 
 def fitting(piece: str) -> list[str]:

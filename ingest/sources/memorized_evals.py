@@ -17,16 +17,18 @@ otherwise needs --model.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from memlake.ingest.documents.base import name_problem
 from memlake.ingest.files import readers
+from memlake.ingest.names import name_problem
 from memlake.ingest.results import match_vectors as vectors
-from memlake.ingest.results.base import File, ResultSource
+from memlake.ingest.results.base import ResultSource
+from memlake.ingest.results.reading import About, ResultFile
 from memlake.ingest.source import Reject
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import hash63
@@ -57,44 +59,48 @@ class Source(ResultSource):
     family: str | None = option(None, "family of a model that is neither in the lake nor in the registry")
     params: int | None = option(None, "parameters of such a model")
 
-    def files(self, lake: Lake, corpus: str | None) -> list[File]:
+    def files(self, lake: Lake, corpus: str | None) -> list[ResultFile]:
         corpus = corpus or CORPUS
         for name, what in ((corpus, "--corpus"), (self.domain, "--domain")):
             if problem := name_problem(name, what):
                 raise BadInput(problem)
         found = self.find()
-        shared = {"corpus": corpus, "vocabulary": VOCABULARY} | (_checkpoint(lake, self.model) if self.model else {})
-        return [replace(file, about=self._list(file.path) | shared) for file in found]
+        given = _checkpoint(lake, self.model) if self.model else None
+        return [replace(file, about=self._about(file.path, corpus, given)) for file in found]
 
-    def _list(self, path: str) -> dict[str, Any]:
-        """Domain and model by a file's name, or its folder's."""
+    def _about(self, path: str, corpus: str, given: Checkpoint | None) -> About:
+        """Domain and model by a file's name, or its folder's. given: what --model says."""
         place = "/".join(path.split("/")[-2:])
         domains, lists = DOMAIN.findall(place), LIST.findall(place)
-        if not lists and not self.model:
+        if not lists and not given:
             raise BadInput(
                 f"{path} is not called as a list is (duped.1.4b, deduped.1.4b): say whose it is with --model"
             )
         domain, size, step = lists[-1] if lists else (domains[-1] if domains else self.domain, "", "")
+        if given:
+            return About(given.model, corpus, domain, given.vocabulary, given.tokenizer)
         model = f"pythia-{size}{'-deduped' if domain == 'deduped' else ''}-v0{'@step' if step else ''}{step}"
-        return {"domain": domain, "model": model}
+        return About(model, corpus, domain, VOCABULARY)
 
-    def read(self, file: File) -> Iterator[pa.Table | Reject]:
-        seen, good = set(), []
+    def read(self, file: ResultFile) -> Iterator[pa.Table | Reject]:
+        about = file.about
+        assert about is not None
+        seen, good = set[int](), list[tuple[int, list[int]]]()
         for record in readers.records(file.path, ("index", "tokens"), LONGEST):
             index, tokens = record.fields.get("index"), record.fields.get("tokens")
-            problem = record.problem or _problem(index, tokens, file.about["vocabulary"])
+            problem = record.problem or _problem(index, tokens, about.vocabulary)
             if problem or index in seen:
                 yield Reject(file.name, record.position, problem or "index is there twice", record.head)
                 continue
             seen.add(index)
             good.append((index, tokens))
             if len(good) == BATCH:
-                yield _piece(file, good)
+                yield _piece(file.path, about, good)
                 good = []
         if good:
-            yield _piece(file, good)
+            yield _piece(file.path, about, good)
 
-    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: dict[int, int | None]) -> list[int]:
+    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: Mapping[int, int | None]) -> list[int]:
         """An id of all that says which sequence it is. With its tokens: lists that disagree on an index stay apart."""
         names = ("corpus", "domain", "sequence_id", "tokens")
         rows = zip(tokenizers, *(piece[name].to_pylist() for name in names), strict=True)
@@ -104,14 +110,22 @@ class Source(ResultSource):
         ]
 
 
-def _checkpoint(lake: Lake, text: str) -> dict[str, Any]:
-    """What --model says of a list: the model's name, its tokenizer's in the lake, and the size of its vocabulary."""
-    source = find(lake, text)
-    if source.family == "pythia" and not source.is_folder:
-        return {"model": source.name}
-    tokenizer = load_tokenizer(source)
-    name = register_tokenizer(lake, tokenizer)
-    return {"model": source.name, "tokenizer": name, "vocabulary": tokenizer.vocab_size}
+@dataclass(frozen=True)
+class Checkpoint:
+    """What --model says of a list: the model's name, the size of its vocabulary, and its tokenizer's name in the lake
+    where it is not that of the Pythia models."""
+
+    model: str
+    vocabulary: int = VOCABULARY
+    tokenizer: str | None = None
+
+
+def _checkpoint(lake: Lake, text: str) -> Checkpoint:
+    spec = find(lake, text)
+    if spec.family == "pythia" and not spec.is_folder:
+        return Checkpoint(spec.name)
+    tokenizer = load_tokenizer(spec)
+    return Checkpoint(spec.name, tokenizer.vocab_size, register_tokenizer(lake, tokenizer))
 
 
 def _problem(index: object, tokens: object, vocabulary: int) -> str | None:
@@ -127,9 +141,17 @@ def _problem(index: object, tokens: object, vocabulary: int) -> str | None:
     return f"a token id is beyond the vocabulary ({vocabulary})" if max(tokens) >= vocabulary else None
 
 
-def _piece(file: File, rows: list[tuple[int, list[int]]]) -> pa.Table:
+def _piece(path: str, about: About, rows: Sequence[tuple[int, list[int]]]) -> pa.Table:
     n = len(rows)
-    columns = {name: [file.about.get(name)] * n for name in ("model", "corpus", "domain", "tokenizer")}
-    columns |= {"sequence_id": [str(index) for index, _ in rows], "tokens": [tokens for _, tokens in rows]}
-    columns |= {"prefix_tokens": [PREFIX] * n, "n_tokens": [CONTINUATION] * n}
-    return vectors.typed(file.path, columns | {"match": [b"\xff" * (CONTINUATION // 8)] * n}, 0)
+    columns: dict[str, list[Any]] = {
+        "model": [about.model] * n,
+        "corpus": [about.corpus] * n,
+        "domain": [about.domain] * n,
+        "tokenizer": [about.tokenizer] * n,
+        "sequence_id": [str(index) for index, _ in rows],
+        "tokens": [tokens for _, tokens in rows],
+        "prefix_tokens": [PREFIX] * n,
+        "n_tokens": [CONTINUATION] * n,
+        "match": [b"\xff" * (CONTINUATION // 8)] * n,
+    }
+    return vectors.typed(Path(path), columns, 0)

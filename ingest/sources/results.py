@@ -13,16 +13,17 @@ tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from memlake.ingest.files import streams
-from memlake.ingest.files.folders import folder_fields, told_name
+from memlake.ingest.files.folders import folder_fields, name_with_fields
 from memlake.ingest.results import match_vectors as vectors
-from memlake.ingest.results.base import File, ResultSource
+from memlake.ingest.results.base import ResultSource
+from memlake.ingest.results.reading import ResultFile
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
@@ -39,19 +40,19 @@ class Source(ResultSource):
     family: str | None = option(None, "family of a model that is neither in the lake nor in the registry")
     params: int | None = option(None, "parameters of such a model")
 
-    def files(self, lake: Lake, corpus: str | None) -> list[File]:
+    def files(self, lake: Lake, corpus: str | None) -> list[ResultFile]:
         if corpus:
             raise BadInput("source 'results' takes no --corpus: the rows name their corpus")
         return self.find()
 
     def file_name(self, given: str, location: str) -> str:
         above = (folder_fields(location).keys() - folder_fields(given).keys()) & vectors.TYPES.keys()
-        return told_name(given, location, above - vectors.given_columns(Path(location)) if above else ())
+        return name_with_fields(given, location, above - vectors.given_columns(Path(location)) if above else ())
 
-    def read(self, file: File) -> Iterator[pa.Table]:
+    def read(self, file: ResultFile) -> Iterator[pa.Table]:
         return vectors.read(Path(file.path), folder_fields(file.name))
 
-    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: dict[int, int | None]) -> list[int]:
+    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: Mapping[int, int | None]) -> list[int]:
         """The row's own id where the lake has it; else an id made from where the row comes from."""
         corpora, ids = piece["corpus"].to_pylist(), piece["sequence_id"].to_pylist()
         return [

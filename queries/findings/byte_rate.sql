@@ -18,56 +18,37 @@
 -- anchors of code and maths at long horizons. Of several windows of a model on one anchor the one with the longest
 -- prompt counts.
 -- Units: shares in [0, 1]; bits per byte.
--- Source: docs/method.md, "Comparing models"; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
+-- Source: docs/method/comparisons.md; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the text
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
 --   tokenizer       its tokenizer
 --   horizon         bytes from the anchor on
 --   models          models that are compared
 --   anchors         anchors that any of them was asked about
 --   asked           anchors that this one was asked about
 --   n               anchors at which all of them can be judged
---   documents       distinct texts they lie in
+--   documents
 --   left_out        share of the anchors that is not compared: 1 - n / anchors
 --   own_left_out    share at which this model cannot be judged
 --   left_out_alone  share at which all others can be judged, and models of its tokenizer cannot
 --   reproduced      anchors of the n from which all `horizon` bytes are reproduced
 --   rate            reproduced / n; NULL: see note
---   low             lower end of its interval
---   high            upper end of its interval
+--   low, high
 --   bits_per_byte   bits per byte from the n anchors on; NULL: log-probabilities are not known
---   bits_low        lower end of its interval
---   bits_high       upper end of its interval
+--   bits_low, bits_high
 --   note            'asked about too few' (not compared), 'too few' (anchors left), or NULL
 with parameters as (select
     [16, 32, 48, 64, 96] as horizons,   -- bytes that must be reproduced
     0.5 as minimum_share,               -- of the median model's anchors that a model must be asked about
     20 as minimum_anchors               -- below which no rate stands
 ), units as materialized (      -- reach: bytes from the anchor on by which the model can be judged
-    select model, corpus, sample_rule, sample_window, condition, tokenizer, anchor_id, matched_bytes,
-        coalesce(text, sequence_id) as text,
-        if(byte_cut = anchor, byte_end - byte_cut, 0) as reach,
+    select model, corpus, sample_rule, sample_window, condition, tokenizer, anchor_id, matched_bytes, text,
+        coalesce(reach, 0) as reach,
         byte_ends[prefix_tokens + 1:] as ends,
         list_transform(horizons, lambda h: 1 + len(list_filter(ends, lambda e: e < byte_cut + h))) as tokens,
         list_transform(tokens, lambda t: ends[t] - byte_cut) as bytes,
         list_transform(tokens, lambda t: 0 - list_sum(logprobs[1:t]::double[]) / ln(2)) as bits
-    from (
-        select model, corpus, sample_rule, sample_window, condition, domain, sequence_id, matched_bytes, logprobs
-        from matches
-    )
-    join (
-        select sequence_id, corpus, domain, tokenizer, anchor_id, anchor, byte_cut, byte_end, byte_ends, prefix_tokens
-        from sequences
-    ) using (sequence_id, corpus, domain)
-    left join sequence_texts using (sequence_id, corpus, domain), parameters
+    from anchored_matches, parameters
     where anchor_id is not null and matched_bytes is not null
     qualify row_number() over (
         partition by model, sample_rule, sample_window, anchor_id order by prefix_tokens desc, sequence_id
@@ -128,12 +109,11 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     if(note is null, high, null) as high, if(note is null, sums.bits_per_byte, null) as bits_per_byte,
     if(note is null, sums.bits_per_byte - margin, null) as bits_low,
     if(note is null, sums.bits_per_byte + margin, null) as bits_high, note
-from lines
+from labelled(lines)
 cross join places
 cross join parameters
 left join sums using (line, place)
-join model_sizes using (model)
-left join model_corpora using (model, corpus), lateral (
+cross join lateral (
     select case when not compared then 'asked about too few' when n < minimum_anchors then 'too few' end as note
 )
 order by corpus, sample_rule, sample_window, horizon, family, params, model

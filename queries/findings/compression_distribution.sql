@@ -8,24 +8,15 @@
 -- Units: lengths are tokens, ratio and shares are in [0, 1].
 -- Source: arXiv 2603.21658, section 4.2.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   window          'suffix': the last tokens of the prompt are kept; 'prefix': the first
---   prefix_tokens   tokens of the whole prompt
---   kept            tokens that were kept, from 1 to prefix_tokens
---   ratio           kept / prefix_tokens
---   sequences       sequences whose shortest prompt this is
---   n               memorized sequences, over all lengths
---   share           sequences / n
---   reached         share of them whose shortest prompt is this or shorter
---   suffices        share of them that this very length calls up
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, window
+--   prefix_tokens  tokens of the whole prompt
+--   kept           tokens that were kept, from 1 to prefix_tokens
+--   ratio          kept / prefix_tokens
+--   sequences      sequences whose shortest prompt this is
+--   n              memorized sequences, over all lengths
+--   share          sequences / n
+--   reached        share of them whose shortest prompt is this or shorter
+--   suffices       share of them that this very length calls up
 with lengths as (
     select model, corpus, sample_rule, sample_window, condition, "window", prefix_tokens, kept, count(*) as n,
         count(*) filter (kept = shortest) as sequences, share(success) as suffices
@@ -35,9 +26,7 @@ with lengths as (
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, "window",
     prefix_tokens, kept, kept / prefix_tokens as ratio, sequences, n, sequences / n as share,
     sum(sequences) over up_to / n as reached, suffices
-from lengths
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(lengths)
 window up_to as (
     partition by model, corpus, sample_rule, sample_window, condition, "window", prefix_tokens order by kept
 )

@@ -17,19 +17,16 @@
 -- bytes after them than `horizon` (left_out is their share); of several windows of a model on one anchor all but the
 -- one with the longest prompt; and that a control may have met copies of the text elsewhere.
 -- Units: rates and shares in [0, 1], their difference in [-1, 1].
--- Source: docs/method.md, "Comparing models"; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
+-- Source: docs/method/guessability.md; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
 -- other data as a baseline).
 -- Columns:
---   family             training line of the model
+--   family
 --   model              the model, which trained on the corpus
---   miniature          trained here, tiny, on a small corpus: not comparable with published models
---   params             its number of parameters (see model_sizes); NULL: not known
---   corpus             corpus of the text
+--   miniature, params, corpus
 --   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'; the same for both
 --   sample_window      tokens (or bytes) before and after the cut; the same for both
 --   condition          under which the model was measured: see `conditions`
---   domain             domain of the text
---   class              'structural' or 'free_text'; NULL: not known
+--   domain, class
 --   control            the model that it is compared with: a control of the corpus, or itself
 --   control_params     the control's number of parameters; NULL: not known
 --   control_corpus     corpus on which the control was asked
@@ -43,8 +40,7 @@
 --   rate               share of the n that the model reproduces
 --   control_rate       share of the n_control that the control reproduces
 --   adjusted_rate      rate - control_rate
---   low                lower end of its interval
---   high               upper end of its interval
+--   low, high
 with parameters as (select
     32 as horizon       -- bytes that both continuations must hold, at anchors
 ), places as materialized (     -- joining and grouping by a number instead of names is three times as fast
@@ -52,22 +48,11 @@ with parameters as (select
     from (select distinct model, corpus, sample_rule, sample_window, condition, domain from matches)
     join model_corpora using (model, corpus)
 ), measured as materialized (
-    select place, tokenizer, sequence_id, anchor_id, coalesce(text, sequence_id) as text, memorized,
-        byte_cut = anchor and byte_end - byte_cut >= horizon and matched_bytes is not null
-            and row_number() over (partition by place, anchor_id order by prefix_tokens desc, sequence_id) = 1
-            as comparable,
+    select place, tokenizer, sequence_id, anchor_id, text, memorized,
+        reach >= horizon and row_number() over (
+            partition by place, anchor_id order by prefix_tokens desc, sequence_id) = 1 as comparable,
         matched_bytes >= horizon as reproduced
-    from (
-        select m.*, s.* exclude (sequence_id, corpus, domain), text
-        from (
-            select model, corpus, sample_rule, sample_window, domain, sequence_id, memorized, matched_bytes from matches
-        ) m
-        join (
-            select sequence_id, corpus, domain, tokenizer, anchor_id, anchor, byte_cut, byte_end, prefix_tokens
-            from sequences
-        ) s using (sequence_id, corpus, domain)
-        left join sequence_texts using (sequence_id, corpus, domain)
-    ) m
+    from anchored_matches m
     join places p on p.model = m.model and p.corpus = m.corpus and p.domain = m.domain
         and p.sample_rule is not distinct from m.sample_rule and p.sample_window is not distinct from m.sample_window,
     parameters

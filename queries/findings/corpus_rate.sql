@@ -11,27 +11,15 @@
 -- Units: shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158 (the rate); Cochran 1977, Sampling Techniques, 5.3 (weights).
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   weighted_by     'sample' or 'bytes'
---   domains         domains measured and weighted
---   left_out        domains measured whose weight is not known
---   covered         these domains' share of the corpus's bytes; NULL: the corpus is not in `domains`
---   n               sequences in these domains
---   memorized       of n, those produced verbatim
---   rate            mean of the domains' rates, so weighted; NULL where no weight is known
---   low             lower end of the interval
---   high            upper end of the interval
-select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by,
-    domains, left_out, seen / nullif(of_corpus, 0) as covered, n, memorized, rate, low, high
-from (
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by
+--   domains    domains measured and weighted
+--   left_out   domains measured whose weight is not known
+--   covered    these domains' share of the corpus's bytes; NULL: the corpus is not in `domains`
+--   n          sequences in these domains
+--   memorized  of n, those produced verbatim
+--   rate       mean of the domains' rates, so weighted; NULL where no weight is known
+--   low, high
+with rates as (
     select model, corpus, sample_rule, sample_window, condition, weighted_by, count(weight) as domains,
         count(*) - count(weight) as left_out, sum(n_bytes) as seen,
         coalesce(sum(n) filter (weight is not null), 0)::bigint as n,
@@ -42,7 +30,8 @@ from (
     from weighted_rates
     group by all
 )
+select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by,
+    domains, left_out, seen / nullif(of_corpus, 0) as covered, n, memorized, rate, low, high
+from labelled(rates)
 left join (select corpus, sum(n_bytes) as of_corpus from domains group by all) using (corpus)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
 order by family, params, model, corpus, sample_rule, sample_window, weighted_by desc

@@ -3,10 +3,8 @@
 -- Why this number: settled is the first layer from which the likeliest token (logit lens) stays the model's own final
 -- one, as a share of the depth. It needs no threshold and is the same under any scale of the logits; a fixed
 -- probability is neither, and may order models the other way round once states are normalised. The threshold measure
--- stands beside it because studies report it: the first layer at which the target's probability passes 0.5. Pairs of
--- a memorized sequence and an unmemorized one of like completion entropy (groups_of in views.sql) tell memory from mere
--- certainty: `difference`. Most of what is memorized is more certain than any other text: paired_share says how much of
--- it has a partner; of the rest the pairs say nothing.
+-- stands beside it because studies report it: the first layer at which the target's probability passes 0.5.
+-- `difference`, of pairs of like completion entropy (groups_of in views/groups.sql), tells memory from mere certainty.
 -- Interval: 95 %, document-cluster (effective_n, cluster_margin and difference_margin in macros.sql): neither the
 -- positions of a sequence nor the sequences of a document are independent.
 -- Leaves out: whether the final token is right; differences between positions and between domains, which are pooled.
@@ -14,44 +12,29 @@
 -- Units: depths are shares of the blocks: 0 after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; Belrose et al. 2023, arXiv 2303.08112.
 -- Columns:
---   family            training line
---   model             the model
---   miniature         trained here, tiny, on a small corpus: not comparable with published models
---   params            its number of parameters (see model_sizes); NULL: not known
---   corpus            corpus of the sequences
---   role              'trained' or 'control'; NULL: not known
---   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window     tokens (or bytes) before and after the cut
---   condition         under which it was measured: see `conditions`
---   group             'memorized', 'unmemorized', or 'matched'
---   n_layers          blocks of the model
---   n                 sequences
---   documents         distinct texts they lie in
---   positions         continuation positions of the n sequences
---   entropy           mean completion entropy of the n sequences
---   depth             mean depth at which the likeliest token is settled
---   low               lower end of its interval; 0: one document, or all alike
---   high              upper end of its interval; 1: one document, or all alike
---   quartile_1        depth by which a quarter of the positions is settled
---   quartile_2        depth by which half of them is
---   quartile_3        depth by which three quarters are
---   passing_depth     mean depth at which the target passes the threshold; NULL: it never does
---   passing_low       lower end of its interval; 0: one document, or all alike
---   passing_high      upper end of its interval; 1: one document, or all alike
---   never_passes      share of positions at which no layer passes
---   never_low         lower end of its interval
---   never_high        upper end of its interval
---   pairs             memorized sequences that have a partner (groups_of in views.sql); NULL in other groups
---   paired_share      pairs / n: of so much of what is memorized `difference` speaks
---   difference        of the pairs, mean depth of the memorized less that of the matched; NULL: see note
---   difference_low    lower end of its interval
---   difference_high   upper end of its interval
---   note              'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, n_layers, n,
+--   documents, positions
+--   entropy        mean completion entropy of the n sequences
+--   depth          mean depth at which the likeliest token is settled
+--   low            lower end of its interval; 0: one document, or all alike
+--   high           upper end of its interval; 1: one document, or all alike
+--   quartile_1     depth by which a quarter of the positions is settled
+--   quartile_2     depth by which half of them is
+--   quartile_3     depth by which three quarters are
+--   passing_depth  mean depth at which the target passes the threshold; NULL: it never does
+--   passing_low    lower end of its interval; 0: one document, or all alike
+--   passing_high   upper end of its interval; 1: one document, or all alike
+--   never_passes   share of positions at which no layer passes
+--   never_low, never_high, pairs, paired_share
+--   difference     of the pairs, mean depth of the memorized less that of the matched; NULL: see note
+--   difference_low, difference_high, note
 with parameters as (select
     0.5 as threshold,           -- probability of the target that counts as passed, when exceeded
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
 ), groups as materialized (
     from layer_groups
+), lines as (
+    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
 ), positions as (
     select line, "group", pair, text, entropy, position, first_layer / (len(top1) - 1) as depth,
         (list_position(list_transform(target_probability, lambda p: p > threshold), true) - 1) / (len(top1) - 1)
@@ -100,14 +83,12 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     passing as passing_depth, if(passing is null, null, greatest(0, passing - passing_margin)) as passing_low,
     if(passing is null, null, least(1, passing + passing_margin)) as passing_high,
     never_passes, never_low, never_high,
-    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    pairs_found("group", found) as pairs, pairs / n as paired_share,
     if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,
     if(enough, difference + d.margin, null) as difference_high, pair_note("group", found, enough) as note
 from means
 join quartiles using (line, "group")
 left join differences d using (line, "group")
-join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 join (select model, n_layers from models) using (model)
 order by family, params, model, corpus, sample_rule, sample_window, "group"

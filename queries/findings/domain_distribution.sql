@@ -17,29 +17,14 @@
 -- Units: shares in [0, 1]; weight in sequences or bytes; lift is a factor.
 -- Source: arXiv 2603.21658, section 4.1; weights: Cochran 1977, Sampling Techniques, 5.3 (stratified sampling).
 -- Columns:
---   family           training line
---   model            the model
---   miniature        trained here, tiny, on a small corpus: not comparable with published models
---   params           its number of parameters (see model_sizes); NULL: not known
---   corpus           corpus of the sequences
---   role             'trained' or 'control'; NULL: not known
---   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window    tokens (or bytes) before and after the cut
---   condition        under which it was measured: see `conditions`
---   weighted_by      'sample' or 'bytes'
---   domain           domain of the sequences
---   class            'structural' or 'free_text'; NULL: not known
---   n                sequences
---   documents        distinct texts they lie in
---   memorized        sequences produced verbatim
---   weight           n, or the bytes of the domain in the corpus; NULL: not known
---   expected_share   weight over that of all domains
---   share            memorized / n * weight over the same of all domains; NULL where nothing is memorized
---   low              lower end of its interval
---   high             upper end of its interval
---   lift             share / expected_share; NULL where the domain is of no bytes
---   lift_low         lower end of its interval
---   lift_high        upper end of its interval
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by, domain, class,
+--   n, documents, memorized
+--   weight          n, or the bytes of the domain in the corpus; NULL: not known
+--   expected_share  weight over that of all domains
+--   share           memorized / n * weight over the same of all domains; NULL where nothing is memorized
+--   low, high
+--   lift            share / expected_share; NULL where the domain is of no bytes
+--   lift_low, lift_high
 with parts as (     -- x: the share of the corpus that is memorized and lies in the domain
     select *, weight / nullif(sum(weight) over of_all, 0) as expected_share, rate * expected_share as x,
         (rate - low) * expected_share as x_below, (high - rate) * expected_share as x_above
@@ -63,7 +48,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     "class", n, documents, memorized, weight, expected_share, share, low, high,
     share / nullif(expected_share, 0) as lift, low / nullif(expected_share, 0) as lift_low,
     high / nullif(expected_share, 0) as lift_high
-from shares
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(shares)
 order by family, params, model, corpus, sample_rule, sample_window, weighted_by desc, domain

@@ -16,61 +16,47 @@
 -- Units: rate, low and high are shares in [0, 1]; doses count showings of the sampled window, or occurrences of it.
 -- Source: Carlini et al. 2023, arXiv 2202.07646, section 4.2; Kandpal et al. 2022, arXiv 2202.06539.
 -- Columns:
---   family              training line
---   model               the model
---   miniature           trained here, tiny, on a small corpus: not comparable with published models
---   params              its number of parameters (see model_sizes); NULL: not known
---   corpus              corpus of the sequences
---   role                'trained' or 'control'; NULL: not known
---   sample_rule         where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window       tokens (or bytes) before and after the cut
---   condition           under which it was measured: see `conditions`
---   dose                'exposures' or 'duplicates'
---   counted_corpus      the corpus in which duplicates were counted; NULL for exposures
---   counted_tokenizer   tokenizer under which they were counted, or 'bytes'; NULL for exposures
---   complete            all of the counted corpus was read; NULL for exposures
---   own                 counted_tokenizer is the sequences' own; NULL for exposures
---   at_least            lower end of the bucket; NULL: exposures not recorded
---   below               upper end of the bucket
---   n                   sequences
---   documents           distinct texts they lie in
---   memorized           sequences produced verbatim
---   rate                memorized / n
---   low                 lower end of the interval
---   high                upper end of the interval
---   mean_dose           mean dose of the n sequences
---   mean_exposures      mean of their recorded exposures; NULL: none recorded
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
+--   dose               'exposures' or 'duplicates'
+--   counted_corpus     the corpus in which duplicates were counted; NULL for exposures
+--   counted_tokenizer  tokenizer under which they were counted, or 'bytes'; NULL for exposures
+--   complete           all of the counted corpus was read; NULL for exposures
+--   own                counted_tokenizer is the sequences' own; NULL for exposures
+--   at_least           lower end of the bucket; NULL: exposures not recorded
+--   below              upper end of the bucket
+--   n, documents, memorized, rate, low, high
+--   mean_dose          mean dose of the n sequences
+--   mean_exposures     mean of their recorded exposures; NULL: none recorded
 with works as (
     select cell, max(finished_at) as finished_at from cells where outcome = 'done' group by cell
 ), measured as (
-    select model, corpus, domain, role, m.sample_rule, m.sample_window, condition, sequence_id,
-        coalesce(text, sequence_id) as text, memorized, of_model.model is not null as recorded,
+    select model, corpus, domain, m.sample_rule, m.sample_window, condition, sequence_id, text, memorized,
+        of_model.model is not null as recorded,
         coalesce(
             if(exposures > 0 and cut.finished_at > trained.finished_at, null, exposures),
             if(recorded and role = 'control', 0, null)) as exposures
-    from matches m
+    from with_text(matches) m
     left join sequences using (sequence_id, corpus, domain)
-    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
     left join (select distinct model from exposures) of_model using (model)
     left join exposures using (model, document_id)
     left join works cut on cut.cell = sequences.cell
     left join works trained on trained.cell = exposures.cell
 ), doses as (
-    select model, corpus, role, sample_rule, sample_window, condition, text, memorized, exposures, 'exposures' as dose,
+    select model, corpus, sample_rule, sample_window, condition, text, memorized, exposures, 'exposures' as dose,
         null as counted_corpus, null as counted_tokenizer, null as complete, null as own, exposures as times
     from measured
     where recorded
     union all
-    select model, m.corpus, m.role, sample_rule, sample_window, condition, text, memorized, exposures, 'duplicates',
+    select model, m.corpus, sample_rule, sample_window, condition, text, memorized, exposures, 'duplicates',
         counted_corpus, counted_tokenizer, complete, tokenizer = counted_tokenizer, counts[1]
     from measured m
     join ngram_counts c using (sequence_id, corpus, domain)
     join model_corpora t using (model)
     where span = 'window' and t.corpus = counted_corpus and t.role = 'trained'
 ), documents as (
-    select model, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus, counted_tokenizer,
-        complete, own, doubling(times) as at_least, text, count(*) as n, count(*) filter (memorized) as m,
+    select model, corpus, sample_rule, sample_window, condition, dose, counted_corpus, counted_tokenizer, complete, own,
+        doubling(times) as at_least, text, count(*) as n, count(*) filter (memorized) as m,
         sum(times) as times,
         count(exposures) as recorded, sum(exposures) as exposures
     from doses
@@ -81,8 +67,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as memorized,
     sum(m) / sum(n) as rate, cluster_low(m, n) as low, cluster_high(m, n) as high,
     sum(times) / sum(n) as mean_dose, sum(exposures) / nullif(sum(recorded), 0) as mean_exposures
-from documents
-join model_sizes using (model)
+from labelled(documents)
 group by family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, dose, counted_corpus,
     counted_tokenizer, complete, own, at_least
 order by family, params, model, corpus, sample_rule, sample_window, dose desc, counted_corpus, counted_tokenizer,

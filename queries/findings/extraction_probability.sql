@@ -12,27 +12,18 @@
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Hayes et al. 2024, arXiv 2410.19482, definition 2.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   top_k           tokens that sampling chooses from; NULL: not known
---   temperature     temperature of sampling; NULL: not known
---   attempts        n of (n, p)
---   probability     p of (n, p)
---   n               sequences with known log-probabilities
---   documents       distinct texts they lie in
---   extractable     sequences extracted
---   rate            extractable / n; NULL where n is 0
---   low             lower end of the interval
---   high            upper end of the interval
---   impossible      sequences of n with a token outside the top k
---   not_measured    sequences without log-probabilities (imported)
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
+--   top_k         tokens that sampling chooses from; NULL: not known
+--   temperature   temperature of sampling; NULL: not known
+--   attempts      n of (n, p)
+--   probability   p of (n, p)
+--   n             sequences with known log-probabilities
+--   documents
+--   extractable   sequences extracted
+--   rate          extractable / n; NULL where n is 0
+--   low, high
+--   impossible    sequences of n with a token outside the top k
+--   not_measured  sequences without log-probabilities (imported)
 with parameters as (select
     [1, 10, 100, 1000, 10000, 100000, 1000000] as attempts,     -- numbers of samples drawn, at least 1
     [0.1, 0.5, 0.9, 0.99] as probabilities                      -- probabilities of success, between 0 and 1
@@ -40,15 +31,13 @@ with parameters as (select
     select attempts, probability, log_p_needed(attempts, probability) as needed
     from (select unnest(attempts) as attempts from parameters),
         (select unnest(probabilities)::double as probability from parameters)
-), lines as materialized (      -- grouping by a number instead of names is three times as fast
-    select *, row_number() over ()::int as line
-    from (select distinct model, corpus, sample_rule, sample_window, condition from matches)
+), lines as materialized (
+    from lines_of(matches)
+), numbered as (
+    from on_lines(matches, lines)
 ), measured as (
-    select line, coalesce(text, sequence_id) as text, sum_logprob is not null as known, log_p_z
-    from matches m
-    join lines l using (model, corpus, condition)
-    left join sequence_texts using (sequence_id, corpus, domain)
-    where l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window
+    select line, text, sum_logprob is not null as known, log_p_z
+    from with_text(numbered)
 ), documents as (
     select line, attempts, probability, text,
         count(*) filter (known) as n, count(*) filter (known and log_p_z >= needed) as m,
@@ -66,8 +55,6 @@ with parameters as (select
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, top_k, temperature,
     rates.* exclude (line)
 from rates
-join lines using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 left join conditions using (condition)
 order by family, params, model, corpus, sample_rule, sample_window, attempts, probability

@@ -17,27 +17,26 @@
 -- Source: arXiv 2603.21658, section 4.8; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p counts the
 -- observed).
 -- Columns:
---   family          training line
---   miniature       its models are trained here, tiny
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which its models were measured: see `conditions`; NULL: under several
---   method          what stands in for a head: see head_importance
---   models          models of the family that are compared
---   others          models of other families
---   pairs_within    pairs inside the family
---   within          their mean similarity; NULL: there is none
---   within_low      the least alike pair
---   within_high     the most alike pair
---   pairs_across    pairs of one of its models and another family's
---   across          their mean similarity; NULL: there is none
---   difference      within - across
---   ways            ways to deal the family's name
---   deals           deals that p counts: all ways, or those that were drawn and the observed; NULL: see note
---   p               probability of a difference as large, were names dealt at random; NULL: see note
---   p_adjusted      p for being one of `tests`
---   tests           families that have a p
---   note            'too few' (models of the family, or others), or NULL
+--   family
+--   miniature     its models are trained here, tiny
+--   sample_rule, sample_window
+--   condition     under which its models were measured: see `conditions`; NULL: under several
+--   method
+--   models        models of the family that are compared
+--   others        models of other families
+--   pairs_within  pairs inside the family
+--   within        their mean similarity; NULL: there is none
+--   within_low    the least alike pair
+--   within_high   the most alike pair
+--   pairs_across  pairs of one of its models and another family's
+--   across        their mean similarity; NULL: there is none
+--   difference    within - across
+--   ways          ways to deal the family's name
+--   deals         deals that p counts: all ways, or those that were drawn and the observed; NULL: see note
+--   p             probability of a difference as large, were names dealt at random; NULL: see note
+--   p_adjusted
+--   tests         families that have a p
+--   note          'too few' (models of the family, or others), or NULL
 with parameters as (select
     11 as points,           -- depths at which profiles are read, at least 2
     999 as permutations,    -- deals of the families' names that are drawn where the ways are many

@@ -18,36 +18,24 @@
 -- Units: counts are occurrences; mean_log10, low and high are decades; unseen is a share in [0, 1].
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2.
 -- Columns:
---   family              training line
---   model               the model
---   miniature           trained here, tiny, on a small corpus: not comparable with published models
---   params              its number of parameters (see model_sizes); NULL: not known
---   corpus              corpus of the sequences
---   role                'trained' or 'control'; NULL: not known
---   sample_rule         where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window       tokens (or bytes) before and after the cut
---   condition           under which it was measured: see `conditions`
---   counted_corpus      the corpus, or index, in which was counted
---   counted_tokenizer   tokenizer under which was counted, or 'bytes'
---   complete            all of the counted corpus was read
---   own                 counted_tokenizer is the sequences' own
---   span                'unigrams', 'bigrams', 'continuation', 'window', or 'document'
---   position            token, from 0 at the first of the continuation, negative in the prefix; NULL: the whole span
---   group               'memorized', 'half' or 'unmemorized'
---   n                   sequences
---   documents           distinct texts they lie in
---   unseen              share of the counts that are 0
---   median              median count
---   mean_log10          mean of log10(1 + count)
---   low                 lower end of its interval
---   high                upper end of its interval
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus
+--   counted_tokenizer  tokenizer under which was counted, or 'bytes'
+--   complete
+--   own                counted_tokenizer is the sequences' own
+--   span               'unigrams', 'bigrams', 'continuation', 'window', or 'document'
+--   position           token, from 0 at the first of the continuation, negative in the prefix; NULL: the whole span
+--   group              'memorized', 'half' or 'unmemorized'
+--   n, documents
+--   unseen             share of the counts that are 0
+--   median             median count
+--   mean_log10         mean of log10(1 + count)
+--   low, high
 with parameters as (select
     0.4 as half_from,   -- least share of tokens produced that counts as half memorized
     0.6 as half_to,     -- largest
     10000 as listed     -- sequences of a group whose lists are read, at most
 ), grouped as materialized (
-    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id,
-        coalesce(text, sequence_id) as text, n_tokens,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, text, n_tokens,
         case
             when memorized then 'memorized'
             when score = 0 then 'unmemorized'
@@ -55,8 +43,7 @@ with parameters as (select
         end as "group",
         row_number() over (
             partition by model, corpus, sample_rule, sample_window, condition, "group" order by sequence_id) as place
-    from matches
-    left join sequence_texts using (sequence_id, corpus, domain), parameters
+    from with_text(matches), parameters
     where "group" is not null
 ), lines as materialized (      -- grouping by a number instead of names is three times as fast
     select *, span in ('unigrams', 'bigrams') as is_list, row_number() over ()::int as line
@@ -98,8 +85,6 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     mean_log10 - margin as low, mean_log10 + margin as high
 from shares s
 join means m on m.line = s.line and position is not distinct from place
-join lines l on l.line = s.line
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) l on l.line = s.line
 order by family, params, model, corpus, sample_rule, sample_window, counted_corpus, counted_tokenizer, complete, own,
     span, position nulls first, "group"

@@ -15,59 +15,39 @@
 -- Units: rates and shares in [0, 1]; Huffman length in bits a byte, 0 to 8; ROUGE-L in [0, 1].
 -- Source: Prashanth et al. 2024, arXiv 2406.17746; Lin 2004 (ROUGE-L); Huffman 1952.
 -- Columns:
---   family                    training line
---   model                     the model
---   miniature                 trained here, tiny, on a small corpus: not comparable with published models
---   params                    its number of parameters (see model_sizes); NULL: not known
---   corpus                    corpus of the sequences
---   role                      'trained' or 'control'; NULL: not known
---   sample_rule               where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window             tokens (or bytes) before and after the cut
---   condition                 under which it was measured: see `conditions`
---   domain                    domain of the sequences
---   class                     'structural' or 'free_text'; NULL: not known
---   n                         sequences that were judged
---   not_judged                sequences without a row in `guessability`
---   documents                 distinct texts that the n sequences lie in
---   memorized                 sequences produced verbatim
---   rate                      memorized / n
---   low                       lower end of its interval
---   high                      upper end of its interval
---   guessable                 sequences that are guessable
---   guessable_memorized       those produced verbatim
---   guessable_rate            guessable_memorized / guessable; NULL where there are none
---   rest_rate                 share of the other sequences that is produced verbatim
---   rest_low                  lower end of its interval
---   rest_high                 upper end of its interval
---   share                     guessable_memorized / memorized; NULL where nothing is memorized
---   share_low                 lower end of its interval
---   share_high                upper end of its interval
---   repeating                 sequences that repeat one piece of text
---   repeating_rate            share of them that is produced verbatim
---   incrementing              sequences whose numbers count up or down
---   incrementing_rate         share of them that is produced verbatim
---   templated                 sequences that go on with a template, repeating and incrementing ones among them
---   templated_rate            share of them that is produced verbatim
---   huffman_memorized         mean Huffman length of memorized sequences
---   huffman_memorized_low     lower end of its interval
---   huffman_memorized_high    upper end of its interval
---   huffman_unmemorized       mean Huffman length of the others
---   huffman_unmemorized_low   lower end of its interval
---   huffman_unmemorized_high  upper end of its interval
---   rouge_memorized           mean ROUGE-L of memorized sequences that have words on both sides of the cut
---   rouge_memorized_low       lower end of its interval
---   rouge_memorized_high      upper end of its interval
---   rouge_unmemorized         mean ROUGE-L of the others
---   rouge_unmemorized_low     lower end of its interval
---   rouge_unmemorized_high    upper end of its interval
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class
+--   n                    sequences that were judged
+--   not_judged           sequences without a row in `guessability`
+--   documents            distinct texts that the n sequences lie in
+--   memorized, rate, low, high
+--   guessable            sequences that are guessable
+--   guessable_memorized  those produced verbatim
+--   guessable_rate       guessable_memorized / guessable; NULL where there are none
+--   rest_rate            share of the other sequences that is produced verbatim
+--   rest_low, rest_high
+--   share                guessable_memorized / memorized; NULL where nothing is memorized
+--   share_low, share_high
+--   repeating            sequences that repeat one piece of text
+--   repeating_rate       share of them that is produced verbatim
+--   incrementing         sequences whose numbers count up or down
+--   incrementing_rate    share of them that is produced verbatim
+--   templated            sequences that go on with a template, repeating and incrementing ones among them
+--   templated_rate       share of them that is produced verbatim
+--   huffman_memorized    mean Huffman length of memorized sequences
+--   huffman_memorized_low, huffman_memorized_high
+--   huffman_unmemorized  mean Huffman length of the others
+--   huffman_unmemorized_low, huffman_unmemorized_high
+--   rouge_memorized      mean ROUGE-L of memorized sequences that have words on both sides of the cut
+--   rouge_memorized_low, rouge_memorized_high
+--   rouge_unmemorized    mean ROUGE-L of the others
+--   rouge_unmemorized_low, rouge_unmemorized_high
 with parameters as (select
     2.0 as rouge_l      -- ROUGE-L from which on a sequence is guessable without being templated; above 1: none
 ), judged as (
-    select model, corpus, domain, sample_rule, sample_window, condition, coalesce(text, sequence_id) as text, memorized,
+    select model, corpus, domain, sample_rule, sample_window, condition, text, memorized,
         huffman_length, g.rouge_l, repeating, incrementing, templated,
         templated or coalesce(g.rouge_l >= parameters.rouge_l, false) as guessable
-    from matches
-    left join sequence_texts using (sequence_id, corpus, domain)
+    from with_text(matches)
     left join guessability g using (sequence_id, corpus, domain), parameters
 ), documents as (
     select model, corpus, domain, sample_rule, sample_window, condition, text,
@@ -112,9 +92,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     sum(u_rouge) / nullif(sum(u_words), 0) as rouge_unmemorized,
     rouge_unmemorized - cluster_margin(u_rouge, u_words) as rouge_unmemorized_low,
     rouge_unmemorized + cluster_margin(u_rouge, u_words) as rouge_unmemorized_high
-from documents
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(documents)
 left join domains using (corpus, domain)
 group by family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class"
 order by family, params, model, corpus, sample_rule, sample_window, domain

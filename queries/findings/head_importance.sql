@@ -20,34 +20,23 @@
 -- Units: drops in nats over the continuation (clean - ablated, positive where the head helps); shares in [0, 1].
 -- Source: arXiv 2603.21658, section 4.6.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   domain          domain of the sequences
---   method          what stands in for the head: 'peer_mean', 'zero', 'mean' or 'resample'
---   layer           block, from 0
---   head            query head, from 0
---   n               sequences on which it was taken away
---   documents       distinct texts that the domain's sequences lie in
---   mean_drop       mean drop of the log-probability; NULL: not measured
---   drop_low        lower end of its interval; NULL: one document, or drops all the same
---   drop_high       upper end of its interval
---   p               probability of a mean drop as far from 0, were it 0; NULL: one document, or drops all the same
---   p_adjusted      p for being one of `tests`
---   tests           heads of the model in the domain that have a p
---   memorized       sequences of the domain that are memorized with the head
---   lost            of these, not without it; NULL where it was not taken away on all
---   lost_share      lost / memorized; NULL where that is 0 / 0
---   lost_low        lower end of its interval
---   lost_high       upper end of its interval
---   place           rank in the domain, 1 for the largest drop; NULL: not taken away on all sequences
---   important       among the model's important heads in the domain
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method
+--   layer       block, from 0
+--   head        query head, from 0
+--   n           sequences on which it was taken away
+--   documents   distinct texts that the domain's sequences lie in
+--   mean_drop   mean drop of the log-probability; NULL: not measured
+--   drop_low    lower end of its interval; NULL: one document, or drops all the same
+--   drop_high
+--   p           probability of a mean drop as far from 0, were it 0; NULL: one document, or drops all the same
+--   p_adjusted
+--   tests       heads of the model in the domain that have a p
+--   memorized   sequences of the domain that are memorized with the head
+--   lost        of these, not without it; NULL where it was not taken away on all
+--   lost_share  lost / memorized; NULL where that is 0 / 0
+--   lost_low, lost_high
+--   place       rank in the domain, 1 for the largest drop; NULL: not taken away on all sequences
+--   important   among the model's important heads in the domain
 with parameters as (select
     0.2 as share,       -- share of a model's heads that count as important
     true as known       -- of sequences that the model memorized; false: of the others that were measured
@@ -67,7 +56,7 @@ with parameters as (select
     select h.*, documents, memorized, memorized_worth, worth * n / n_all as trials, floor(trials) - 1 as df,
         sqrt(if_any(variance, mean_drop ** 2) / trials) as error,
         if(complete, n_lost, null) as lost, lost / nullif(memorized, 0) as lost_share,
-        coalesce(place <= greatest(1, round(share * heads)), false) as important
+        is_important(place, heads, share) as important
     from head_drops h
     left join domains d
         on h.model = d.model and h.corpus = d.corpus and h.domain = d.domain and h.condition = d.condition
@@ -90,7 +79,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     if(lost_share is null, null, wilson_low(lost_share, memorized_worth)) as lost_low,
     if(lost_share is null, null, wilson_high(lost_share, memorized_worth)) as lost_high,
     place, important
-from stepped
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(stepped)
 order by family, params, model, corpus, sample_rule, sample_window, domain, method, place nulls last, layer, head

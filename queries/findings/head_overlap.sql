@@ -23,31 +23,22 @@
 -- Units: shares in [0, 1]; counts of heads.
 -- Source: arXiv 2603.21658, section 4.7; Jaccard 1901. It compares with the first null alone.
 -- Columns:
---   family                      training line
---   model                       the model
---   miniature                   trained here, tiny, on a small corpus: not comparable with published models
---   params                      its number of parameters (see model_sizes); NULL: not known
---   corpus                      corpus of the sequences
---   role                        'trained' or 'control'; NULL: not known
---   sample_rule                 where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window               tokens (or bytes) before and after the cut
---   condition                   under which it was measured: see `conditions`
---   method                      what stands in for a head: see head_importance
---   domain_a                    first domain of the pair, in alphabetical order
---   domain_b                    second domain
---   heads                       heads of the model
---   important_a                 important heads in the first domain
---   important_b                 important heads in the second
---   in_both                     important in both
---   jaccard                     in_both / (important_a + important_b - in_both)
---   expected_jaccard            its mean, were the sets drawn at random from all heads
---   p                           probability of as many in common or more, were they so drawn
---   p_adjusted                  p for being one of `tests`
---   expected_jaccard_by_layer   mean of jaccard, were the sets drawn at random within each layer
---   p_by_layer                  probability of as many in common or more, were they so drawn
---   p_by_layer_adjusted         p_by_layer for being one of `tests`
---   tests                       pairs of domains of the model on the corpus
---   half_jaccard                Jaccard index of two halves of one domain; NULL: too few documents or heads in one
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
+--   domain_a                   first domain of the pair, in alphabetical order
+--   domain_b                   second domain
+--   heads
+--   important_a                important heads in the first domain
+--   important_b                important heads in the second
+--   in_both                    important in both
+--   jaccard                    in_both / (important_a + important_b - in_both)
+--   expected_jaccard           its mean, were the sets drawn at random from all heads
+--   p                          probability of as many in common or more, were they so drawn
+--   p_adjusted
+--   expected_jaccard_by_layer  mean of jaccard, were the sets drawn at random within each layer
+--   p_by_layer                 probability of as many in common or more, were they so drawn
+--   p_by_layer_adjusted        p_by_layer for being one of `tests`
+--   tests                      pairs of domains of the model on the corpus
+--   half_jaccard
 with parameters as (select
     0.2 as share,                   -- share of a model's heads that count as important
     20 as splits,                   -- ways to halve a domain's documents
@@ -56,7 +47,7 @@ with parameters as (select
     true as known                   -- of sequences that the model memorized; false: of the others that were measured
 ), layers as (
     select model, corpus, sample_rule, sample_window, condition, method, domain, heads, layer, count(*) as n,
-        coalesce(list((layer, head)) filter (place <= greatest(1, round(share * heads))), []) as important
+        coalesce(list((layer, head)) filter (is_important(place, heads, share)), []) as important
     from head_drops
     join parameters using (known)
     group by all
@@ -108,7 +99,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     mean_jaccard(by_layer, important_a, important_b) as expected_jaccard_by_layer,
     p_by_layer, adjusted_p(p_by_layer, step_by_layer, ranking) as p_by_layer_adjusted,
     count(*) over (partition by ranking) as tests, half_jaccard
-from stepped
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(stepped)
 order by family, params, model, corpus, sample_rule, sample_window, method, domain_a, domain_b

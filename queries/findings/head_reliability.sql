@@ -19,31 +19,21 @@
 -- Source: Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296; Cohen 1988, Statistical Power
 -- Analysis, 2.
 -- Columns:
---   family             training line
---   model              the model
---   miniature          trained here, tiny, on a small corpus: not comparable with published models
---   params             its number of parameters (see model_sizes); NULL: not known
---   corpus             corpus of the sequences
---   role               'trained' or 'control'; NULL: not known
---   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window      tokens (or bytes) before and after the cut
---   condition          under which it was measured: see `conditions`
---   domain             domain of the sequences
---   method             what stands in for a head: see head_importance
---   n                  sequences measured
---   documents          distinct texts they lie in
---   heads              heads taken away on all of them
---   half_reliability   Spearman's correlation of two halves, mean over splits; NULL: see note
---   half_jaccard       Jaccard index of the two halves' important heads, mean over splits
---   expected_jaccard   its mean, were both halves' sets drawn at random from these heads
---   examples           number of sequences that the following columns are for
---   projected          examples is not n
---   reliability        of the ranking from that many examples
---   lowest             reliability from the split that agrees least
---   highest            reliability from the split that agrees most
---   detectable_drop    smallest mean drop that so many examples find; NULL: one sequence
---   detectable_lost    smallest share of memorized sequences lost that they find; NULL: no head lost any
---   note               'too few' (documents, or heads), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method
+--   n                 sequences measured
+--   documents
+--   heads             heads taken away on all of them
+--   half_reliability  Spearman's correlation of two halves, mean over splits; NULL: see note
+--   half_jaccard      Jaccard index of the two halves' important heads, mean over splits
+--   expected_jaccard  its mean, were both halves' sets drawn at random from these heads
+--   examples          number of sequences that the following columns are for
+--   projected         examples is not n
+--   reliability       of the ranking from that many examples
+--   lowest            reliability from the split that agrees least
+--   highest           reliability from the split that agrees most
+--   detectable_drop   smallest mean drop that so many examples find; NULL: one sequence
+--   detectable_lost   smallest share of memorized sequences lost that they find; NULL: no head lost any
+--   note              'too few' (documents, or heads), or NULL
 with parameters as (select
     [2500, 10000] as examples,      -- numbers of sequences to project to
     20 as splits,                   -- ways to halve the documents
@@ -67,7 +57,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     if(lost > 0, 2.801585 * sqrt(lost / memorized * (1 - lost / memorized) / (memorized * example / n)), null)
         as detectable_lost,
     note
-from judged
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(judged)
 order by family, params, model, corpus, sample_rule, sample_window, domain, method, examples

@@ -11,30 +11,17 @@
 -- Source: Michel, Levy and Neubig 2019, arXiv 1905.10650, section 4.1 (importance from one backward pass);
 -- Jamieson and Talwalkar 2016, arXiv 1502.07943 (successive halving).
 -- Columns:
---   family             training line
---   model              the model
---   miniature          trained here, tiny, on a small corpus: not comparable with published models
---   params             its number of parameters (see model_sizes); NULL: not known
---   corpus             corpus of the sequences
---   role               'trained' or 'control'; NULL: not known
---   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window      tokens (or bytes) before and after the cut
---   condition          under which it was measured: see `conditions`
---   domain             domain of the sequences
---   method             what stands in for a head: see head_importance
---   heads              heads of the model
---   sequences          sequences of the cell
---   measured           sequences on which heads were taken away
---   confirmed          heads taken away on the measured sequences because they led
---   audited            heads drawn at random from the others and taken away on the same sequences
---   cost               block passes, as a share of taking away every head on every sequence
---   recall             share of the top fifth on the measured sequences among the leaders, as the audit estimates it
---   recall_low         lower end of its 95 % interval
---   rank_correlation   Spearman's, of estimate and measurement, confirmed and audited heads; NULL: too few, or none
---   cell               the unit of work
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, heads
+--   sequences         sequences of the cell
+--   measured          sequences on which heads were taken away
+--   confirmed         heads taken away on the measured sequences because they led
+--   audited           heads drawn at random from the others and taken away on the same sequences
+--   cost              block passes, as a share of taking away every head on every sequence
+--   recall            share of the top fifth on the measured sequences among the leaders, as the audit estimates it
+--   recall_low        lower end of its 95 % interval
+--   rank_correlation  Spearman's, of estimate and measurement, confirmed and audited heads; NULL: too few, or none
+--   cell              the unit of work
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, heads,
     sequences, measured, confirmed, audited, cost, recall, recall_low, rank_correlation, cell
-from head_screens
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(head_screens)
 order by family, params, model, corpus, sample_rule, sample_window, domain, method, cell

@@ -2,48 +2,31 @@
 --
 -- Why this number: it asks when the model has made up its mind, whether or not the mind is right: the likeliest token
 -- of the layer (logit lens) is the last layer's. A shared scale of logits cannot change it; the divergence and the
--- entropy beside it say how near the whole prediction is, and how certain. Pairs of a memorized sequence and an
--- unmemorized one of like completion entropy (groups_of in views.sql) tell memory from mere certainty: `difference`.
--- Most of what is memorized is more certain than any other text: paired_share says how much of it has a partner; of the
--- rest the pairs say nothing.
+-- entropy beside it say how near the whole prediction is, and how certain. `difference`, of pairs of like completion
+-- entropy (groups_of in views/groups.sql), tells memory from mere certainty.
 -- Interval: 95 %, document-cluster (effective_n and rate_difference_low in macros.sql), of the agreement.
 -- Leaves out: differences between positions and between domains, which are pooled; agreement that is lost again in a
 -- later layer counts here (decoding_depth counts what stays).
 -- Units: shares in [0, 1]; divergence and entropy in nats; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens); Belrose et al. 2023, arXiv 2303.08112.
 -- Columns:
---   family               training line
---   model                the model
---   miniature            trained here, tiny, on a small corpus: not comparable with published models
---   params               its number of parameters (see model_sizes); NULL: not known
---   corpus               corpus of the sequences
---   role                 'trained' or 'control'; NULL: not known
---   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window        tokens (or bytes) before and after the cut
---   condition            under which it was measured: see `conditions`
---   group                'memorized', 'unmemorized', or 'matched'
---   layer                0 after the embedding, l after block l
---   depth                layer / number of blocks
---   n                    sequences
---   documents            distinct texts they lie in
---   positions            continuation positions of the n sequences
---   completion_entropy   mean completion entropy of the n sequences
---   agreement            share of positions whose likeliest token is the final one
---   low                  lower end of its interval
---   high                 upper end of its interval
---   rank_1               share of positions whose likeliest token is the target
---   kl                   mean Kullback-Leibler divergence from the last layer's prediction
---   entropy              mean entropy of the layer's prediction
---   pairs                memorized sequences that have a partner (groups_of in views.sql); NULL in other groups
---   paired_share         pairs / n: of so much of what is memorized `difference` speaks
---   difference           of the pairs, agreement of the memorized less that of the matched; NULL: see note
---   difference_low       lower end of its interval
---   difference_high      upper end of its interval
---   note                 'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, layer, depth, n,
+--   documents, positions
+--   completion_entropy  mean completion entropy of the n sequences
+--   agreement           share of positions whose likeliest token is the final one
+--   low, high
+--   rank_1              share of positions whose likeliest token is the target
+--   kl                  mean Kullback-Leibler divergence from the last layer's prediction
+--   entropy             mean entropy of the layer's prediction
+--   pairs, paired_share
+--   difference          of the pairs, agreement of the memorized less that of the matched; NULL: see note
+--   difference_low, difference_high, note
 with parameters as (select
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
 ), groups as materialized (
     from layer_groups
+), lines as (
+    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
 ), positions as (
     select model, corpus, domain, sequence_id, target, top1[-1] as final_top1,
         unnest(range(len(top1))) as layer, layer / (len(top1) - 1) as depth,
@@ -77,12 +60,7 @@ with parameters as (select
     from documents
     group by line, "group", layer
 ), sides as (
-    select line, layer, text, count(*) filter ("group" = 'memorized') as found,
-        sum(if("group" = 'memorized', positions, 0)) as n, sum(if("group" = 'memorized', agreeing, 0)) as x,
-        sum(if("group" = 'matched', positions, 0)) as m, sum(if("group" = 'matched', agreeing, 0)) as y
-    from grouped
-    where pair is not null
-    group by line, layer, text
+    from pair_sides(grouped, positions, agreeing)
 ), differences as (
     select line, layer, 'memorized' as "group", sum(found)::bigint as found,
         fewer_documents(n, m) >= any_value(minimum_documents) as enough,
@@ -93,12 +71,10 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", layer, means.* exclude (line, "group", layer),
-    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    pairs_found("group", found) as pairs, pairs / n as paired_share,
     if(enough, difference, null) as difference, if(enough, difference_low, null) as difference_low,
     if(enough, difference_high, null) as difference_high, pair_note("group", found, enough) as note
 from means
 left join differences d using (line, layer, "group")
-join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, "group", layer

@@ -2,10 +2,8 @@
 -- prediction made there.
 --
 -- Why this number: the final norm and the unembedding read the residual stream after each block (logit lens). Whether
--- memorized text rises earlier than other text, or bursts at the end like it, is seen only group beside group; pairs of
--- a memorized sequence and an unmemorized one of like completion entropy (groups_of in views.sql) tell memory from mere
--- certainty: `difference`. Most of what is memorized is more certain than any other text: paired_share says how much of
--- it has a partner; of the rest the pairs say nothing.
+-- memorized text rises earlier than other text, or bursts at the end like it, is seen only group beside group;
+-- `difference`, of pairs of like completion entropy (groups_of in views/groups.sql), tells memory from mere certainty.
 -- Interval: 95 %, document-cluster (effective_n, cluster_margin and difference_margin in macros.sql): neither the
 -- positions of a sequence nor the sequences of a document are independent.
 -- Leaves out: differences between positions and between domains, which are pooled; that early layers do not speak the
@@ -14,39 +12,23 @@
 -- Units: probabilities and shares in [0, 1]; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens).
 -- Columns:
---   family            training line
---   model             the model
---   miniature         trained here, tiny, on a small corpus: not comparable with published models
---   params            its number of parameters (see model_sizes); NULL: not known
---   corpus            corpus of the sequences
---   role              'trained' or 'control'; NULL: not known
---   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window     tokens (or bytes) before and after the cut
---   condition         under which it was measured: see `conditions`
---   group             'memorized', 'unmemorized', or 'matched'
---   layer             0 after the embedding, l after block l
---   depth             layer / number of blocks
---   n                 sequences
---   documents         distinct texts they lie in
---   positions         continuation positions of the n sequences
---   entropy           mean completion entropy of the n sequences
---   probability       mean probability of the target
---   low               lower end of its interval; 0: one document, or all alike
---   high              upper end of its interval; 1: one document, or all alike
---   confident         share of positions whose target is above the threshold
---   confident_low     lower end of its interval
---   confident_high    upper end of its interval
---   pairs             memorized sequences that have a partner (groups_of in views.sql); NULL in other groups
---   paired_share      pairs / n: of so much of what is memorized `difference` speaks
---   difference        of the pairs, mean probability of the memorized less the matched; NULL: see note
---   difference_low    lower end of its interval
---   difference_high   upper end of its interval
---   note              'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, layer, depth, n,
+--   documents, positions
+--   entropy      mean completion entropy of the n sequences
+--   probability  mean probability of the target
+--   low          lower end of its interval; 0: one document, or all alike
+--   high         upper end of its interval; 1: one document, or all alike
+--   confident    share of positions whose target is above the threshold
+--   confident_low, confident_high, pairs, paired_share
+--   difference   of the pairs, mean probability of the memorized less the matched; NULL: see note
+--   difference_low, difference_high, note
 with parameters as (select
     0.5 as threshold,           -- probability above which a target counts as decided
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
 ), groups as materialized (
     from layer_groups
+), lines as (
+    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
 ), sequence_layers as (
     select model, corpus, domain, sequence_id, layer, any_value(depth) as depth,
         count(*) as positions, sum(target_probability::double) as probability,
@@ -72,12 +54,7 @@ with parameters as (select
     from documents
     group by line, "group", layer
 ), sides as (
-    select line, layer, text, count(*) filter ("group" = 'memorized') as found,
-        sum(if("group" = 'memorized', positions, 0)) as n, sum(if("group" = 'memorized', probability, 0)) as x,
-        sum(if("group" = 'matched', positions, 0)) as m, sum(if("group" = 'matched', probability, 0)) as y
-    from grouped
-    where pair is not null
-    group by line, layer, text
+    from pair_sides(grouped, positions, probability)
 ), differences as (
     select line, layer, 'memorized' as "group", sum(found)::bigint as found,
         fewer_documents(n, m) >= any_value(minimum_documents) as enough,
@@ -89,12 +66,10 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     "group", layer, depth, n, documents, positions, entropy,
     mean as probability,    -- greatest and least pass over NULL, which leaves 0 to 1
     greatest(0, mean - m.margin) as low, least(1, mean + m.margin) as high, confident, confident_low, confident_high,
-    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    pairs_found("group", found) as pairs, pairs / n as paired_share,
     if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,
     if(enough, difference + d.margin, null) as difference_high, pair_note("group", found, enough) as note
 from means m
 left join differences d using (line, layer, "group")
-join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, "group", layer

@@ -6,27 +6,18 @@
 -- heads nor a larger sample of a domain moves it.
 -- Leaves out: how drops differ between the heads of a layer (head_importance has each); that depth is not function,
 -- and that models with few layers have nothing between them but the line. A head that screening dropped counts with
--- what was measured of it, or with its first-order estimate (incomplete counts them).
+-- what was measured of it, or with screening's second-order estimate (incomplete counts them).
 -- Units: mean_drop in nats over the continuation (clean - ablated), a head; relative is a share of the profile's
 -- largest.
 -- Source: arXiv 2603.21658, section 4.8.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   method          what stands in for a head: see head_importance
---   domains         domains that are averaged
---   layers          layers of the model
---   incomplete      (head, domain) pairs not measured on all sequences
---   depth           relative depth, from 0 (first layer) to 1 (last)
---   mean_drop       mean drop of log-probability for one head at this depth
---   relative        mean_drop / its largest value in the profile; NULL where none is positive
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
+--   domains     domains that are averaged
+--   layers      layers of the model
+--   incomplete  (head, domain) pairs not measured on all sequences
+--   depth       relative depth, from 0 (first layer) to 1 (last)
+--   mean_drop   mean drop of log-probability for one head at this depth
+--   relative    mean_drop / its largest value in the profile; NULL where none is positive
 with parameters as (select
     11 as points,       -- depths at which profiles are read, at least 2
     true as known       -- of sequences that the model memorized; false: of the others that were measured
@@ -43,7 +34,5 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method, domains, layers,
     incomplete, depth, mean_drop, if(largest > 0, mean_drop / largest, null) as relative
-from read
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(read)
 order by family, params, model, corpus, sample_rule, sample_window, method, depth

@@ -12,27 +12,10 @@
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158; arXiv 2603.21658, section 4.1.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   domain          domain of the sequences
---   class           'structural' or 'free_text'; NULL: not known
---   n               sequences
---   documents       distinct texts they lie in
---   memorized       sequences produced verbatim
---   rate            memorized / n
---   low             lower end of the interval
---   high            upper end of the interval
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class, n, documents,
+--   memorized, rate, low, high
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class", n,
     documents, memorized, rate, low, high
-from weighted_rates
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(weighted_rates)
 where weighted_by = 'sample'
 order by family, params, model, corpus, sample_rule, sample_window, domain

@@ -14,45 +14,34 @@
 -- Units: shares in [0, 1], their difference in [-1, 1]; probabilities.
 -- Source: McNemar 1947, Psychometrika 12:153; Holm 1979, Scandinavian Journal of Statistics 6:65.
 -- Columns:
---   family         training line of both
---   miniature      trained here, tiny, on a small corpus: not comparable with published models
---   corpus         corpus of the sequences
---   model_a        the smaller model, or the first in alphabetical order
---   role_a         'trained' or 'control'; NULL: not known
---   model_b        the other model
---   role_b         'trained' or 'control'; NULL: not known
---   sample_rule    where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window  tokens (or bytes) before and after the cut
---   condition_a    under which the first was measured: see `conditions`
---   condition_b    under which the second was
---   n              sequences that both were asked about
---   documents      distinct texts they lie in
---   in_both        memorized by both
---   only_a         memorized by the first alone
---   only_b         memorized by the second alone
---   in_neither     memorized by neither
---   rate_a         share of the n that the first memorized
---   rate_b         share of the n that the second memorized
---   difference     rate_b - rate_a
---   low            lower end of its interval
---   high           upper end of its interval
---   p              of McNemar's exact test, two-sided
---   pairs          pairs of the family that are corrected for
---   p_holm         p, corrected for them
-with lines as materialized (        -- joining and grouping by a number instead of names is three times as fast
-    select *, row_number() over ()::int as line
-    from (select distinct model, corpus, sample_rule, sample_window, condition from matches)
-    join model_sizes using (model)
-    left join model_corpora using (model, corpus)
+--   family      training line of both
+--   miniature, corpus
+--   model_a     the smaller model, or the first in alphabetical order
+--   role_a
+--   model_b     the other model
+--   role_b, sample_rule, sample_window, condition_a, condition_b
+--   n           sequences that both were asked about
+--   documents
+--   in_both     memorized by both
+--   only_a      memorized by the first alone
+--   only_b      memorized by the second alone
+--   in_neither  memorized by neither
+--   rate_a      share of the n that the first memorized
+--   rate_b      share of the n that the second memorized
+--   difference  rate_b - rate_a
+--   low, high
+--   p           of McNemar's exact test, two-sided
+--   pairs       pairs of the family that are corrected for
+--   p_holm      p, corrected for them
+with numbered as (
+    from lines_of(matches)
+), lines as materialized (
+    from labelled(numbered)
+), measured as (
+    from on_lines(matches, lines)
 ), asked as materialized (
-    select line, domain, sequence_id, coalesce(text, sequence_id) as text, memorized
-    from (
-        select model, corpus, sample_rule, sample_window, domain, sequence_id, memorized, text
-        from matches
-        left join sequence_texts using (sequence_id, corpus, domain)
-    ) m
-    join lines l on l.model = m.model and l.corpus = m.corpus and l.sample_rule is not distinct from m.sample_rule
-        and l.sample_window is not distinct from m.sample_window
+    select line, domain, sequence_id, text, memorized
+    from with_text(measured)
 ), pairs as (
     select a.line as line_a, b.line as line_b
     from lines a

@@ -5,11 +5,10 @@
 -- text that is not. The rate of group 'memorized' is its survival, since at strength 0 it is 1; that of the others is
 -- emergence, from 0. The groups are chosen, and so no rate here is one of the corpus. Rates at strength 0 are of the
 -- base condition, on the sequences that were measured under noise; score_change pairs each sequence with itself.
--- Groups: see groups_of in views.sql. 'unmemorized' is all of them that were measured: as many as the memorized drawn
--- at random, and those most like the memorized. Text of which the model is certain withstands noise, memorized or not:
--- pairs of a memorized sequence and an unmemorized one ('matched') of like completion entropy tell memory from
--- certainty, under the same noise: `rate_difference` and `change_difference`. Most of what is memorized is more certain
--- than any other text: paired_share says how much of it has a partner; of the rest the pairs say nothing.
+-- Groups: see groups_of in views/groups.sql. 'unmemorized' is all of them that were measured: as many as the memorized
+-- drawn at random, and those most like the memorized. Text of which the model is certain withstands noise, memorized or
+-- not: `rate_difference` and `change_difference`, of pairs of like completion entropy under the same noise, tell memory
+-- from certainty.
 -- Interval: 95 %, over documents, by macros.sql: of rates effective_n, of their differences rate_difference_low, of
 -- scores cluster_margin and of their differences difference_margin, which may pass the ends of the scale. The change of
 -- a rate is rate - 1 or rate - 0, and its interval that of the rate, moved alike.
@@ -19,47 +18,33 @@
 -- Units: rates and scores are shares in [0, 1]; noise in standard deviations of RMS(hidden state); entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4.
 -- Columns:
---   family                   training line
---   model                    the model
---   miniature                trained here, tiny, on a small corpus: not comparable with published models
---   params                   its number of parameters (see model_sizes); NULL: not known
---   corpus                   corpus of the sequences
---   role                     'trained' or 'control'; NULL: not known
---   sample_rule              where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window            tokens (or bytes) before and after the cut
---   condition                under which it was measured: see `conditions`
---   noise_layer              entry of hidden_states the noise is added to
---   noise_scope              over what RMS is taken
---   group                    'memorized', 'unmemorized' or 'matched', by the base condition
---   noise                    strength; 0: none
---   seeds                    seeds pooled; 0 without noise
---   n                        sequences times seeds
---   documents                distinct texts they lie in
---   memorized                of them produced verbatim
---   rate                     memorized / n
---   low                      lower end of the interval
---   high                     upper end of the interval
---   decoded                  of n, those with a greedy generation
---   score                    mean share of tokens that it matches; NULL where decoded is 0
---   score_low                lower end of its interval; NULL: one document, or all alike, as at 0
---   score_high               upper end of its interval
---   score_change             mean change of the score against strength 0
---   change_low               lower end of its interval; NULL: one document, or all alike, as at 0
---   change_high              upper end of its interval
---   entropy                  mean completion_entropy of the group without noise
---   pairs                    pairs, times seeds, of which both were measured; NULL but for the memorized
---   paired_share             pairs / n: of so much of what is memorized the differences speak
---   rate_difference          of the pairs, rate of the memorized less that of the matched; NULL: see note
---   rate_difference_low      lower end of its interval
---   rate_difference_high     upper end of its interval
---   change_difference        the same of score_change, where both were decoded; NULL: too few
---   change_difference_low    lower end of its interval
---   change_difference_high   upper end of its interval
---   note                     'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope,
+--   group, noise
+--   seeds              seeds pooled; 0 without noise
+--   n                  sequences times seeds
+--   documents
+--   memorized          of them produced verbatim
+--   rate, low, high
+--   decoded            of n, those with a greedy generation
+--   score              mean share of tokens that it matches; NULL where decoded is 0
+--   score_low          lower end of its interval; NULL: one document, or all alike, as at 0
+--   score_high
+--   score_change       mean change of the score against strength 0
+--   change_low         lower end of its interval; NULL: one document, or all alike, as at 0
+--   change_high
+--   entropy            mean completion_entropy of the group without noise
+--   pairs              pairs, times seeds, of which both were measured; NULL but for the memorized
+--   paired_share       pairs / n: of these the differences speak; most memorized text is more certain than any other
+--   rate_difference    of the pairs, rate of the memorized less that of the matched; NULL: see note
+--   rate_difference_low, rate_difference_high
+--   change_difference  the same of score_change, where both were decoded; NULL: too few
+--   change_difference_low, change_difference_high, note
 with parameters as (select
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
 ), groups as materialized (
     from noise_groups
+), lines as (
+    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
 ), noisy as (
     select line, noise_layer, noise_scope, "group", noise, noise_seed, text, memorized, score,
         score - clean_score as change, entropy,
@@ -115,13 +100,11 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     noise_layer, noise_scope, "group", noise, seeds, n, documents, memorized, rate, low, high, decoded,
     score, score - margin as score_low, score + margin as score_high,
     score_change, score_change - change_margin as change_low, score_change + change_margin as change_high, entropy,
-    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    pairs_found("group", found) as pairs, pairs / n as paired_share,
     rate_difference, rate_difference_low, rate_difference_high,
     change_difference, change_difference - change_difference_margin as change_difference_low,
     change_difference + change_difference_margin as change_difference_high, pair_note("group", found, enough) as note
 from rates
 left join differences using (line, noise_layer, noise_scope, noise, "group")
-join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, noise_layer, noise_scope, "group", noise

@@ -3,12 +3,9 @@
 --
 -- Why this number: noise enters at one layer, and what later layers make of it says whether the computation returns to
 -- its course. The paper finds that it does, and less so for memorized text. But entropy goes with memorization: only
--- pairs of a memorized sequence and an unmemorized one ('matched') of like completion entropy can tell the two apart:
--- `difference`. Most of what is memorized is more certain than any other text: paired_share says how much of it has a
--- partner; of the rest the pairs say nothing. Recovery is the cosine at a layer less that where the noise entered,
--- sequence by sequence. States also grow from layer to layer, which alone makes a disturbance of fixed size smaller
--- relative to them.
--- Groups: see groups_of in views.sql.
+-- `difference`, of pairs of like completion entropy (groups_of in views/groups.sql), can tell the two apart. Recovery
+-- is the cosine at a layer less that where the noise entered, sequence by sequence. States also grow from layer to
+-- layer, which alone makes a disturbance of fixed size smaller relative to them.
 -- Interval: 95 %, over documents (see cluster_margin and difference_margin in macros.sql), which may pass the ends of
 -- the scale; NULL for less than two, or where all are alike, as they are by construction up to noise_layer.
 -- Leaves out: what the text becomes under noise (noise_rate has it): the tokens are the true ones throughout. Means are
@@ -17,51 +14,36 @@
 -- entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4; the pairs are ours.
 -- Columns:
---   family             training line
---   model              the model
---   miniature          trained here, tiny, on a small corpus: not comparable with published models
---   params             its number of parameters (see model_sizes); NULL: not known
---   corpus             corpus of the sequences
---   role               'trained' or 'control'; NULL: not known
---   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window      tokens (or bytes) before and after the cut
---   condition          under which it was measured: see `conditions`
---   noise_layer        entry of hidden_states the noise is added to
---   noise_scope        over what RMS is taken
---   noise              strength
---   part               'prefix' or 'continuation'
---   group              'memorized', 'unmemorized' or 'matched', by the base condition
---   layer              0 after the embedding, l after block l
---   depth              layer / number of blocks
---   n                  sequences times seeds
---   documents          distinct texts they lie in
---   entropy            mean completion_entropy of the group without noise
---   cosine             mean cosine of disturbed and clean state
---   cosine_low         lower end of its interval
---   cosine_high        upper end of its interval
---   relative_l2        mean of |disturbed - clean| / |clean|
---   relative_l2_low    lower end of its interval
---   relative_l2_high   upper end of its interval
---   recovery           mean of the cosine less that at noise_layer; NULL before it
---   recovery_low       lower end of its interval
---   recovery_high      upper end of its interval
---   pairs              pairs, times seeds, of which both were measured; NULL but for the memorized
---   paired_share       pairs / n: of so much of what is memorized `difference` speaks
---   difference         of the pairs, recovery of the memorized less that of the matched; NULL: see note
---   difference_low     lower end of its interval
---   difference_high    upper end of its interval
---   note               'no common support' (no pairs), 'too few' (documents of the pairs), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope
+--   noise        strength
+--   part         'prefix' or 'continuation'
+--   group, layer, depth
+--   n            sequences times seeds
+--   documents
+--   entropy      mean completion_entropy of the group without noise
+--   cosine       mean cosine of disturbed and clean state
+--   cosine_low, cosine_high
+--   relative_l2  mean of |disturbed - clean| / |clean|
+--   relative_l2_low, relative_l2_high
+--   recovery     mean of the cosine less that at noise_layer; NULL before it
+--   recovery_low, recovery_high
+--   pairs        pairs, times seeds, of which both were measured; NULL but for the memorized
+--   paired_share
+--   difference   of the pairs, recovery of the memorized less that of the matched; NULL: see note
+--   difference_low, difference_high, note
 with parameters as (select
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
 ), groups as materialized (
     from noise_groups
+), lines as (
+    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
 ), measures as materialized (       -- grouping by a number instead of names is three times as fast
     select *, row_number() over ()::int as measure
     from (
         select distinct line, noise_layer, noise_scope, noise, part
         from (select distinct model, corpus, condition, part from layer_similarity)
         join noise_conditions using (model, condition)
-        join (select distinct model, corpus, line from groups) using (model, corpus)
+        join lines using (model, corpus)
     )
 ), grouped as materialized (
     select measure, "group", text, noise_layer, entropy, cosine, relative_l2,
@@ -114,7 +96,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     if(layer >= noise_layer, gained, null) as recovery,
     if(layer >= noise_layer, gained - gained_margin, null) as recovery_low,
     if(layer >= noise_layer, gained + gained_margin, null) as recovery_high,
-    if("group" = 'memorized', coalesce(found, 0), null) as pairs, pairs / n as paired_share,
+    pairs_found("group", found) as pairs, pairs / n as paired_share,
     if(enough and layer >= noise_layer, difference, null) as difference,
     if(enough and layer >= noise_layer, difference - margin, null) as difference_low,
     if(enough and layer >= noise_layer, difference + margin, null) as difference_high,
@@ -122,8 +104,6 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
 from means
 join measures using (measure)
 left join differences using (measure, layer, "group")
-join (select distinct line, model, corpus, sample_rule, sample_window, condition from groups) using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, noise_layer, noise_scope, noise, part, "group",
     layer

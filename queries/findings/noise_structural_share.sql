@@ -13,40 +13,27 @@
 -- Units: shares in [0, 1]; entropy in nats; noise in standard deviations of RMS(hidden state).
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % without noise and 91.1 % at 0.5 for Pythia-12B.
 -- Columns:
---   family               training line
---   model                the model
---   miniature            trained here, tiny, on a small corpus: not comparable with published models
---   params               its number of parameters (see model_sizes); NULL: not known
---   corpus               corpus of the sequences
---   role                 'trained' or 'control'; NULL: not known
---   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window        tokens (or bytes) before and after the cut
---   condition            under which it was measured: see `conditions`
---   noise_layer          entry of hidden_states the noise is added to
---   noise_scope          over what RMS is taken
---   noise                strength; 0: none
---   n                    sequences produced verbatim, times seeds, in domains of known class
---   documents            distinct texts they lie in
---   emerged              of n, those not memorized without noise
---   structural           of n, those in structural domains
---   share                structural / n; NULL where n is 0
---   low                  lower end of the interval
---   high                 upper end of the interval
---   clean_share          share at strength 0
---   structural_entropy   mean completion_entropy without noise of the structural; NULL: there is none
---   free_text_entropy    the same of the others
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope,
+--   noise
+--   n                   sequences produced verbatim, times seeds, in domains of known class
+--   documents
+--   emerged             of n, those not memorized without noise
+--   structural          of n, those in structural domains
+--   share               structural / n; NULL where n is 0
+--   low, high
+--   clean_share         share at strength 0
+--   structural_entropy  mean completion_entropy without noise of the structural; NULL: there is none
+--   free_text_entropy   the same of the others
 with documents as (
-    select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise,
-        coalesce(text, sequence_id) as text,
+    select model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise, text,
         count(*) filter (memorized) as n, count(*) filter (memorized and not clean_memorized) as emerged,
         count(*) filter (memorized and "class" = 'structural') as m,
         sum(completion_entropy) filter (memorized and "class" = 'structural') as x,
         count(completion_entropy) filter (memorized and "class" = 'structural') as with_x,
         sum(completion_entropy) filter (memorized and "class" = 'free_text') as y,
         count(completion_entropy) filter (memorized and "class" = 'free_text') as with_y
-    from noise_matches
+    from with_text(noise_matches)
     join domains using (corpus, domain)
-    left join sequence_texts using (sequence_id, corpus, domain)
     where "class" is not null
     group by all
 ), shares as (
@@ -61,8 +48,6 @@ with documents as (
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     noise_layer, noise_scope, noise, n, documents, emerged, structural, share, low, high,
     any_value(share) filter (noise = 0) over one as clean_share, structural_entropy, free_text_entropy
-from shares
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(shares)
 window one as (partition by model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope)
 order by family, params, model, corpus, sample_rule, sample_window, noise_layer, noise_scope, noise

@@ -2,7 +2,7 @@
 -- residual stream there lies from the whole model's, beside what theory allows.
 --
 -- Why this number: the paper bounds the difference at the block (its first theorem) and, propagated, after every later
--- block (its second); the bound here is ours, in their spirit (docs/method.md, short_circuit). The measured difference
+-- block (its second); the bound here is ours, in their spirit (docs/method/short_circuit.md). The measured difference
 -- tells whether later blocks make it grow or damp it, and how loose the bound is. The slack is a geometric mean, since
 -- propagated bounds grow by orders of magnitude.
 -- Interval: 95 %, document-cluster, Student's t (cluster_margin in macros.sql).
@@ -12,32 +12,22 @@
 -- Units: difference and bound in the units of the residual stream; growth and slack are factors.
 -- Source: arXiv 2501.05078, section 4.
 -- Columns:
---   family            training line
---   model             the model
---   miniature         trained here, tiny, on a small corpus: not comparable with published models
---   params            its number of parameters (see model_sizes); NULL: not known
---   corpus            corpus of the sequences
---   role              'trained' or 'control'; NULL: not known
---   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window     tokens (or bytes) before and after the cut
---   condition         under which it was measured: see `conditions`
---   n_layers          blocks of the model
---   block             short-circuited block, from 0
---   after_block       block after which the difference is measured
---   n                 sequences
---   documents         distinct texts they lie in
---   difference        mean difference
---   difference_low    lower end of its interval; NULL: one document, or all alike
---   difference_high   upper end of its interval; NULL: one document, or all alike
---   growth            difference / the difference after the short-circuited block itself; NULL where that is 0
---   bounded           sequences with a bound
---   bound             mean bound over them; NULL: none
---   slack             bound / difference, geometric mean over the sequences where neither is 0; NULL: none
---   within            share of the bounded whose difference is within the bound; NULL: none
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers
+--   block            short-circuited block, from 0
+--   after_block      block after which the difference is measured
+--   n, documents
+--   difference       mean difference
+--   difference_low   lower end of its interval; NULL: one document, or all alike
+--   difference_high  upper end of its interval; NULL: one document, or all alike
+--   growth           difference / the difference after the short-circuited block itself; NULL where that is 0
+--   bounded          sequences with a bound
+--   bound            mean bound over them; NULL: none
+--   slack            bound / difference, geometric mean over the sequences where neither is 0; NULL: none
+--   within           share of the bounded whose difference is within the bound; NULL: none
 with parameters as (select
     0.0001 as tolerance     -- share by which rounding may carry a difference over its bound
 ), entries as (
-    select model, corpus, domain, role, sample_rule, sample_window, condition, sequence_id, first_block as block,
+    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, first_block as block,
         unnest(range(first_block, len(output_difference))) as after_block,
         output_difference[after_block + 1]::double as difference, output_bound[after_block + 1]::double as bound
     from block_deltas
@@ -46,18 +36,16 @@ with parameters as (select
     left join model_corpora using (model, corpus)
     where first_block = last_block and (role = 'control' or known)
 ), documents as (
-    select model, corpus, role, sample_rule, sample_window, condition, block, after_block,
-        coalesce(text, sequence_id) as text,
+    select model, corpus, sample_rule, sample_window, condition, block, after_block, text,
         count(*) as n, sum(difference) as difference,
         count(bound) as bounded, sum(bound) as bound,
         sum(ln(bound / difference)) filter (bound > 0 and difference > 0) as log_slack,
         count(*) filter (bound > 0 and difference > 0) as n_slack,
         count(*) filter (difference <= bound * (1 + tolerance)) as within
-    from entries
-    left join sequence_texts using (sequence_id, corpus, domain), parameters
+    from with_text(entries), parameters
     group by all
 ), means as (
-    select model, corpus, role, sample_rule, sample_window, condition, block, after_block, sum(n)::bigint as n,
+    select model, corpus, sample_rule, sample_window, condition, block, after_block, sum(n)::bigint as n,
         count(*) as documents,
         sum(difference) / sum(n) as difference, cluster_margin(difference, n) as margin,
         sum(bounded)::bigint as bounded, sum(bound) / nullif(sum(bounded), 0) as bound,
@@ -69,8 +57,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     after_block, n, documents,
     difference, difference - margin as difference_low, difference + margin as difference_high,
     difference / nullif(first_value(difference) over start, 0) as growth, bounded, bound, slack, within
-from means
-join model_sizes using (model)
+from labelled(means)
 join (select model, n_layers from models) using (model)
 window start as (partition by model, corpus, sample_rule, sample_window, condition, block order by after_block)
 order by family, params, model, corpus, sample_rule, sample_window, block, after_block

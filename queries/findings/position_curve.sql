@@ -9,36 +9,24 @@
 -- Units: rates are shares in [0, 1]; position counts tokens from 0 at the first token of the continuation.
 -- Source: arXiv 2603.21658, section 4.1.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   position        token of the continuation, from 0
---   documents       distinct texts the sequences lie in
---   n               sequences decoded that reach this position
---   greedy          share of them whose greedy token matches; NULL where n is 0
---   greedy_low      lower end of its interval
---   greedy_high     upper end of its interval
---   not_decoded     sequences that reach this position whose decoding was skipped
---   forced_n        sequences with teacher-forced predictions that reach this position
---   forced          share of them whose forced prediction matches; NULL where forced_n is 0
---   forced_low      lower end of its interval
---   forced_high     upper end of its interval
-with lines as materialized (    -- grouping by a number instead of names is three times as fast
-    select *, row_number() over ()::int as line
-    from (select distinct model, corpus, sample_rule, sample_window, condition from matches)
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
+--   position     token of the continuation, from 0
+--   documents    distinct texts the sequences lie in
+--   n            sequences decoded that reach this position
+--   greedy       share of them whose greedy token matches; NULL where n is 0
+--   greedy_low, greedy_high
+--   not_decoded  sequences that reach this position whose decoding was skipped
+--   forced_n     sequences with teacher-forced predictions that reach this position
+--   forced       share of them whose forced prediction matches; NULL where forced_n is 0
+--   forced_low, forced_high
+with lines as materialized (
+    from lines_of(matches)
+), measured as (
+    from on_lines(matches, lines)
 ), positions as (
-    select line, coalesce(text, sequence_id) as text, unnest(range(n_tokens))::int as position,
+    select line, text, unnest(range(n_tokens))::int as position,
         "match"::bit as greedy, forced_match::bit as forced
-    from matches m
-    join lines l using (model, corpus, condition)
-    left join sequence_texts using (sequence_id, corpus, domain)
-    where l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window
+    from with_text(measured)
 ), documents as (
     select line, text, position, count(*) as sequences,
         count(greedy) as n, coalesce(sum(get_bit(greedy, position)), 0) as m,
@@ -58,7 +46,5 @@ with lines as materialized (    -- grouping by a number instead of names is thre
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, position,
     curves.* exclude (line, position)
 from curves
-join lines using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, position

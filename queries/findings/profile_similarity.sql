@@ -4,7 +4,7 @@
 -- Similarity is Pearson's correlation of the two profiles at `points` relative depths (see layer_profile): it does
 -- not see the scale, which differs with the number of heads, but keeps how far one depth outweighs another, which
 -- ranks would lose. A model's profile is the mean over the corpora it was trained on, so that models of different
--- corpora can be compared, each on its own (see model_profiles in views.sql).
+-- corpora can be compared, each on its own (see model_profiles in views/heads.sql).
 -- Two nulls, which answer two questions:
 --   shuffled   Does the order of layers matter at all? The layers of both models are shuffled before they are read,
 --              `permutations` times, by an MD5 of the model, the layer and the number of the shuffle, so that the
@@ -24,25 +24,22 @@
 -- Source: arXiv 2603.21658, section 4.8; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p counts the
 -- observed).
 -- Columns:
---   method               what stands in for a head: see head_importance
---   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window        tokens (or bytes) before and after the cut
---   model_a              first model of the pair, in alphabetical order
---   family_a             its training line
---   condition_a          under which it was measured: see `conditions`
---   layers_a             its layers
---   model_b              second model
---   family_b             its training line
---   condition_b          under which it was measured
---   layers_b             its layers
---   miniature            both are trained here, tiny: such models are paired with each other only
---   similarity           correlation of the profiles; NULL: see note
---   p                    probability of one as large, were layers in random order
---   p_adjusted           p for being one of `tests`
---   p_shifted            probability of one as large, were profiles shifted along the depth
---   p_shifted_adjusted   p_shifted for being one of `tests`
---   tests                pairs that have a similarity
---   note                 'too few' (layers), 'constant' (a profile), or NULL
+--   method, sample_rule, sample_window, model_a
+--   family_a            its training line
+--   condition_a         under which it was measured: see `conditions`
+--   layers_a            its layers
+--   model_b
+--   family_b            its training line
+--   condition_b         under which it was measured
+--   layers_b            its layers
+--   miniature           both are trained here, tiny: such models are paired with each other only
+--   similarity          correlation of the profiles; NULL: see note
+--   p                   probability of one as large, were layers in random order
+--   p_adjusted
+--   p_shifted           probability of one as large, were profiles shifted along the depth
+--   p_shifted_adjusted  p_shifted for being one of `tests`
+--   tests               pairs that have a similarity
+--   note                'too few' (layers), 'constant' (a profile), or NULL
 with parameters as (select
     11 as points,           -- depths at which profiles are read, at least 2
     999 as permutations,    -- shuffles of the layers

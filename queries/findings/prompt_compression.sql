@@ -12,37 +12,22 @@
 -- Source: arXiv 2603.21658, section 4.2, which reports ratios of at most 0.5 for Pythia and StarCoder and does not say
 -- which tokens are kept.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   domain          domain of the sequences
---   class           'structural' or 'free_text'; NULL: not known
---   window          'suffix': the last tokens of the prompt are kept; 'prefix': the first
---   n               memorized sequences
---   documents       distinct texts they lie in
---   lower           first quartile of the ratio
---   median          its median
---   upper           its third quartile
---   mean            its mean
---   within          share of the sequences whose ratio is `at_most` or less
---   low             lower end of its interval
---   high            upper end of its interval
---   not_monotone    share of them for which some length beyond the shortest fails
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class, window
+--   n             memorized sequences
+--   documents
+--   lower         first quartile of the ratio
+--   median        its median
+--   upper         its third quartile
+--   mean          its mean
+--   within        share of the sequences whose ratio is `at_most` or less
+--   low, high
+--   not_monotone  share of them for which some length beyond the shortest fails
 with parameters as (select
     0.5 as at_most       -- the ratio that `within` counts up to
 ), ratios as (
-    select model, corpus, domain, sample_rule, sample_window, condition, "window",
-        coalesce(text, sequence_id) as text, ratio,
-        ratio <= at_most as short,
-        bit_count(successes::bit) < c.prefix_tokens - shortest + 1 as gap
-    from prompt_compression c
-    left join sequence_texts using (sequence_id, corpus, domain), parameters
+    select model, corpus, domain, sample_rule, sample_window, condition, "window", text, ratio,
+        ratio <= at_most as short, bit_count(successes::bit) < c.prefix_tokens - shortest + 1 as gap
+    from with_text(prompt_compression) c, parameters
     where ratio is not null
 ), texts as (
     select model, corpus, domain, sample_rule, sample_window, condition, "window", text, count(*) as n,
@@ -60,8 +45,6 @@ with parameters as (select
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, "class",
     "window", n, documents, list_aggregate(ratios, 'quantile_cont', 0.25) as lower, list_median(ratios) as median,
     list_aggregate(ratios, 'quantile_cont', 0.75) as upper, list_avg(ratios) as mean, within, low, high, not_monotone
-from means
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(means)
 left join domains using (corpus, domain)
 order by family, params, model, corpus, sample_rule, sample_window, domain, "window" desc

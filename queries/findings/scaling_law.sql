@@ -23,20 +23,15 @@
 -- its limits: natural logarithm of the odds, for each factor of ten.
 -- Source: arXiv 2603.21658, section 4.1; Carlini et al. 2023, arXiv 2202.07646.
 -- Columns:
---   family             training line
---   miniature          trained here, tiny, on a small corpus: not comparable with published models
+--   family, miniature
 --   revision           revision that was asked for; NULL: the main one
---   corpus             corpus of the sequences
---   role               'trained' or 'control'; NULL: not known
---   sample_rule        where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window      tokens (or bytes) before and after the cut
---   condition          under which it was measured: see `conditions`
+--   corpus, role, sample_rule, sample_window, condition
 --   size_kind          'nominal' or 'counted' parameters
 --   models             models in the fit
 --   sizes              distinct sizes among them
 --   domains            domains that all of them share
 --   sequences          sequences in the fit, over models and domains
---   documents          distinct texts they lie in
+--   documents
 --   left_out_models    models whose size is not known
 --   left_out_domains   domains that only some models have
 --   slope              percentage points a decade of parameters; NULL: see note
@@ -55,18 +50,15 @@
 with parameters as (select
     3 as minimum_sizes      -- distinct sizes below which no line is drawn
 ), texts as materialized (
-    select model, corpus, domain, sample_rule, sample_window, condition, coalesce(text, sequence_id) as text,
-        count(*) as n, count(*) filter (memorized) as m
-    from matches
-    left join sequence_texts using (sequence_id, corpus, domain)
+    select model, corpus, domain, sample_rule, sample_window, condition, text, count(*) as n,
+        count(*) filter (memorized) as m
+    from with_text(matches)
     group by all
 ), rates as (
     select {'family': family, 'miniature': miniature, 'revision': revision, 'corpus': corpus, 'role': role,
             'sample_rule': sample_rule, 'sample_window': sample_window, 'condition': condition} as line,
         size_kind, model, params, domain, sum(m) / sum(n) as rate, sum(n) as n, count(*) as texts
-    from texts
-    join model_sizes using (model)
-    left join model_corpora using (model, corpus)
+    from labelled(texts)
     group by all
 ), marked as (      -- shared: every model of known size has the domain
     select *,

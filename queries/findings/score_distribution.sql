@@ -8,23 +8,14 @@
 -- Units: score and share are in [0, 1]; the score is of free-running greedy decoding.
 -- Source: Biderman et al. 2023, arXiv 2304.11158, section 2; arXiv 2603.21658, section 3.2.
 -- Columns:
---   family          training line
---   model           the model
---   miniature       trained here, tiny, on a small corpus: not comparable with published models
---   params          its number of parameters (see model_sizes); NULL: not known
---   corpus          corpus of the sequences
---   role            'trained' or 'control'; NULL: not known
---   sample_rule     where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window   tokens (or bytes) before and after the cut
---   condition       under which it was measured: see `conditions`
---   domain          domain of the sequences
---   n_tokens        tokens of the continuation
---   n_match         tokens that match, from 0 to n_tokens
---   score           n_match / n_tokens
---   sequences       sequences with this score
---   n               sequences decoded, over all scores
---   share           sequences / n; NULL where n is 0
---   not_decoded     sequences whose decoding was skipped
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain
+--   n_tokens     tokens of the continuation
+--   n_match      tokens that match, from 0 to n_tokens
+--   score        n_match / n_tokens
+--   sequences    sequences with this score
+--   n            sequences decoded, over all scores
+--   share        sequences / n; NULL where n is 0
+--   not_decoded  sequences whose decoding was skipped
 with histograms as (
     select model, corpus, domain, sample_rule, sample_window, condition, n_tokens,
         count(n_match) as n, count(*) - count(n_match) as not_decoded, histogram(n_match) as counts
@@ -37,7 +28,5 @@ with histograms as (
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, n_tokens,
     n_match, n_match / n_tokens as score, coalesce(counts[n_match], 0)::bigint as sequences, n,
     sequences / nullif(n, 0) as share, not_decoded
-from levels
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(levels)
 order by family, params, model, corpus, sample_rule, sample_window, domain, n_tokens, n_match

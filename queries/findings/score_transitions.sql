@@ -16,57 +16,52 @@
 -- cut in whole numbers, 5 x n_match against n_tokens, so that 3 of 5 lies in the fourth.
 -- Source: arXiv 2603.21658, section 4.1; "more than 90 % stay memorized in the next size" is reported there.
 -- Columns:
---   family           training line
---   model            the smaller model
---   miniature        trained here, tiny, on a small corpus: not comparable with published models
---   params           its number of parameters (see model_sizes)
---   next_model       the larger model
---   next_params      its number of parameters
---   corpus           corpus of the sequences
---   role             of both, 'trained' or 'control'; NULL: not known
---   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window    tokens (or bytes) before and after the cut
---   condition        of the smaller model, under which it was measured: see `conditions`
---   next_condition   of the larger
---   sequences        sequences both were measured on
---   not_decoded      of these, those whose decoding was skipped for either
---   from_score       bin of the smaller model's score, or 'memorized'
---   to_score         bin of the larger model's score, or 'memorized'
---   n                sequences in from_score
---   documents        distinct texts they lie in
---   moved            of n, those in to_score
---   share            moved / n; NULL where n is 0
---   low              lower end of the interval
---   high             upper end of the interval
-with measured as materialized (
-    select row_number() over () as id, model, corpus, role, sample_rule, sample_window, condition, family, miniature,
-        revision, params, dense_rank() over (
-            partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by params) as place
-    from (select distinct model, corpus, sample_rule, sample_window, condition from matches)
-    join model_sizes using (model)
-    left join model_corpora using (model, corpus)
+--   family
+--   model           the smaller model
+--   miniature
+--   params          its number of parameters (see model_sizes)
+--   next_model      the larger model
+--   next_params     its number of parameters
+--   corpus
+--   role            of both, 'trained' or 'control'; NULL: not known
+--   sample_rule, sample_window
+--   condition       of the smaller model, under which it was measured: see `conditions`
+--   next_condition  of the larger
+--   sequences       sequences both were measured on
+--   not_decoded     of these, those whose decoding was skipped for either
+--   from_score      bin of the smaller model's score, or 'memorized'
+--   to_score        bin of the larger model's score, or 'memorized'
+--   n               sequences in from_score
+--   documents
+--   moved           of n, those in to_score
+--   share           moved / n; NULL where n is 0
+--   low, high
+with numbered as (
+    from lines_of(matches)
+), lines as materialized (
+    select *, dense_rank() over (
+        partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by params) as place
+    from labelled(numbered)
     where params is not null
 ), pairs as materialized (
-    select row_number() over () as pair, a.*, b.id as next_id, b.model as next_model, b.params as next_params,
+    select row_number() over () as pair, a.*, b.line as next_line, b.model as next_model, b.params as next_params,
         b.condition as next_condition
-    from measured a
-    join measured b
+    from lines a
+    join lines b
         on b.corpus = a.corpus and b.role is not distinct from a.role and b.family = a.family
         and b.sample_rule is not distinct from a.sample_rule and b.sample_window is not distinct from a.sample_window
         and b.miniature = a.miniature and b.revision is not distinct from a.revision and b.place = a.place + 1
-), scored as (      -- bin: 0 to 4; NULL: not decoded. Joining by a number instead of names is four times as fast
-    select id, sequence_id, memorized, if(n_match = n_tokens, 4, 5 * n_match // n_tokens) as bin
-    from matches m
-    join measured l using (model, corpus, condition)
-    where l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window
+), scored as (      -- bin: 0 to 4; NULL: not decoded
+    select line, sequence_id, memorized, if(n_match = n_tokens, 4, 5 * n_match // n_tokens) as bin
+    from on_lines(matches, lines)
 ), met as materialized (
     select pair, coalesce(text, sequence_id) as text, a.bin, b.bin as next_bin, a.memorized,
         b.memorized as next_memorized
     from pairs
-    join scored a using (id)
+    join scored a using (line)
     join scored b using (sequence_id)
     left join sequence_texts using (sequence_id)
-    where b.id = next_id
+    where b.line = next_line
 ), documents as (       -- moved: how many of a text's n sequences go to each bin; bin 5: memorized
     select pair, text, bin, count(*) as n, [
             count(*) filter (next_bin = 0), count(*) filter (next_bin = 1), count(*) filter (next_bin = 2),

@@ -12,53 +12,33 @@
 -- bytes after them than `horizon` (left_out is their share); that prompts of equal token counts hold different bytes.
 -- Of several windows of a model on one anchor, the one with the longest prompt counts.
 -- Units: shares in [0, 1]; counts of anchors, and in the columns token_* of sequences.
--- Source: docs/method.md, "Comparing models"; Jaccard 1901.
+-- Source: docs/method/comparisons.md; Jaccard 1901.
 -- Columns:
---   corpus                  corpus of the text
---   model_a                 first model of the pair, in alphabetical order
---   role_a                  'trained' or 'control'; NULL: not known
---   model_b                 second model
---   role_b                  'trained' or 'control'; NULL: not known
---   sample_rule             where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window           tokens (or bytes) before and after the cut
---   condition_a             under which the first was measured: see `conditions`
---   condition_b             under which the second was
+--   corpus, model_a, role_a, model_b, role_b, sample_rule, sample_window, condition_a, condition_b
 --   horizon                 bytes that must match
 --   n                       anchors compared
---   documents               distinct texts they lie in
+--   documents
 --   left_out                share of the anchors that either model was measured on that could not be compared
 --   in_both                 reproduced by both
 --   only_a                  reproduced by the first alone
 --   only_b                  reproduced by the second alone
 --   in_neither              reproduced by neither
 --   jaccard                 in_both / (in_both + only_a + only_b); NULL where none was reproduced
---   low                     lower end of its interval
---   high                    upper end of its interval
+--   low, high
 --   expected_in_both        in_both, were the models independent within each domain; NULL where n is 0
 --   expected_jaccard        Jaccard index that goes with it
 --   token_n                 sequences compared, all tokens; NULL, as what follows: the tokenizers differ
 --   token_in_both           memorized by both
 --   token_jaccard           token_in_both / memorized by either; NULL where none was
---   token_low               lower end of its interval
---   token_high              upper end of its interval
+--   token_low, token_high
 --   token_expected_jaccard  Jaccard index, were the models independent within each domain
 with parameters as (select
     32 as horizon       -- bytes that both continuations must hold
 ), measured as (
     select model, corpus, sample_rule, sample_window, condition, domain, tokenizer, sequence_id, anchor_id,
-        prefix_tokens, coalesce(text, sequence_id) as text, memorized,
-        coalesce(byte_cut = anchor and byte_end - byte_cut >= horizon, false)
-            and matched_bytes is not null as comparable,
+        prefix_tokens, text, memorized, coalesce(reach >= horizon, false) as comparable,
         comparable and matched_bytes >= horizon as reproduced
-    from (
-        select model, corpus, sample_rule, sample_window, condition, domain, sequence_id, memorized, matched_bytes
-        from matches
-    )
-    join (
-        select sequence_id, corpus, domain, tokenizer, anchor_id, anchor, byte_cut, byte_end, prefix_tokens
-        from sequences
-    ) using (sequence_id, corpus, domain)
-    left join sequence_texts using (sequence_id, corpus, domain), parameters
+    from anchored_matches, parameters
 ), units as (
     select model, corpus, sample_rule, sample_window, condition, domain, tokenizer, text, 'token' as basis,
         sequence_id as unit, true as comparable, memorized as reproduced

@@ -12,46 +12,38 @@
 -- Units: drops are shares of what the whole model does; a negative drop is a gain.
 -- Source: arXiv 2501.05078, section 5.
 -- Columns:
---   family               training line
---   model                the model
---   miniature            trained here, tiny, on a small corpus: not comparable with published models
---   params               its number of parameters (see model_sizes); NULL: not known
---   corpus               corpus of the memorized sequences
---   role                 'trained'; NULL: not known
---   sample_rule          where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window        tokens (or bytes) before and after the cut
---   condition            under which it was measured: see `conditions`
---   quarter              1 (first blocks) to 4 (last blocks)
---   blocks               blocks of the quarter that were measured
---   documents            documents with memorized sequences
---   pairs                (memorized sequence, block) pairs
---   exact_drop           share of them in which the sequence is no longer produced in full
---   exact_drop_low       lower end of its interval
---   exact_drop_high      upper end of its interval
---   held_out_documents   documents of control text
---   held_out_base        share of control tokens that the whole model produces; NULL: not measured
---   held_out_accuracy    the same with one block short-circuited, mean over the blocks
---   held_out_drop        (held_out_base - held_out_accuracy) / held_out_base
---   held_out_drop_low    lower end of its interval; NULL: one document, or all alike
---   held_out_drop_high   upper end of its interval; NULL: one document, or all alike
+--   family, model, miniature, params
+--   corpus              corpus of the memorized sequences
+--   role                'trained'; NULL: not known
+--   sample_rule, sample_window, condition
+--   quarter             1 (first blocks) to 4 (last blocks)
+--   blocks              blocks of the quarter that were measured
+--   documents           documents with memorized sequences
+--   pairs               (memorized sequence, block) pairs
+--   exact_drop          share of them in which the sequence is no longer produced in full
+--   exact_drop_low, exact_drop_high
+--   held_out_documents  documents of control text
+--   held_out_base       share of control tokens that the whole model produces; NULL: not measured
+--   held_out_accuracy   the same with one block short-circuited, mean over the blocks
+--   held_out_drop       (held_out_base - held_out_accuracy) / held_out_base
+--   held_out_drop_low   lower end of its interval; NULL: one document, or all alike
+--   held_out_drop_high  upper end of its interval; NULL: one document, or all alike
 with measured as (
     select b.model, corpus, role, b.sample_rule, b.sample_window, condition, first_block as block,
-        1 + (4 * first_block + 2) // n_layers as quarter, coalesce(text, sequence_id) as text,
-        m.memorized as known, b.memorized,
-        b.n_match, m.forced_n_match as base, b.n_tokens
-    from block_deltas b
+        1 + (4 * first_block + 2) // n_layers as quarter, text,
+        m.memorized as known, b.memorized, b.n_match, m.forced_n_match as base, b.n_tokens
+    from with_text(block_deltas) b
     join (select model, n_layers from models) using (model)
     join matches m using (model, corpus, domain, sequence_id, condition)
-    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
     where first_block = last_block
 ), memory as (
-    select model, corpus, role, sample_rule, sample_window, condition, quarter,
+    select model, corpus, sample_rule, sample_window, condition, quarter,
         len(list_distinct(flatten(list(blocks)))) as blocks, count(*) as documents, sum(n)::bigint as pairs,
         sum(lost) / sum(n) as exact_drop,
         cluster_low(lost, n) as exact_drop_low, cluster_high(lost, n) as exact_drop_high
     from (
-        select model, corpus, role, sample_rule, sample_window, condition, quarter, text,
+        select model, corpus, sample_rule, sample_window, condition, quarter, text,
             list(distinct block) as blocks, count(*) as n, count(*) filter (not memorized) as lost
         from measured
         where known and role is distinct from 'control'
@@ -79,8 +71,8 @@ with measured as (
         and a.sample_rule is not distinct from m.sample_rule and a.sample_window is not distinct from m.sample_window
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
-    beside.* exclude (model, corpus, role, sample_rule, sample_window, condition)
-        replace (coalesce(held_out_documents, 0) as held_out_documents)
-from beside
-join model_sizes using (model)
+    quarter, blocks, documents, pairs, exact_drop, exact_drop_low, exact_drop_high,
+    coalesce(held_out_documents, 0) as held_out_documents, held_out_base, held_out_accuracy, held_out_drop,
+    held_out_drop_low, held_out_drop_high
+from labelled(beside)
 order by family, params, model, corpus, sample_rule, sample_window, quarter

@@ -12,55 +12,45 @@
 -- Units: accuracies and exact match are shares in [0, 1]; entropy is in nats, summed over the continuation.
 -- Source: arXiv 2501.05078, section 5.
 -- Columns:
---   family                 training line
---   model                  the model
---   miniature              trained here, tiny, on a small corpus: not comparable with published models
---   params                 its number of parameters (see model_sizes); NULL: not known
---   corpus                 corpus of the memorized sequences
---   role                   'trained'; NULL: not known
---   sample_rule            where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window          tokens (or bytes) before and after the cut
---   condition              under which it was measured: see `conditions`
---   n_layers               blocks of the model
---   first_block            first short-circuited block, from 0
---   last_block             last such block
---   depth                  middle of the range as a share of all blocks
---   n                      sequences that the whole model memorized
---   documents              distinct texts they lie in
---   exact_match            share of them that are still produced in full
---   exact_match_low        lower end of its interval
---   exact_match_high       upper end of its interval
---   token_accuracy         share of their tokens that are still produced
---   token_accuracy_low     lower end of its interval
---   token_accuracy_high    upper end of its interval
---   entropy                their mean completion entropy
---   entropy_change         its mean change (short-circuited - whole)
---   entropy_change_low     lower end of its interval; NULL: one document, or all alike
---   entropy_change_high    upper end of its interval; NULL: one document, or all alike
---   held_out_n             control sequences
---   held_out_documents     distinct texts they lie in
---   held_out_accuracy      share of their tokens produced; NULL: not measured
---   held_out_base          the same under the whole model
---   held_out_change        held_out_accuracy - held_out_base
---   held_out_change_low    lower end of its interval; NULL: one document, or all alike
---   held_out_change_high   upper end of its interval; NULL: one document, or all alike
---   tasks                  lm-eval tasks that were run both so and on the whole model
---   task_score             mean of their scores; NULL: none
---   task_base              the same under the whole model
+--   family, model, miniature, params
+--   corpus                corpus of the memorized sequences
+--   role                  'trained'; NULL: not known
+--   sample_rule, sample_window, condition, n_layers
+--   first_block           first short-circuited block, from 0
+--   last_block            last such block
+--   depth                 middle of the range as a share of all blocks
+--   n                     sequences that the whole model memorized
+--   documents
+--   exact_match           share of them that are still produced in full
+--   exact_match_low, exact_match_high
+--   token_accuracy        share of their tokens that are still produced
+--   token_accuracy_low, token_accuracy_high
+--   entropy               their mean completion entropy
+--   entropy_change        its mean change (short-circuited - whole)
+--   entropy_change_low    lower end of its interval; NULL: one document, or all alike
+--   entropy_change_high   upper end of its interval; NULL: one document, or all alike
+--   held_out_n            control sequences
+--   held_out_documents    distinct texts they lie in
+--   held_out_accuracy     share of their tokens produced; NULL: not measured
+--   held_out_base         the same under the whole model
+--   held_out_change       held_out_accuracy - held_out_base
+--   held_out_change_low   lower end of its interval; NULL: one document, or all alike
+--   held_out_change_high  upper end of its interval; NULL: one document, or all alike
+--   tasks                 lm-eval tasks that were run both so and on the whole model
+--   task_score            mean of their scores; NULL: none
+--   task_base             the same under the whole model
 with parameters as (select
     'acc' as metric     -- metric of lm-eval, its filter apart, that stands for a task
 ), measured as (
     select b.model, corpus, role, b.sample_rule, b.sample_window, condition, first_block, last_block,
-        coalesce(text, sequence_id) as text,
-        m.memorized as known, b.memorized, b.n_match, m.forced_n_match as base, b.n_tokens,
+        text, m.memorized as known, b.memorized, b.n_match, m.forced_n_match as base, b.n_tokens,
         b.completion_entropy as entropy, b.completion_entropy - m.completion_entropy as entropy_change
-    from block_deltas b
+    from with_text(block_deltas) b
     join matches m using (model, corpus, domain, sequence_id, condition)
-    left join sequence_texts using (sequence_id, corpus, domain)
     left join model_corpora using (model, corpus)
 ), memory as (
-    select model, corpus, role, sample_rule, sample_window, condition, first_block, last_block,
-        sum(n)::bigint as n, count(*) as documents,
+    select model, corpus, sample_rule, sample_window, condition, first_block, last_block, sum(n)::bigint as n,
+        count(*) as documents,
         sum(m) / sum(n) as exact_match,
         cluster_low(m, n) as exact_match_low, cluster_high(m, n) as exact_match_high,
         sum(n_match) / sum(n_tokens) as token_accuracy,
@@ -70,7 +60,7 @@ with parameters as (select
         entropy_change - cluster_margin(change, n_change) as entropy_change_low,
         entropy_change + cluster_margin(change, n_change) as entropy_change_high
     from (
-        select model, corpus, role, sample_rule, sample_window, condition, first_block, last_block, text,
+        select model, corpus, sample_rule, sample_window, condition, first_block, last_block, text,
             count(*) as n, count(*) filter (memorized) as m, sum(n_match) as n_match, sum(n_tokens) as n_tokens,
             sum(entropy) as entropy, sum(entropy_change) as change, count(entropy_change) as n_change
         from measured
@@ -108,11 +98,13 @@ with parameters as (select
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers,
     first_block, last_block, (first_block + last_block + 1) / 2 / n_layers as depth,
-    beside.* exclude (model, corpus, role, sample_rule, sample_window, condition, first_block, last_block)
-        replace (coalesce(held_out_n, 0) as held_out_n, coalesce(held_out_documents, 0) as held_out_documents),
+    n, documents, exact_match, exact_match_low, exact_match_high,
+    token_accuracy, token_accuracy_low, token_accuracy_high,
+    entropy, entropy_change, entropy_change_low, entropy_change_high,
+    coalesce(held_out_n, 0) as held_out_n, coalesce(held_out_documents, 0) as held_out_documents,
+    held_out_accuracy, held_out_base, held_out_change, held_out_change_low, held_out_change_high,
     coalesce(tasks, 0) as tasks, task_score, task_base
-from beside
+from labelled(beside)
 left join tasks using (model, first_block, last_block)
-join model_sizes using (model)
 join (select model, n_layers from models) using (model)
 order by family, params, model, corpus, sample_rule, sample_window, first_block, last_block

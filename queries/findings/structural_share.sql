@@ -13,29 +13,19 @@
 -- Units: shares in [0, 1]; the ratio is a factor.
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % for Pythia-12B.
 -- Columns:
---   family           training line
---   model            the model
---   miniature        trained here, tiny, on a small corpus: not comparable with published models
---   params           its number of parameters (see model_sizes); NULL: not known
---   corpus           corpus of the sequences
---   role             'trained' or 'control'; NULL: not known
---   sample_rule      where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window    tokens (or bytes) before and after the cut
---   condition        under which it was measured: see `conditions`
---   weighted_by      'sample' or 'bytes'
---   domains          domains measured whose class is known
---   left_out         domains measured whose class is not known
---   n                sequences in the domains of known class
---   memorized        of n, those produced verbatim
---   structural       of memorized, those in structural domains
---   expected_share   structural domains' share of the weight
---   share            structural domains' share of what is memorized; NULL where nothing is
---   low              lower end of its interval
---   high             upper end of its interval
---   ratio            rate of structural text / rate of free text; NULL where either is not there or no free text is
---                    memorized
---   ratio_low        lower end of its interval
---   ratio_high       upper end of its interval; NULL: without end
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by
+--   domains         domains measured whose class is known
+--   left_out        domains measured whose class is not known
+--   n               sequences in the domains of known class
+--   memorized       of n, those produced verbatim
+--   structural      of memorized, those in structural domains
+--   expected_share  structural domains' share of the weight
+--   share           structural domains' share of what is memorized; NULL where nothing is
+--   low, high
+--   ratio           rate of structural text / rate of free text; NULL where either is not there or no free text is
+--                   memorized
+--   ratio_low
+--   ratio_high      upper end of its interval; NULL: without end
 with parts as (
     select *, weight * ("class" = 'structural')::int as inside, weight * ("class" <> 'structural')::int as outside
     from weighted_rates
@@ -61,7 +51,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     share / nullif(1 - share, 0) * nullif(free_text_odds, 0) as ratio,
     low / nullif(1 - low, 0) * nullif(free_text_odds, 0) as ratio_low,
     high / nullif(1 - high, 0) * nullif(free_text_odds, 0) as ratio_high
-from shares
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(shares)
 order by family, params, model, corpus, sample_rule, sample_window, weighted_by desc

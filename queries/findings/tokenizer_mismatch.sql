@@ -16,41 +16,27 @@
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2; Spearman 1904,
 -- American J. Psychology 15:72 (equal counts share the mean of their ranks).
 -- Columns:
---   family            training line
---   model             the model
---   miniature         trained here, tiny, on a small corpus: not comparable with published models
---   params            its number of parameters (see model_sizes); NULL: not known
---   corpus            corpus of the sequences
---   role              'trained' or 'control'; NULL: not known
---   sample_rule       where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window     tokens (or bytes) before and after the cut
---   condition         under which it was measured: see `conditions`
---   counted_corpus    the corpus, or index, in which was counted
---   complete          all of the counted corpus was read
---   span              'unigrams', 'bigrams', 'continuation' or 'window'
---   own_tokenizer     the sequences' tokenizer
---   other_tokenizer   the other one, or 'bytes'
---   n                 sequences counted in both ways
---   documents         distinct texts they lie in
---   equal             share of them with equal sizes
---   rebucketed        share whose size moves to another bucket of powers of two
---   correlation       Spearman's, of the sizes; NULL where either is constant, or see note
---   difference        mean of other - own
---   difference_low    lower end of its interval
---   difference_high   upper end of its interval
---   memorized         memorized sequences among those the model was measured on
---   unmemorized       unmemorized ones
---   effect_own        mean of the memorized less mean of the unmemorized, own tokenizer; NULL: see note
---   own_low           lower end of its interval
---   own_high          upper end of its interval
---   effect_other      the same under the other
---   other_low         lower end of its interval
---   other_high        upper end of its interval
---   change            effect_other - effect_own
---   change_low        lower end of its interval
---   change_high       upper end of its interval
---   agree             both effects' intervals lie on the same side of 0, or both hold it; NULL: one is NULL
---   note              'too few' (documents of either group), or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus, complete
+--   span             'unigrams', 'bigrams', 'continuation' or 'window'
+--   own_tokenizer    the sequences' tokenizer
+--   other_tokenizer  the other one, or 'bytes'
+--   n                sequences counted in both ways
+--   documents
+--   equal            share of them with equal sizes
+--   rebucketed       share whose size moves to another bucket of powers of two
+--   correlation      Spearman's, of the sizes; NULL where either is constant, or see note
+--   difference       mean of other - own
+--   difference_low, difference_high
+--   memorized        memorized sequences among those the model was measured on
+--   unmemorized      unmemorized ones
+--   effect_own       mean of the memorized less mean of the unmemorized, own tokenizer; NULL: see note
+--   own_low, own_high
+--   effect_other     the same under the other
+--   other_low, other_high
+--   change           effect_other - effect_own
+--   change_low, change_high
+--   agree            both effects' intervals lie on the same side of 0, or both hold it; NULL: one is NULL
+--   note             'too few' (documents of either group), or NULL
 with parameters as (select
     10 as minimum_documents     -- of either group, below which no effect and no correlation is given
 ), sizes as (       -- decimals: differences that cancel add up to 0 in any order
@@ -114,6 +100,8 @@ with parameters as (select
         difference_margin((m_other - m_own)::double, m, (u_other - u_own)::double, u) as change_margin
     from documents, parameters
     group by model, condition, line
+), measured as (
+    from effects join lines using (line)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus, complete,
     span, tokenizer as own_tokenizer, other_tokenizer, n, documents, equal, rebucketed,
@@ -123,11 +111,8 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     other as effect_other, other - other_margin as other_low, other + other_margin as other_high,
     other - own as change, change - change_margin as change_low, change + change_margin as change_high,
     (own_low > 0) = (other_low > 0) and (own_high < 0) = (other_high < 0) as agree, note
-from effects
+from labelled(measured)
 join differences using (line)
 join correlations using (line)
-join lines using (line)
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
 order by family, params, model, corpus, sample_rule, sample_window, counted_corpus, complete, own_tokenizer,
     other_tokenizer, span

@@ -17,29 +17,20 @@
 -- Units: counts of heads; shares of all the model's heads in [0, 1].
 -- Source: arXiv 2603.21658, section 4.7.
 -- Columns:
---   family                    training line
---   model                     the model
---   miniature                 trained here, tiny, on a small corpus: not comparable with published models
---   params                    its number of parameters (see model_sizes); NULL: not known
---   corpus                    corpus of the sequences
---   role                      'trained' or 'control'; NULL: not known
---   sample_rule               where anchors were drawn: 'space', 'start' or 'imported'
---   sample_window             tokens (or bytes) before and after the cut
---   condition                 under which it was measured: see `conditions`
---   method                    what stands in for a head: see head_importance
---   domains                   domains of the corpus with a ranking of heads
---   heads                     heads of the model
---   universal                 heads important in all domains; NULL: see note
---   universal_share           universal / heads
---   expected                  mean number of such heads, were the sets drawn at random from all heads
---   expected_share            expected / heads
---   p                         probability of as many or more, were they so drawn
---   expected_by_layer         mean number of such heads, were the sets drawn at random within each layer
---   expected_by_layer_share   expected_by_layer / heads
---   p_by_layer                probability of as many or more, were they so drawn
---   half_jaccard              Jaccard index of two halves of one domain; NULL: too few documents or heads in one
---   which                     the heads: L2H5 is head 5 of layer 2, both from 0
---   note                      'one domain', or NULL
+--   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
+--   domains                  domains of the corpus with a ranking of heads
+--   heads
+--   universal                heads important in all domains; NULL: see note
+--   universal_share          universal / heads
+--   expected                 mean number of such heads, were the sets drawn at random from all heads
+--   expected_share           expected / heads
+--   p                        probability of as many or more, were they so drawn
+--   expected_by_layer        mean number of such heads, were the sets drawn at random within each layer
+--   expected_by_layer_share  expected_by_layer / heads
+--   p_by_layer               probability of as many or more, were they so drawn
+--   half_jaccard
+--   which                    the heads: L2H5 is head 5 of layer 2, both from 0
+--   note                     'one domain', or NULL
 with parameters as (select
     0.2 as share,                   -- share of a model's heads that count as important
     true as known,                  -- of sequences that the model memorized; false: of the others that were measured
@@ -48,7 +39,7 @@ with parameters as (select
     5 as minimum_heads              -- below which heads are not ranked
 ), ranked as (      -- the domains in which any head has a rank; `ranking` stands for all but the domain, NULL or not
     select *, dense_rank() over (order by model, corpus, sample_rule, sample_window, condition, method) as ranking,
-        coalesce(place <= greatest(1, round(share * heads)), false) as important
+        is_important(place, heads, share) as important
     from head_drops
     join parameters using (known)
     qualify bool_or(important) over (
@@ -112,7 +103,5 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     mean_of(anywhere) as expected, expected / heads as expected_share, chance_of(anywhere, universal) as p,
     mean_of(by_layer) as expected_by_layer, expected_by_layer / heads as expected_by_layer_share,
     chance_of(by_layer, universal) as p_by_layer, half_jaccard, which, if(domains > 1, null, 'one domain') as note
-from beside
-join model_sizes using (model)
-left join model_corpora using (model, corpus)
+from labelled(beside)
 order by family, params, model, corpus, sample_rule, sample_window, method

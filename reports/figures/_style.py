@@ -7,25 +7,18 @@ left to Altair.
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import altair as alt
 import pandas as pd
 
-# A colour for each family, the same in every figure. After Okabe and Ito 2008 (told apart in all common forms of colour
-# blindness); the three OLMo lines, which belong together, differ in lightness as well.
-FAMILIES = {
-    "pythia": "#0072B2",
-    "gpt_neo": "#D98600",
-    "open_llama": "#00855F",
-    "starcoder": "#D55E00",
-    "olmo": "#C9689A",
-    "olmo2": "#9A4393",
-    "olmo3": "#5F1A4F",
-}
-OTHER = "#3D8FBF"  # a family that is not one of ours
+from memlake.warehouse.identity import hash63
+from memlake.warehouse.models.registry import appearances
+
 INK, MUTED, CONTROL, GRID = "#1f2933", "#5b6770", "#8a939b", "#e8ebee"
 WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on a page of 1200
 
@@ -79,19 +72,34 @@ def panels(rows: pd.DataFrame) -> Iterator[Panel]:
 
 
 def families(rows: pd.DataFrame) -> list[tuple[str, bool]]:
-    """(family, miniature) of the rows, in the order of `FAMILIES`, others after, published models before miniatures."""
+    """(family, miniature) of the rows, published models before miniatures."""
     found = rows[["family", "miniature"]].drop_duplicates().itertuples(index=False)
     return sorted(((f, bool(m)) for f, m in found), key=lambda key: (key[1], *rank(key[0])))
 
 
-def rank(family: str) -> tuple[int, str]:
-    """Sorts families: ours in their order, others after by name."""
-    known = list(FAMILIES)
-    return (known.index(family) if family in known else len(known), family)
+def rank(family: str) -> tuple[float, str]:
+    """Sorts families: those that have a place in the registry, then the others by name."""
+    known = appearances().get(family)
+    return (known.place if known else math.inf, family)
 
 
 def colour(family: str) -> str:
-    return FAMILIES.get(family, OTHER)
+    """The family's colour, the same in every figure: that of the registry, else one that its name decides."""
+    known = appearances()
+    if family in known:
+        return known[family].colour
+    hues = _free_hues(tuple(appearance.colour for appearance in known.values()))
+    lightness, hue = divmod(hash63(family), len(hues))
+    parts = colorsys.hls_to_rgb(hues[hue] / 360, (0.27, 0.42)[lightness % 2], 0.45)
+    return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
+
+
+@cache
+def _free_hues(colours: tuple[str, ...]) -> list[int]:
+    """Hues, in degrees, that are apart from those of the colours."""
+    taken = [360 * colorsys.rgb_to_hls(*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0] for c in colours]
+    free = [hue for hue in range(360) if all(abs((hue - t + 180) % 360 - 180) >= 20 for t in taken)]
+    return free or list(range(360))
 
 
 def pale(colour: str, strength: float) -> str:

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 
 from . import _style as style
-from .memorization_rate import ROW, places_of
+from ._models import ROW, places_of
 
 MARKS = {  # basis: shape, filled
     "sequence": ("circle", True),

@@ -11,7 +11,7 @@ import altair as alt
 import pandas as pd
 
 from . import _style as style
-from .memorization_rate import by_domain
+from ._models import by_domain
 
 WEIGHTS = {"bytes": ("the corpus", "weighted by bytes"), "sample": ("the sample", "as sampled")}
 

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 
 from . import _style as style
-from .memorization_rate import by_domain, heights, places_of
+from ._models import by_domain, heights, places_of
 
 RUN = "`memlake ingest sample` and `memlake compute run scoring --model MODEL --corpus CORPUS`"
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import _heads as heads
 from . import _style as style
-from ._lines import lines
+from ._models import lines
 
 RUN = heads.RUN
 MEAN = ["model", "family", "y", "colour"]

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 
 from . import _style as style
-from .memorization_rate import ROW
+from ._models import ROW
 
 WIDTH, FOUND = 200, 0.05  # pixels; p below which a difference is taken to be one
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from . import memorization_rate
+from . import _models as models
 
 RUN = "`memlake compute run prompt_compression --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
@@ -21,4 +21,4 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     rows = rows.assign(x=rows["median"], low=rows["lower"], high=rows["upper"])
     axis = alt.Axis(format="~%", values=[0, 0.5, 1])
     x = alt.X("x:Q", title="of the prompt needed", scale=alt.Scale(domain=[0, 1], nice=False), axis=axis)
-    return memorization_rate.by_domain(rows, x)
+    return models.by_domain(rows, x)

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 
 from . import _style as style
-from ._lines import WIDTH, beside, lines
+from ._models import WIDTH, beside, lines
 
 WEIGHTS = {"sample": "of the sample", "bytes": "of the corpus, by bytes"}
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import _counts as counts
 from . import _style as style
-from .memorization_rate import ROW, places_of
+from ._models import ROW, places_of
 
 RUN = "`memlake ingest count` with more than one `--tokenizer`, or `memlake demo` for everything"
 SPANS = ("window", "continuation", "bigrams", "unigrams")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import _heads as heads
 from . import _style as style
-from ._lines import WIDTH, beside, lines
+from ._models import WIDTH, beside, lines
 
 RUN = heads.RUN
 

@@ -15,10 +15,10 @@ from memlake.ingest.cli import app
 from memlake.ingest.run import ingest
 from memlake.ingest.sampling.sample import sample
 from memlake.ingest.sources import jsonl
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput
 
 from . import tokenizers
-from .here import rows
 
 ZSTD = zstandard.ZstdCompressor().compress
 GOOD = json.dumps({"text": "good"}).encode() + b"\n"

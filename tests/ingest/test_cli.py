@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from memlake.ingest.cli import app
-from memlake.warehouse.errors import MemlakeError
+from memlake.ingest.cli import SOURCE, app
+from memlake.warehouse import shelf
+from memlake.warehouse.errors import BadInput, MemlakeError
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.options import flag
+from memlake.warehouse.work.runner import Summary
 
 from . import tokenizers
 
@@ -21,7 +25,7 @@ LOADED = "; import sys; found = {names} & set(sys.modules); assert not found, fo
 
 
 def memlake(*arguments: object):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,62 @@ def test_sources_are_listed_and_shown():
     assert "--domain-field" in shown and "rejects" in shown
     (first, *_) = memlake("show", "jsonl", "--format", "json").stdout.splitlines()
     assert json.loads(first)["option"] == "--path"
+
+
+@pytest.mark.parametrize("name", shelf.names(SOURCE.shelf))
+def test_help_shows_every_option_of_a_source(name):
+    shared, own = memlake("run", name, "--help").stdout.split(f"Options of {name}")
+    assert "--keep" in shared
+    for field in dataclasses.fields(SOURCE.options(name)):
+        assert f"{flag(field.name)} " in own and field.metadata["doc"][:30] in own
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("count", "--help")])
+def test_no_source_is_loaded_for_help(words):
+    code = (
+        "import sys; from typer.testing import CliRunner; from memlake.ingest.cli import app;"
+        f" assert CliRunner().invoke(app, {words}).exit_code == 0;"
+        " found = {m for m in sys.modules if m.startswith('memlake.ingest.sources.')} | {'pyarrow'};"
+        " found &= sys.modules.keys(); assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        (("jsonl", "--path", "x", "--path", "y", "--text-field", "t"), {"path": ("x", "y"), "text_field": "t"}),
+        (("--path", "x", "--class", "a=structural", "jsonl"), {"path": ("x",), "class_": ("a=structural",)}),
+        (("--config", "parquet", "huggingface", "--dataset", "d"), {"config": "parquet", "dataset": "d"}),
+        (("results", "--path", "x", "--params", "3"), {"path": ("x",), "params": 3}),
+        (("memorized_evals", "--model=m", "--path=x", "--domain", "d"), {"model": "m", "path": ("x",), "domain": "d"}),
+        (("python_environment", "--limit", "5"), {"limit": 5}),
+    ],
+)
+def test_a_source_gets_its_options(tmp_path, monkeypatch, words, own):
+    asked = []
+    monkeypatch.setattr("memlake.ingest.run.ingest", lambda lake, name, own, **_: asked.append(own) or (Summary(), []))
+    lake = Lake.create(tmp_path / "lake")
+    done = memlake("run", *words, "--keep", 3, "--lake", lake.path)
+    assert done.exit_code == 0, done.output
+    assert asked == [own]
+
+
+def test_count_gets_the_options_of_its_source(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "memlake.ingest.counting.count.count", lambda *_, **given: asked.append(given) or (Summary(), 0)
+    )
+    monkeypatch.setattr("memlake.ingest.cli.show", lambda *_: None)
+    lake = Lake.create(tmp_path / "lake")
+    words = ("count", "--domain-field", "f", "--corpus", "c", "--domain", "d", "--path", "x", "--source", "jsonl")
+    done = memlake(*words, "--lake", lake.path)
+    assert done.exit_code == 0, done.output
+    assert [(a["source"], a["domains"], a["options"]) for a in asked] == [
+        ("jsonl", ["d"], {"path": ("x",), "domain_field": "f"})
+    ]
+    failed = memlake("count", "--corpus", "c", "--path", "x", "--lake", lake.path)
+    assert isinstance(failed.exception, BadInput) and "name that with --source" in str(failed.exception)
 
 
 @pytest.mark.parametrize(

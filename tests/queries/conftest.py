@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from memlake.tests.ingest.here import lake as new_lake  # noqa: F401  (a fixture)
+from memlake.tests.lakes import lake as new_lake  # noqa: F401  (a fixture)
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import commit
@@ -22,8 +22,8 @@ def put(lake: Lake, cell: str, pieces) -> None:
     with Stage(folder, cell, "run") as stage:
         for name, rows in pieces:
             stage.write(name, rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows))
-    for name in {f["table"] for f in stage.files}:
-        commit(lake, folder, name, cell, [f for f in stage.files if f["table"] == name])
+    for name in {f.table for f in stage.files}:
+        commit(lake, folder, name, cell, [f for f in stage.files if f.table == name])
 
 
 def done(cell: str, experiment: str = "some", **settings: object) -> dict[str, object]:

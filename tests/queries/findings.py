@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from memlake.queries.ask import prepare
+from memlake.queries.catalog import prepare
 from memlake.queries.only import ALL, Only
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 
 from .conftest import done, drawn
 
@@ -50,14 +50,14 @@ def filled(given: dict[str, str | list[dict]]) -> dict[str, list[dict]]:
 
 
 def database(given: dict[str, str | list[dict]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """What `queries.ask.connect` gives for a lake of these rows: columns that are not given are NULL."""
+    """What `queries.catalog.prepare` gives for a lake of these rows: columns that are not given are NULL."""
     given = filled(given)
-    unknown = set(given) - set(tables.names())
+    unknown = set(given) - set(schema.names())
     assert not unknown, unknown
     con = duckdb.connect()
     con.execute("create schema stored")
-    for name in tables.names():
-        columns = tables.table(name).columns
+    for name in schema.names():
+        columns = schema.table(name).columns
         typed = ", ".join(f'"{c.name}" {c.sql_type}' for c in columns)
         con.execute(f"create table stored.{name} ({typed})")
         for row in given.get(name, []):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from memlake.queries import ask
-from memlake.queries.ask import OpenLake, views
+from memlake.queries import catalog
+from memlake.queries.ask import OpenLake
+from memlake.queries.catalog import needed, prepare, views
 from memlake.queries.finding import find, names
+from memlake.queries.only import Only
 from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -65,10 +67,11 @@ def test_table_takes_names_of_sql(asked):
 
 def test_every_stored_table_can_be_selected_from(asked):
     known = views(asked.connection)
-    text = "".join((ask.HERE / f"{name}.sql").read_text() for name in ("samples", "views"))
+    assert {f.stem for f in (catalog.HERE / "views").iterdir()} == set(catalog.VIEWS)
+    text = "".join(f.read_text() for f in (catalog.HERE / "samples.sql", *(catalog.HERE / "views").glob("*.sql")))
     added = re.findall(r"^create or replace (?:view|table) (\w+) as", text, re.MULTILINE)
     assert {"noise_groups", "layer_groups", "layer_positions", "prompt_lengths"} <= set(added)
-    assert {*tables.names(), "matches_all", *added} == set(known)
+    assert {*schema.names(), "matches_all", *added} == set(known)
     for name in known:
         asked.connection.execute(f'select * from "{name}"').to_arrow_table()
 
@@ -171,6 +174,76 @@ def test_domains_are_added_up():
     assert database(given).execute("from domains").fetchall() == [("c", "d", "x", 3, 30, 1)]
 
 
+def test_any_rows_take_the_labels_of_their_models():
+    """The role is that to the corpus, if it is known; the rest is the model's on any corpus."""
+    given = {
+        "models": "model family nominal_params miniature base_condition\n"
+        " a pythia 70 false base\n b@r mine NULL true base",
+        "model_corpora": "model corpus role\n a c trained\n a d control",
+        "matches": "model corpus condition memorized\n"
+        " a c base true\n a c base false\n a d base false\n a e base true\n b@r c base true",
+    }
+    con = database(given)
+    columns = "model, corpus, family, miniature, revision, size_kind, params, role"
+    rates = "with rates as (select model, corpus, share(memorized) as rate from matches group by all)"
+    assert con.execute(f"{rates} select {columns}, rate from labelled(rates) order by 1, 2").fetchall() == [
+        ("a", "c", "pythia", False, None, "nominal", 70, "trained", 0.5),
+        ("a", "d", "pythia", False, None, "nominal", 70, "control", 0.0),
+        ("a", "e", "pythia", False, None, "nominal", 70, None, 1.0),
+        ("b@r", "c", "mine", True, "r", "nominal", None, None, 1.0),
+    ]
+    assert con.execute("select count(*), count(role) from labelled(matches)").fetchall() == [(5, 3)]
+
+
+def test_any_rows_take_the_text_of_their_sequences():
+    """Sequences 1 and 2 lie in copies, 3 in a document that is not there, 4 in none: a text of its own each."""
+    given = {
+        "models": "model family base_condition\n a olmo base",
+        "documents": "document_id corpus domain text_hash\n 10 c d 7\n 11 c d 7",
+        "sequences": "sequence_id corpus domain document_id\n 1 c d 10\n 2 c d 11\n 3 c d 12\n 4 c d NULL",
+        "matches": "model corpus domain condition sequence_id\n"
+        " a c d base 1\n a c d base 2\n a c d base 3\n a c d base 4\n a c d base 5",
+    }
+    got = database(given).execute("select sequence_id, text from with_text(matches) order by 1").fetchall()
+    assert got == [(1, 7), (2, 7), (3, 12), (4, 4), (5, 5)]
+
+
+def test_rows_of_a_line_share_its_number_also_where_the_sample_is_not_known():
+    given = {
+        "models": "model family base_condition\n a olmo base\n b olmo base",
+        "matches": "model corpus condition sequence_id cell\n"
+        " a c base 1 x\n a c base 2 x\n b c base 1 x\n a c base 3 y\n a c base 4 z\n a d base 5 z",
+        "samples": "cell sample_rule sample_window\n x space 32+32\n y start 32+32",  # of z nothing is known
+    }
+    con = database(given)
+    lines = "with lines as materialized (from lines_of(matches))"
+    numbers = dict(con.execute(f"{lines} select (model, sequence_id), line from on_lines(matches, lines)").fetchall())
+    together: dict[int, set] = {}
+    for row, line in numbers.items():
+        together.setdefault(line, set()).add(row)
+    assert sorted(map(sorted, together.values())) == [
+        [("a", 1), ("a", 2)],
+        [("a", 3)],
+        [("a", 4)],
+        [("a", 5)],
+        [("b", 1)],
+    ]
+    assert con.execute(f"{lines} select count(*), min(line), max(line) from lines").fetchall() == [(5, 1, 5)]
+
+
+def test_an_anchor_reaches_as_far_as_the_continuation_unless_a_token_spans_it():
+    given = {
+        "models": "model family base_condition\n a olmo base",
+        "sequences": "sequence_id corpus domain tokenizer anchor_id anchor byte_cut byte_end prefix_tokens n_tokens\n"
+        "1 c d t 8 100 100 164 4 4\n 2 c d t 9 100 98 164 5 4\n 3 c d t 8 100 100 140 6 4\n 4 c d t NULL NULL 0 64 4 4",
+        "matches": "model corpus domain condition sequence_id matched_bytes\n"
+        "a c d base 1 10\n a c d base 2 10\n a c d base 3 NULL\n a c d base 4 10",
+    }
+    columns = "sequence_id, anchor_id, prefix_tokens, tokenizer, reach"
+    got = database(given).execute(f"select {columns} from anchored_matches order by 1").fetchall()
+    assert got == [(1, 8, 4, "t", 64), (2, 9, 5, "t", None), (3, 8, 6, "t", None), (4, None, 4, "t", None)]
+
+
 def test_a_line_of_models_has_one_kind_of_size():
     given = {
         "models": "model family n_params nominal_params miniature\n"
@@ -208,3 +281,19 @@ def test_layers_and_prompt_lengths_unfold():
         (0, 0.0, 7, 0.5, 2, 3.0, 1.0),
         (1, 1.0, 8, 0.75, 1, 4.0, 0.0),
     ]
+
+
+def test_a_statement_gets_what_it_names_and_what_that_is_made_of():
+    assert needed("select 1") == set()
+    assert needed("from model_sizes -- and not matches") == {"model_sizes", "models"}
+    assert {"matches", "models", "cells", "cell_samples"} <= needed("select share(memorized) from MATCHES")
+    assert "head_deltas" not in needed("select share(memorized) from matches")
+    assert needed("from information_schema.tables") is None
+    assert "conditions" in needed("select 1", Only(condition="float32 sdpa"))
+
+
+@pytest.mark.parametrize("name", sorted({d.name for d in catalog.definitions() if " macro " not in d.sql}))
+def test_each_table_can_be_asked_with_no_more_than_it_needs(lake, name):
+    only = needed(f"from {name}")
+    con = prepare(lake.connect(set(schema.names()) & only), names=only)
+    con.execute(f'from "{name}"')

@@ -8,11 +8,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from memlake.queries import cli
+from memlake.queries import cli, findings
 from memlake.queries.finding import find, names
 from memlake.queries.only import SHARED
 from memlake.queries.prompt import HELP, converse
-from memlake.tests.small import N
+from memlake.tests.small import MODEL, N
 from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName
 
 app = typer.Typer()
@@ -35,6 +35,41 @@ def test_list_names_every_finding(lake):
 
 def test_show_prints_the_file(lake):
     assert run(lake, "query", "show", "scaling_law") == find("scaling_law").text
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch) -> str:
+    """A finding that is one file more on the shelf: neither a list nor a module knows of it."""
+    monkeypatch.setattr(findings, "__path__", [*findings.__path__, str(tmp_path)])
+    file = tmp_path / "a_made_up_finding.sql"
+    file.write_text(
+        "-- One row is one model: how often it reproduces its text.\n--\n-- Columns:\n--   family, model\n"
+        "--   share  of the sequences\n"
+        "with parameters as (select\n    0.0 as at_least    -- the least share\n), rates as (\n"
+        "    select model, corpus, share(memorized) as share from matches group by all\n)\n"
+        "select family, model, share from labelled(rates), parameters where share >= at_least\n"
+    )
+    return file.stem
+
+
+def test_a_finding_is_added_by_its_file(lake, added):
+    assert added in [
+        json.loads(line)["finding"] for line in run(lake, "query", "list", "--format", "json").splitlines()
+    ]
+    answer = {"family": MODEL["family"], "model": MODEL["model"], "share": 28 / (2 * N)}
+    assert json.loads(run(lake, "query", "run", added, "--format", "json")) == answer
+    assert run(lake, "query", "run", added, "-p", "at_least=0.9", "--format", "json") == ""
+    shown = run(lake, "query", "show", added)
+    assert "--   family  training line\n" in shown
+    assert json.loads(run(lake, "sql", "--format", "json", input=shown)) == answer
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_shown_pastes_into_sql(lake, name):
+    shown = run(lake, "query", "show", name)
+    pasted = [*map(json.loads, run(lake, "sql", "--format", "json", input=shown).splitlines())]
+    rows = [*map(json.loads, run(lake, "query", "run", name, "--format", "json").splitlines())]
+    assert pasted == [pytest.approx(row) for row in rows]
 
 
 def test_run_answers(lake):

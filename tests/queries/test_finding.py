@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memlake.queries.finding import Finding, find, literal, names, parse
+from memlake.queries.finding import (
+    SHELF,
+    Finding,
+    explained,
+    find,
+    glossary,
+    header,
+    literal,
+    names,
+    parse,
+    shared_meaning,
+)
+from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput, UnknownName
 
 TEXT = """\
@@ -43,6 +57,62 @@ def test_the_help_and_the_parameters_are_the_files():
         "levels": "whole numbers",
         "loud": "or not",
     }
+
+
+NAMED = """\
+-- One row is one thing.
+--
+-- Columns:
+--   family, share, share_low,
+--   share_high
+--   text          what is said, at such a length that it goes on in a second line, which is the explanation's and no
+--                 other column
+--   n
+select 1
+"""
+
+
+def test_a_column_is_explained_by_the_finding_or_by_the_glossary():
+    """`share` is in no glossary: a finding that uses it has to say what it is."""
+    with pytest.raises(BadInput, match=r"neither the finding nor glossary.toml explains its column 'share'"):
+        explained(NAMED)
+    shown = explained(NAMED.replace("family, share, share_low", "family, share_low"))
+    assert header(shown) == {
+        "family": "training line",
+        "share_low": "lower end of its interval",
+        "share_high": "upper end of its interval",
+        "text": "what is said, at such a length that it goes on in a second line, which is the explanation's and no"
+        " other column",
+        "n": "sequences",
+    }
+    assert Finding("made", shown).columns == header(shown)
+    assert shown.startswith("-- One row is one thing.\n--\n-- Columns:\n--   family      training line\n")
+    assert shown.endswith("--   n           sequences\nselect 1\n") and max(map(len, shown.splitlines())) <= 120
+    assert explained(shown) == shown and explained(TEXT) == TEXT
+
+
+def written(name: str) -> dict[str, str | None]:
+    return header(shelf.text(SHELF, name, ".sql"))
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_finding_explains_only_what_is_its_own(name):
+    assert find(name).columns.keys() == written(name).keys() and all(find(name).columns.values())
+    for column, own in written(name).items():
+        try:
+            shared = shared_meaning(column)
+        except BadInput:
+            assert own
+        else:
+            assert own != shared, f"{column}: only name it"
+
+
+def test_the_glossary_explains_nothing_that_only_one_finding_names():
+    named = [column for name in names() for column, own in written(name).items() if own is None]
+    for word in glossary():
+        pattern = re.compile(word.replace("*", r"\w+"))
+        used = [c for c in named if pattern.fullmatch(c) and (c == word or c not in glossary())]
+        assert len(used) > 1, word
 
 
 def test_without_parameters_the_query_is_the_file():

@@ -10,6 +10,7 @@ import pytest
 
 from memlake.queries import guard
 from memlake.queries.ask import connect, snapshot
+from memlake.queries.catalog import table_macros
 from memlake.queries.finding import find, names
 from memlake.tests.small import DOMAINS, N, match_rows
 from memlake.warehouse.errors import BadInput
@@ -59,6 +60,9 @@ ADMITTED = {
     "pivot (from matches) on domain in ('c++') using count(*) group by model": [("m", N)],
     "select column_name from (describe conditions) limit 1": [("condition",)],
     "select share(memorized) = 14/40 from matches": [(True,)],
+    "with a as (select distinct model, corpus from matches) select family, role from labelled(a)": [
+        ("pythia", "trained")
+    ],
 }
 
 
@@ -66,6 +70,14 @@ ADMITTED = {
 def test_a_select_is_answered(house, text):
     rows = guard.ask(house[0], text).to_pylist()
     assert [tuple(row.values()) for row in rows] == ADMITTED[text]
+
+
+def test_our_own_table_macros_are_admitted_but_for_the_one_that_has_a_view_for_each_answer(house):
+    own = table_macros(house[0])
+    assert own["labelled"] == "labelled(measured)" and own["on_lines"] == "on_lines(measured, lines)"
+    assert set(own) - guard.FUNCTIONS == {"groups_of"}
+    with pytest.raises(BadInput, match="groups_of is not admitted"):
+        guard.ask(house[0], "from groups_of('noise')")
 
 
 @pytest.mark.parametrize("name", names())
@@ -110,6 +122,10 @@ READS = [
     "force_checkpoint()",
     "duckdb_secrets()",
     "duckdb_settings()",
+    "labelled('{text}')",  # our own take a name that could as well stand after FROM
+    "with_text('{unpublished}')",
+    "on_lines('{csv}', matches)",
+    "query_table('{text}')",
 ]
 SHAPES = [
     "from {}",

@@ -14,10 +14,10 @@ from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
 from memlake.queries.only import Only
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows as selected
 from memlake.tests.ingest.sampling.test_sample import fill, text
+from memlake.tests.lakes import rows as selected
 from memlake.tests.small import CONDITION, MODEL, N, match_rows
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -25,8 +25,8 @@ from .conftest import done, drawn, put
 from .findings import cases, database, filled
 
 CASES = [(name, case) for name in names() for case in cases(name)]
-OF_SEQUENCES = {name for name in tables.names() if "sequence_id" in ask._columns(name)}
-SAMPLED = {name for name in tables.names() if ask._sample_keys(name)}
+OF_SEQUENCES = {name for name in schema.names() if "sequence_id" in ask._columns(name)}
+SAMPLED = {name for name in schema.names() if ask._sample_keys(name)}
 APART = 10**9  # between the ids of two samples
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memlake.queries.finding import find
+from memlake.queries.finding import names
 from memlake.reports import page
 from memlake.warehouse.lake import Lake
 
@@ -31,4 +31,4 @@ def lake(tmp_path_factory) -> Lake:
 @pytest.fixture(scope="session")
 def text(lake) -> str:
     """The whole page of `lake`."""
-    return page.page(lake, [find(name) for name in page.told()], NOW)
+    return page.draw(lake, names(), NOW)

@@ -41,5 +41,5 @@ def test_bad_input_is_one_line(lake, tmp_path):
 
 
 def test_listing_draws_nothing():
-    code = "import sys, memlake.reports.page as p; p.available(); sys.exit('altair' in sys.modules)"
+    code = "import sys, memlake.reports.page as p; p.overview(); sys.exit('altair' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

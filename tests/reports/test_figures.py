@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,9 +122,19 @@ def test_panels_pair_each_corpus_with_the_controls():
     assert (mix.label("b"), held.label("c")) == ("2B", "c")
 
 
-def test_a_family_has_one_colour_and_its_largest_model_bears_it():
-    assert len({*style.FAMILIES.values(), style.OTHER}) == len(style.FAMILIES) + 1
-    assert style.colour("nobody's") == style.OTHER
+def test_a_family_has_one_colour_whether_we_know_it_or_not():
+    known = {
+        "pythia": "#0072B2", "gpt_neo": "#D98600", "open_llama": "#00855F", "starcoder": "#D55E00", "olmo": "#C9689A",
+        "olmo2": "#9A4393", "olmo3": "#5F1A4F",
+    }  # fmt: skip
+    assert {family: style.colour(family) for family in known} == known
+    strangers = [style.colour(family) for family in ("mine", "yours", "<b>")]
+    assert len({*strangers, *known.values()}) == len(known) + 3
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in strangers)
+    assert sorted(["mine", *reversed(known), "a stranger"], key=style.rank) == [*known, "a stranger", "mine"]
+
+
+def test_a_pale_colour_is_mixed_with_white():
     assert style.pale("#000000", 1) == "#000000" and style.pale("#000000", 0) == "#ffffff"
 
 

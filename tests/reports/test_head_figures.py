@@ -18,7 +18,7 @@ from memlake.reports.figures import (
     profile_similarity,
     universal_heads,
 )
-from memlake.reports.figures._lines import lines
+from memlake.reports.figures._models import lines
 from memlake.reports.svg import render
 from memlake.tests.queries.findings import database
 

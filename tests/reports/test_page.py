@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from memlake.queries.finding import find, names
-from memlake.reports import page, svg
+from memlake.reports import figure, page, svg
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -69,8 +69,10 @@ def test_each_finding_has_question_figure_numbers_and_sql(text, read, name):
 
 def test_contents_lead_to_every_section(read):
     anchors = [a["href"][1:] for a in read.all("a") if a["href"].startswith("#")]
-    assert anchors == list(read.sections)
-    assert len(anchors) == len(names()) + 6
+    places = [attrs["id"] for tag, attrs in read.tags if tag in ("h2", "section")]
+    assert anchors == places
+    assert [a for a in anchors if not a.startswith("chapter-")] == list(read.sections)
+    assert len(read.sections) == len(names()) + 6
 
 
 def test_no_request_leaves_the_page(text, read):
@@ -100,7 +102,7 @@ def test_ids_are_unique(read):
 
 
 def test_the_same_lake_gives_the_same_page(lake, text):
-    assert page.page(lake, [find(name) for name in page.told()], NOW) == text
+    assert page.draw(lake, names(), NOW) == text
 
 
 def test_the_head_says_lake_time_and_versions(lake, read, text):
@@ -129,7 +131,7 @@ def test_what_stands_behind_the_numbers(lake, text, read):
 
 def test_an_empty_lake_says_what_to_run(tmp_path):
     lake = Lake.create(tmp_path / "new")
-    read = Reader(page.page(lake, [find(name) for name in page.told()], NOW))
+    read = Reader(page.draw(lake, names(), NOW))
     assert read.all("svg") == []
     for name in names():
         assert "No rows yet: run memlake" in read.sections[name]
@@ -139,8 +141,8 @@ def test_an_empty_lake_says_what_to_run(tmp_path):
 
 
 def test_a_finding_without_a_figure_has_its_table(lake, monkeypatch):
-    monkeypatch.setattr(page, "_has_figure", lambda finding: False)
-    read = Reader(page.page(lake, [find("scaling_law")], NOW))
+    monkeypatch.setattr(figure, "names", list)
+    read = Reader(page.draw(lake, ["scaling_law"], NOW))
     assert read.all("svg") == []
     assert find("scaling_law").grain in read.sections["scaling_law"]
     assert "The numbers: 4 rows" in read.sections["scaling_law"]
@@ -151,8 +153,8 @@ def test_a_figure_is_drawn_for_each_sample_of_which_the_finding_tells():
         {"sample_rule": ["start", None, "start"], "sample_window": ["8+8", None, "16+16"], "x": [1, 2, 3]}
     )
     other = first.assign(x=[4, 5, 6]).iloc[[2, 0, 1, 0]]
-    found = list(page._samples([first, other, pd.DataFrame({"y": [7]})]))
-    assert [re.sub("<.*?>", "", heading).strip() for heading, _ in found] == [
+    found = list(figure._by_sample([first, other, pd.DataFrame({"y": [7]})]))
+    assert [heading for heading, _ in found] == [
         "Anchors: not known, window: not known", "Anchors: start, window: 16+16", "Anchors: start, window: 8+8"
     ]  # fmt: skip
     assert [[frame.iloc[:, -1].tolist() for frame in parts] for _, parts in found] == [
@@ -160,7 +162,7 @@ def test_a_figure_is_drawn_for_each_sample_of_which_the_finding_tells():
         [[3], [6], [7]],
         [[1], [4, 4], [7]],
     ]
-    ((heading, parts),) = page._samples([first.iloc[:1], other])
+    ((heading, parts),) = figure._by_sample([first.iloc[:1], other])
     assert heading == "" and parts[1]["x"].tolist() == [4, 4]  # of another sample there is nothing to draw here
 
 

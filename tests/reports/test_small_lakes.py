@@ -11,6 +11,7 @@ from altair.utils.schemapi import debug_mode
 from memlake.queries import ask
 from memlake.queries.finding import find, names
 from memlake.reports import page
+from memlake.reports.answers import Answers
 from memlake.tests.queries.conftest import done, drawn, put
 from memlake.warehouse.lake import Lake
 
@@ -108,15 +109,15 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
         ask.connect(lake, ask.snapshot(lake)) as con,
         debug_mode(False),
     ):
-        answers = page.Answers(con)
+        answers = Answers(con)
         for name in names():
             try:
-                sections[name] = page._finding(find(name), answers)
+                sections[name] = page.of_finding(find(name), answers)
             except Exception as e:  # all that fail are named, not the first alone
                 failed[name] = f"{type(e).__name__}: {e}"
     assert failed == {}
-    monkeypatch.setattr(page, "_finding", lambda finding, answers: sections[finding.name])
-    text = page.page(lake, [find(name) for name in page.told()], NOW)
+    monkeypatch.setattr(page, "of_finding", lambda finding, answers: sections[finding.name])
+    text = page.draw(lake, names(), NOW)
     assert set(Reader(text).sections) > set(names())
     drawn = "".join(part.split("</svg>")[0] for part in text.split("<svg")[1:])
     assert not re.search(r"\b(NaN|nan|undefined|null|None|inf|Infinity)\b", drawn)

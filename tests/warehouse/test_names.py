@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from memlake.queries import guard
 from memlake.queries.ask import OpenLake, connect, snapshot
 from memlake.tests.small import CONDITION, MODEL, made_cell, put_cell
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput, MemlakeError, NotALake
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
@@ -188,7 +188,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(NotALake, match="cannot be written") as raised:
         Lake.create(tmp_path / "file" / "lake")
     assert one_line(raised)
-    real, made = tables.table, []
+    real, made = schema.table, []
 
     def fail_later(name: str):
         made.append(name)
@@ -223,7 +223,7 @@ def test_values_are_the_log_s_wherever_a_file_lies(prepared, tmp_path):
     plain.parent.mkdir()
     shutil.copy(files["a"].path, plain)
     missing, named = {"corpus": "mine", "domain": None}, {"corpus": "mine", "domain": NO_VALUE}
-    spec = tables.table("documents")
+    spec = schema.table("documents")
     none = tmp_path / partition_path(spec, missing) / "none.parquet"
     none.parent.mkdir(parents=True)
     shutil.copy(files["c"].path, none)

@@ -1,5 +1,5 @@
-"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes, training corpora, and whether
-training put a BOS token before each text.
+"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes, training corpora, whether
+training put a BOS token before each text, and how the family appears in figures.
 
 Any other hub id or local folder resolves as well; then nothing of this is known beforehand. A folder may say more about
 itself in a `memlake.json`: the keys family, corpora, tokenizer (its name), bos and miniature.
@@ -8,6 +8,7 @@ itself in a `memlake.json`: the keys family, corpora, tokenizer (its name), bos 
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -45,13 +46,24 @@ class Source:
     miniature: bool = False  # trained here, tiny, on a small corpus
 
 
+@dataclass(frozen=True)
+class Appearance:
+    """How a family appears in figures.
+
+    The colours are after Okabe and Ito 2008 (told apart in all common forms of colour blindness); the three OLMo lines,
+    which belong together, differ in lightness as well.
+    """
+
+    colour: str  # as #rrggbb
+    place: float = math.inf  # among the families; those without one come last, by name
+
+
 @cache
 def models() -> dict[str, Source]:
     """Every model of the registry by its name, in the order of the files."""
     found = {}
     for family in families():
-        text = (shelf.folder(CATALOG) / f"{family}.toml").read_text(encoding="utf-8")
-        shared = tomllib.loads(text)
+        shared = _read(family)
         for name, model in shared["models"].items():
             found[name] = Source(
                 name=name,
@@ -75,6 +87,13 @@ def role(source: Source, corpus: str) -> str | None:
         return "trained"
     known = {c for model in models().values() for c in model.corpora}
     return "control" if source.corpora and corpus in known else None
+
+
+@cache
+def appearances() -> dict[str, Appearance]:
+    """How families appear in figures, of those whose file says it."""
+    files = {family: _read(family) for family in families()}
+    return {family: Appearance(**file["appearance"]) for family, file in files.items() if "appearance" in file}
 
 
 def families() -> list[str]:
@@ -120,6 +139,10 @@ def find(lake: Lake, text: str) -> Source:
         return resolve(text)
     except UnknownName as error:
         raise UnknownName("model", text, {*models(), *(name for name, *_ in rows)}) from error
+
+
+def _read(family: str) -> dict[str, Any]:
+    return tomllib.loads(shelf.text(CATALOG, family, ".toml"))
 
 
 def _at(source: Source, revision: str | None) -> Source:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,69 +12,86 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, relation
 
 from . import audit
-from .audit import Rows
+from .audit import Number, Rows
 from .publish import LOG_TABLES
+from .second_judge import out_of_range
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What is wrong with a table; `where` is a file or a partition."""
+class Defect:
+    """What is wrong with a table; `where` is a file, a partition or a cell."""
 
     table_name: str
     where: str
     what: str
 
 
-def check(lake: Lake) -> Iterator[Finding]:
+def check(lake: Lake) -> Iterator[Defect]:
     """All that is wrong with the lake's published rows; nothing when all is well."""
-    damaged = set()
-    for name in tables.names():
-        for finding in _files(lake, name):
-            damaged.add(name)
-            yield finding
+    damaged = False
+    for name in schema.names():
+        for defect in _files(lake, name):
+            damaged = True
+            yield defect
     if damaged:
         return  # rows are judged against other tables: with a file missing every verdict would be misleading
+    judged: list[tuple[str | None, Number]] = []  # cell, and what is told of it
     settings = _settings(lake)
-    for name in tables.names():
+    for name in schema.names():
         for rows in _cells(lake, name, settings):
             cell = rows.settings.get("cell")
             try:
-                failed = [v for v in audit.judge(rows) if not v.passed]
+                judged += [(cell, number) for number in audit.numbers(rows)]
             except duckdb.Error as e:
-                yield Finding(name, f"cell {cell}", f"rows cannot be read: {one_line(e)}")
-                continue
-            for v in failed:
-                yield Finding(name, v.partition, f"{v.expectation}: {v.observed:g} in cell {cell}")
+                yield Defect(name, f"cell {cell}", f"rows cannot be read: {one_line(e)}")
+    failed = out_of_range([(n.observed, n.low, n.high) for _, n in judged])
+    yield from _broken([judged[i] for i in sorted(failed)])
     yield from _lost(lake)
 
 
-def _files(lake: Lake, name: str) -> Iterator[Finding]:
+def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
+    """One defect for the references that a cell's rows in a table break, and one for each other expectation and
+    partition."""
+    fallen: dict[tuple[str, str], Counter[str]] = {}
+    for cell, n in failed:
+        where = f"cell {cell}" if cell else "registered rows"
+        if any(r.name == n.expectation for r in schema.table(n.table_name).references):
+            fallen.setdefault((n.table_name, where), Counter())[n.expectation] += int(n.observed)
+        else:
+            yield Defect(n.table_name, n.partition or where, f"{n.expectation}: {n.observed:g} in {where}")
+    for (name, where), counts in fallen.items():
+        on = {r.name: r.table for r in schema.table(name).references}
+        told = ", ".join(f"{count} in {on[reference]} ({reference})" for reference, count in counts.items())
+        yield Defect(name, where, f"rows stand on nothing: {told}")
+
+
+def _files(lake: Lake, name: str) -> Iterator[Defect]:
     for file in lake.snapshot(name):
         path = Path(file.path)
         where = lake.relative(path)
         if not path.exists():
-            yield Finding(name, where, "file is missing")
+            yield Defect(name, where, "file is missing")
         elif path.stat().st_size != file.size:
-            yield Finding(name, where, f"file has {path.stat().st_size} bytes, the log says {file.size}")
+            yield Defect(name, where, f"file has {path.stat().st_size} bytes, the log says {file.size}")
         else:
             try:
                 rows = pq.read_metadata(path).num_rows
             except (OSError, pa.ArrowException) as e:
-                yield Finding(name, where, f"file cannot be read: {one_line(e)}")
+                yield Defect(name, where, f"file cannot be read: {one_line(e)}")
                 continue
             if rows != file.rows:
-                yield Finding(name, where, f"file has {rows} rows, the log says {file.rows}")
+                yield Defect(name, where, f"file has {rows} rows, the log says {file.rows}")
 
 
-def _lost(lake: Lake) -> Iterator[Finding]:
+def _lost(lake: Lake) -> Iterator[Defect]:
     """Cells with more or fewer rows than were published with them."""
-    data = [n for n in tables.names() if n not in LOG_TABLES and "cell" in tables.table(n).schema.names]
+    data = [n for n in schema.names() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
     counts = " union all ".join(f"select cell from stored.{name}" for name in data)
     with lake.connect([*data, "cells"]) as con:
         found = con.execute(
@@ -88,7 +104,7 @@ def _lost(lake: Lake) -> Iterator[Finding]:
             """
         ).fetchall()
     for cell, rows, n in found:
-        yield Finding("cells", f"cell {cell}", f"published {rows} rows, the tables hold {n}")
+        yield Defect("cells", f"cell {cell}", f"published {rows} rows, the tables hold {n}")
 
 
 def _settings(lake: Lake) -> dict[str, dict[str, object]]:
@@ -101,8 +117,7 @@ def _cells(lake: Lake, name: str, settings: dict[str, dict[str, object]]) -> Ite
     is named by its cell."""
     files: dict[str, list[File]] = defaultdict(list)
     for file in lake.snapshot(name):
-        named = re.match(r"c\d+-[0-9a-f]{32}(?=-)", Path(file.path).name)
-        files[named[0] if named and "cell" in tables.table(name).schema.names else ""].append(file)
+        files[(file.cell if "cell" in schema.table(name).schema.names else None) or ""].append(file)
     for cell, own in files.items():
         select = relation(name, own)
         if cell:

@@ -1,121 +1,213 @@
-"""Take back what was published: the rows leave the snapshot, the log keeps older versions, `cells` keeps the record."""
+"""Take back what was published: the rows leave the snapshot, the log keeps older versions, `cells` keeps the record.
+
+Which cells stand on which follows from the references that the tables declare: a cell stands on another where a row of
+it stands on a row of that one. Those that stand on others go first, and of a cell the rows that stand on its others: a
+kill at any moment leaves no row that stands on nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, UnknownName
-from memlake.warehouse.identity import tagged
-from memlake.warehouse.lake import Lake
-from memlake.warehouse.relation import quoted
+from memlake.warehouse.lake import Lake, spools
+from memlake.warehouse.relation import File, quoted, relation
+from memlake.warehouse.schema import Reference
 
 from .publish import LOG_TABLES, Attempt, record
 from .register import transaction
 
-SAMPLE = "ingest_keep"  # the experiment whose cell publishes a `--keep` sample
+NAMED = 3  # cells that a refusal names
 
 
-def forget(lake: Lake, *, cell: str | None = None, model: str | None = None, corpus: str | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Published:
+    """What `cells` knows of a published cell."""
+
+    cell: str
+    experiment: str
+    version: int
+    settings: dict[str, object]
+    rows: int
+
+
+def forget(
+    lake: Lake,
+    *,
+    cell: str | None = None,
+    model: str | None = None,
+    corpus: str | None = None,
+    with_dependents: bool = False,
+) -> list[str]:
     """Forget a cell, or all cells of a model or a corpus; a model's registration goes with them, so that its name is
-    free again. Returns the ids of the cells taken back. Stopped half-way, it goes on when it is called again.
+    free again. Returns the ids of the cells taken back, in order. Stopped half-way, it goes on when it is called again.
 
-    What a run that was stopped left in the spool of a corpus goes with it. Raises UnknownName where there is nothing of
-    that name, and Conflict where other cells stand on a cell's rows.
+    with_dependents: take the cells that stand on them, too. What waits in the spool of a corpus goes with it. Raises
+    UnknownName where there is nothing of that name, and Conflict where other cells stand on these.
     """
-    with lake.connect(["cells", "models", "model_corpora"]) as con:
+    with lake.publishing():  # else rows that stand on these might be published meanwhile
+        held = _held(lake)
+        with lake.connect(["models", "model_corpora"]) as con:
+            models = con.execute("from stored.models").to_arrow_table().to_pylist()
+            roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
+        files = {name: lake.snapshot(name) for name in _data_tables()}
+        wanted = [c for c, known in held.items() if c == cell or _about(known.settings, model, corpus)]
+        registered = [("model_corpora", r) for r in roles if r["model"] == model]
+        registered += [("models", r) for r in models if r["model"] == model]
+        if not wanted and not registered:
+            _unknown(held, models, cell, model, corpus)
+        roots = [*(_begun(lake, held, files) if with_dependents else ()), *wanted]
+        order = _upper_first(roots, _standing(lake, files, roots))
+        _refuse(cell or model or corpus, [c for c in order if c not in roots], held, with_dependents)
+        if corpus is not None:
+            shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
+        for found in order:
+            _forget_cell(lake, held[found])
+        for name, row in registered:
+            predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in schema.table(name).key)
+            lake.retract(name, transaction(name, row), predicate)
+    return order
+
+
+def _held(lake: Lake) -> dict[str, Published]:
+    """The published cells by their ids, the newest first."""
+    with lake.connect(["cells"]) as con:
         done = con.execute(
-            "select cell, settings, experiment, version from stored.cells where outcome = 'done'"
-            " order by finished_at desc"  # what stands on others was published after them, and goes first
+            "select cell, experiment, version, settings, rows from stored.cells where outcome = 'done'"
+            " qualify row_number() over (partition by cell order by finished_at desc) = 1 order by finished_at desc"
         ).fetchall()
-        models = con.execute("from stored.models").to_arrow_table().to_pylist()
-        roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
     log = lake.delta("cells")
-    held = {row[0]: row for row in done if lake.holds("cells", row[0], log)}
-    wanted = [c for c, row in held.items() if c == cell or _about(json.loads(row[1]), model, corpus)]
-    registered = [("model_corpora", r) for r in roles if r["model"] == model]
-    registered += [("models", r) for r in models if r["model"] == model]
-    if not wanted and not registered:
-        _unknown(held, models, cell, model, corpus)
-    if cell is not None:
-        _refuse_dependants(lake, cell)
-        _refuse_sampled(held, cell)
-    for found in wanted:
-        _forget_cell(lake, *held[found])
-    for name, row in registered:
-        predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in tables.table(name).key)
-        lake.retract(name, transaction(name, row), predicate)
-    if corpus is not None:
-        shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
-    return wanted
+    return {
+        cell: Published(cell, experiment, version, json.loads(settings), rows)
+        for cell, experiment, version, settings, rows in done
+        if lake.holds("cells", cell, log)
+    }
 
 
-def spools(corpus: str) -> str:
-    """The folder in `spool/` for what waits there for a corpus's later stages."""
-    return tagged("corpus", corpus)
-
-
-def _about(settings: dict[str, object], model: str | None, corpus: str | None) -> bool:
+def _about(settings: Mapping[str, object], model: str | None, corpus: str | None) -> bool:
     return (model is not None and settings.get("model") == model) or (
         corpus is not None and corpus in _corpora(settings)
     )
 
 
-def _corpora(settings: dict[str, object]) -> list[str]:
+def _corpora(settings: Mapping[str, object]) -> list[str]:
     """The corpora that a cell is about."""
     return [settings["corpus"]] if "corpus" in settings else list(settings.get("corpora", []))
 
 
-def _refuse_dependants(lake: Lake, cell: str) -> None:
-    """Raise Conflict where rows of other cells name documents or sequences of this one."""
-    with lake.connect(["documents", "sequences", "matches", "exposures", "guessability", "ngram_counts"]) as con:
-        for name, key, below in (
-            ("sequences", "document_id", "documents"),
-            ("exposures", "document_id", "documents"),
-            ("matches", "sequence_id", "sequences"),
-            ("guessability", "sequence_id", "sequences"),
-            ("ngram_counts", "sequence_id", "sequences"),
-        ):
-            count, cells = con.execute(
-                f"select count(*), list(distinct cell order by cell) from stored.{name} where cell <> $cell"
-                f" and {key} in (select {key} from stored.{below} where cell = $cell)",
-                {"cell": cell},
-            ).fetchone()
-            if count:
-                what = f"{count} rows of {name} stand on its {below}"
-                those = ", ".join(cells)
-                raise Conflict(f"{cell} cannot be forgotten alone, {what}: forget {those} first, or the --corpus")
-
-
-def _refuse_sampled(held: dict[str, tuple], cell: str) -> None:
-    """Raise Conflict where the cell read a file of a finished `--keep` sample: what it saw of the domains would be
-    gone, and the sample would stay."""
-    settings = json.loads(held[cell][1])
-    if "keep" not in settings or held[cell][2] == SAMPLE:
-        return
-    for _, other, experiment, _ in held.values():
-        if experiment == SAMPLE and json.loads(other)["corpus"] == settings["corpus"]:
-            raise Conflict(
-                f"{cell} cannot be forgotten alone, it is part of a finished sample: forget the --corpus"
-                f" {settings['corpus']}"
-            )
-
-
-def _forget_cell(lake: Lake, cell: str, settings: str, experiment: str, version: int) -> None:
-    """The row in `cells` last: until then the cell can be found, and forgotten to the end."""
-    for name in tables.names():
-        if name not in LOG_TABLES:
-            lake.retract(name, cell, f"cell = {quoted(cell)}")
-    for name in LOG_TABLES:
-        lake.retract(name, cell, None)
-    record(lake, Attempt(cell, experiment, version, json.loads(settings)), "forgotten")
-
-
-def _unknown(held, models, cell: str | None, model: str | None, corpus: str | None) -> None:
+def _unknown(
+    held: Mapping[str, Published], models: Sequence[dict], cell: str | None, model: str | None, corpus: str | None
+) -> None:
     if cell is not None:
         raise UnknownName("published cell", cell, held)
     if model is not None:
         raise UnknownName("model", model, [r["model"] for r in models])
-    known = {name for row in held.values() for name in _corpora(json.loads(row[1]))}
+    known = {name for one in held.values() for name in _corpora(one.settings)}
     raise UnknownName("corpus", corpus or "", known)
+
+
+def _begun(lake: Lake, held: Mapping[str, Published], files: Mapping[str, Sequence[File]]) -> list[str]:
+    """Cells of which a `forget` that was stopped has taken back a part: their other rows do not tell any more on what
+    they stood."""
+    rows: Counter[str | None] = Counter()
+    for file in chain.from_iterable(files.values()):
+        rows[file.cell] += file.rows
+    short = [c for c, known in held.items() if rows[c] < known.rows]
+    return [c for c in short if any(lake.gave_back(name, c) for name in files)]
+
+
+def _refuse(what: str, others: Sequence[str], held: Mapping[str, Published], with_dependents: bool) -> None:
+    """Raise Conflict where `others`, which stand on what is to be forgotten, may not be taken along."""
+    if unknown := [c for c in others if c not in held]:
+        raise Conflict(
+            f"{what} cannot be forgotten now: {unknown[0]} stands on it, whose publication was stopped half-way; any"
+            " `memlake compute run` or `memlake ingest run` finishes it"
+        )
+    if others and not with_dependents:
+        kinds = Counter(held[c].experiment for c in others)
+        told = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
+        named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+        cells = "1 cell stands" if len(others) == 1 else f"{len(others)} cells stand"
+        raise Conflict(
+            f"{what} cannot be forgotten alone, {cells} on it ({told}: {named}): --with-dependents forgets them, too"
+        )
+
+
+def _standing(lake: Lake, files: Mapping[str, Sequence[File]], cells: Iterable[str]) -> dict[str, set[str]]:
+    """For each of the cells, and of all that stand on them, the cells whose rows stand on rows of it."""
+    found: dict[str, set[str]] = {}
+    asked = set(cells)
+    while asked:
+        found |= {cell: set() for cell in asked}
+        for upper, lower in _pairs(lake, files, asked):
+            found[lower].add(upper)
+        asked = set().union(*found.values()) - found.keys()
+    return found
+
+
+def _pairs(lake: Lake, files: Mapping[str, Sequence[File]], cells: set[str]) -> Iterator[tuple[str, str]]:
+    """(upper, lower): cells of which `upper` stands on `lower`, one of `cells`."""
+    listed = ", ".join(map(quoted, sorted(cells)))
+    declared = [(name, r) for name in files for r in schema.table(name).references if r.table in files]
+    with lake.connect(set().union(*(r.expectation.tables - {r.table} for _, r in declared))) as con:
+        for name, reference in declared:
+            lower = [f for f in files[reference.table] if f.cell is None or f.cell in cells]
+            upper = _beside(name, files[name], reference, lower)
+            if not lower or not upper:
+                continue
+            own = ", ".join(f"{c} as key_{i}" for i, c in enumerate(reference.columns))
+            other = ", ".join(f"{c} as key_{i}" for i, c in enumerate(reference.target))
+            yield from con.execute(
+                f"select distinct upper.cell, lower.cell"
+                f" from (select cell, {own} from ({relation(name, upper)}) as rows"
+                f" where not coalesce({reference.unless or 'false'}, false)) as upper"
+                f" join (select cell, {other} from ({relation(reference.table, lower)})"
+                f" where cell in ({listed}) and {reference.where or 'true'}) as lower"
+                f" using ({', '.join(f'key_{i}' for i in range(len(reference.columns)))})"
+                f" where upper.cell <> lower.cell"
+            ).fetchall()
+
+
+def _beside(name: str, files: Sequence[File], reference: Reference, lower: Sequence[File]) -> list[File]:
+    """Those files of the table `name` that lie in partitions in which rows may stand on rows of `lower`."""
+    same = {*reference.within, *(c for c, of in zip(reference.columns, reference.target, strict=True) if c == of)}
+    keys = [k for k in schema.table(name).partition if k in same and k in schema.table(reference.table).partition]
+    places = {tuple(f.partition[k] for k in keys) for f in lower}
+    return [f for f in files if tuple(f.partition[k] for k in keys) in places]
+
+
+def _upper_first(cells: Iterable[str], standing: Mapping[str, set[str]]) -> list[str]:
+    """The cells and all that stand on them, each after those that stand on it."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def place(cell: str) -> None:
+        if cell not in seen:
+            seen.add(cell)
+            for upper in sorted(standing[cell]):
+                place(upper)
+            order.append(cell)
+
+    for cell in cells:
+        place(cell)
+    return order
+
+
+def _forget_cell(lake: Lake, known: Published) -> None:
+    """The log of `cells` last: until then the cell can be found, and forgotten to the end."""
+    for name in _data_tables():
+        lake.retract(name, known.cell, f"cell = {quoted(known.cell)}")
+    lake.retract("checks", known.cell, None)
+    record(lake, Attempt(known.cell, known.experiment, known.version, known.settings), "forgotten")
+    lake.retract("cells", known.cell, None)
+
+
+def _data_tables() -> list[str]:
+    """The tables that cells write, those first of which the rows stand on others."""
+    return [n for n in schema.upper_first() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]

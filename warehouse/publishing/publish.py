@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, relation
 
@@ -211,7 +211,7 @@ def _log(
     for name in LOG_TABLES:
         if name == "checks" and not verdicts and ending.outcome != "done":
             continue
-        columns = [f for f in tables.table(name).schema if f.name in (rows[name] or [{}])[0]]
+        columns = [f for f in schema.table(name).schema if f.name in (rows[name] or [{}])[0]]
         with Stage(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
             stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
         commit(lake, folder, name, transaction, stage.files)

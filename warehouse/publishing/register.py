@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import canonical
 from memlake.warehouse.lake import Lake
@@ -34,12 +34,12 @@ def register(lake: Lake, name: str, rows: Sequence[Mapping[str, object]]) -> Non
 
 def transaction(name: str, row: Mapping[str, object]) -> str:
     """What the table's log calls the row: its key."""
-    return canonical([row[k] for k in tables.table(name).key])
+    return canonical([row[k] for k in schema.table(name).key])
 
 
 def _known(lake: Lake, name: str, row: Mapping[str, object]) -> bool:
     """Is the row there already? Raises Conflict where its key is, with other values."""
-    spec = tables.table(name)
+    spec = schema.table(name)
     key = " and ".join(f'"{k}" = ?' for k in spec.key)
     with lake.connect([name]) as con:
         found = con.execute(f"from stored.{name} where {key}", [row[k] for k in spec.key]).to_arrow_table().to_pylist()
@@ -54,7 +54,7 @@ def _known(lake: Lake, name: str, row: Mapping[str, object]) -> bool:
 
 
 def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
-    spec = tables.table(name)
+    spec = schema.table(name)
     lake.staging.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=lake.staging, prefix="register-") as folder:
         with Stage(Path(folder), name, uuid.uuid4().hex[:12]) as stage:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.relation import partition_path
 from memlake.warehouse.schema import Table
 
@@ -55,7 +55,7 @@ class Stage:
 
     def write(self, name: str, piece: pa.Table) -> None:
         """Append rows: all columns but `cell`. Raises ValueError on columns that the table has not."""
-        spec = tables.table(name)
+        spec = schema.table(name)
         for values, rows in split(spec, conform(spec, piece, self.cell)):
             path = "/".join(filter(None, (name, partition_path(spec, values), f"{self.cell}-{self.run}.parquet")))
             if path not in self._writers:

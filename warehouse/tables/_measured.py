@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memlake.warehouse.schema import INT, TEXT, Column, Expect
+from memlake.warehouse.schema import INT, TEXT, Column, Expect, Reference
 
 CELL = Column("cell", TEXT, "the unit of work that wrote the row")
 SEQUENCE = Column("sequence_id", INT, "the sequence")
@@ -25,17 +25,28 @@ OF_CELL = (
     Expect("cell_of_the_file", "cell = getvariable('cell')"),
     Expect("model_of_the_cell", "model = getvariable('model')"),
 )
+MODEL_KNOWN = Reference("model_known", ("model",), "models")
+CONDITION_KNOWN = Reference("condition_known", ("condition",), "conditions")
+TEXT_KNOWN = Reference(  # of a table with `TEXT_COLUMNS`
+    "sequence_known",
+    ("sequence_id", "corpus", "domain", "tokenizer"),
+    "sequences",
+    within=("corpus", "domain"),
+)
 CONDITION = Expect("condition_of_the_cell", "condition = getvariable('condition')")
 N_LAYERS = "(select n_layers from stored.models where model = getvariable('model'))"
 
 
-def scored(name: str = "scored_sequence", which: str = "true") -> Expect:
-    """The sequence has a row in `matches` under the model and condition, one of `which` this is true."""
-    return Expect(
+def scored(name: str = "scored_sequence", which: str = "", condition: str = "condition") -> Reference:
+    """The sequence has a row in `matches` under the model and the condition (SQL over the row), one of which `which` is
+    true."""
+    return Reference(
         name,
-        "(model, sequence_id, condition) in (select (model, sequence_id, condition) from stored.matches"
-        f" where {which} and model = getvariable('model') and corpus = getvariable('corpus')"
-        " and domain = getvariable('domain'))",
+        ("model", "sequence_id", condition),
+        "matches",
+        to=("model", "sequence_id", "condition"),
+        where=which,
+        within=("model", "corpus", "domain"),
     )
 
 

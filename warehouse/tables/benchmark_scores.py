@@ -1,6 +1,6 @@
 from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Table
 
-from ._measured import CELL, OF_CELL
+from ._measured import CELL, CONDITION_KNOWN, MODEL_KNOWN, OF_CELL
 
 TABLE = Table(
     grain="One row is one metric of one lm-eval task for one model, whole or with short-circuited blocks.",
@@ -25,5 +25,7 @@ TABLE = Table(
             "(first_block is null) = (last_block is null) and coalesce(first_block <= last_block, true)",
         ),
         Expect("some_examples", "n > 0"),
+        MODEL_KNOWN,
+        CONDITION_KNOWN,
     ),
 )

@@ -23,7 +23,7 @@ TABLE = Table(
             "output_bound",
             FLOATS,
             "what it cannot exceed, from the weights and the clean run: ours, in the spirit of B's two theorems (see"
-            " docs/method.md); entry b after block b, 0 before first_block",
+            " docs/method/short_circuit.md); entry b after block b, 0 before first_block",
             nullable=True,
         ),
     ),

@@ -1,4 +1,4 @@
-from memlake.warehouse.schema import INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import INT, TEXT, Column, Expect, Reference, Table
 
 TABLE = Table(
     grain="One row is what one cell saw of one domain of a corpus; in SQL, `domains` adds them up to one row a domain.",
@@ -28,5 +28,7 @@ TABLE = Table(
             "not exists (from stored.domains d where d.corpus = rows.corpus and d.domain = rows.domain"
             ' and d."class" <> rows."class")',
         ),
+        # What a cell keeps of documents that others have seen stands on what those saw of the domain
+        Reference("kept_was_seen", ("corpus", "domain"), "domains", where="n_documents > 0", unless="n_documents > 0"),
     ),
 )

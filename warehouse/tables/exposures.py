@@ -1,4 +1,6 @@
-from memlake.warehouse.schema import INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import INT, TEXT, Column, Expect, Reference, Table
+
+from ._measured import MODEL_KNOWN
 
 TABLE = Table(
     grain="One row is one document and one model: how often training showed the document's sampled window.",
@@ -15,7 +17,7 @@ TABLE = Table(
     sort=("document_id",),
     expect=(
         Expect("not_negative", "exposures >= 0"),
-        Expect("model_known", "model in (select model from stored.models)"),
-        Expect("document_known", "document_id in (select document_id from stored.documents)"),
+        MODEL_KNOWN,
+        Reference("document_known", ("document_id",), "documents", within=("corpus",)),
     ),
 )

@@ -1,6 +1,6 @@
 from memlake.warehouse.schema import BOOL, DOUBLE, Column, Expect, Table
 
-from ._measured import TEXT_COLUMNS
+from ._measured import TEXT_COLUMNS, TEXT_KNOWN
 
 TABLE = Table(
     grain="One row is one sequence: does its text give its continuation away, to any model?",
@@ -28,10 +28,6 @@ TABLE = Table(
         Expect("repeating_or_incrementing_is_templated", "templated or not (incrementing or repeating)"),
         Expect("huffman_length_of_bytes", "huffman_length between 0 and 8"),
         Expect("rouge_l_is_a_share", "rouge_l is null or rouge_l between 0 and 1"),
-        Expect(
-            "sequence_known",
-            "(sequence_id, corpus, domain, tokenizer) in (select (sequence_id, corpus, domain, tokenizer)"
-            " from stored.sequences where corpus = getvariable('corpus') and domain = getvariable('domain'))",
-        ),
+        TEXT_KNOWN,
     ),
 )

@@ -1,4 +1,4 @@
-from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Reference, Table
 
 from ._measured import CELL, CONDITION, OF_CELL, PLACE
 
@@ -28,6 +28,8 @@ TABLE = Table(
         *OF_CELL,
         CONDITION,
         Expect("method_of_the_cell", "method = getvariable('method')"),
+        # Screened or not, a cell has deltas of what it measured; by them its roll-up stands on the scores
+        Reference("deltas_of_the_cell", ("cell",), "head_deltas", within=("cell", "model", "corpus", "domain")),
         Expect("n_not_negative", "n >= 0"),
         Expect("variance_not_negative", "var_delta_logprob is null or var_delta_logprob >= 0"),
         Expect("lost_of_n", "n_lost is null or n_lost between 0 and n"),

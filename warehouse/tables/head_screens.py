@@ -1,4 +1,4 @@
-from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import DOUBLE, INT, TEXT, Column, Expect, Reference, Table
 
 from ._measured import CELL, OF_CELL, PLACE
 
@@ -27,6 +27,7 @@ TABLE = Table(
     partition=("model",),
     expect=(
         *OF_CELL,
+        Reference("effects_of_the_cell", ("cell",), "head_effects", within=("cell", "model")),
         Expect("heads_add_up", "confirmed >= 0 and audited >= 0 and confirmed + audited <= heads"),
         Expect("measured_of_the_sequences", "measured between 1 and sequences"),
         Expect("shares_in_range", "cost > 0 and recall between 0 and 1 and recall_low between 0 and recall"),

@@ -1,4 +1,19 @@
-from memlake.warehouse.schema import BOOL, BYTES, DOUBLE, FLOATS, INT, INTS, TEXT, Column, Expect, Measure, Table
+from memlake.warehouse.schema import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    FLOATS,
+    INT,
+    INTS,
+    TEXT,
+    Column,
+    Expect,
+    Measure,
+    Reference,
+    Table,
+)
+
+from ._measured import CONDITION_KNOWN, MODEL_KNOWN, OF_CELL
 
 # Place of the first 0 bit, from 0. The bits after the last token are 0, so that a row that matches everywhere gives
 # n_tokens; where n_tokens fills its last byte there is no such bit, and bit_position answers 0.
@@ -55,16 +70,14 @@ TABLE = Table(
     partition=("model", "corpus", "domain"),
     sort=("sequence_id",),
     expect=(
-        Expect("cell_of_the_file", "cell = getvariable('cell')"),
-        Expect("model_of_the_cell", "model = getvariable('model')"),
-        Expect("model_known", "model in (select model from stored.models)"),
-        Expect("condition_known", "condition in (select condition from stored.conditions)"),
-        Expect(
+        *OF_CELL,
+        MODEL_KNOWN,
+        CONDITION_KNOWN,
+        Reference(
             "sequence_known",
-            # Only the cell's own domain is read, where it has one: a lake holds the sequences of many.
-            "(sequence_id, corpus, domain, n_tokens) in (select (sequence_id, corpus, domain, n_tokens)"
-            " from stored.sequences where corpus = coalesce(getvariable('corpus'), corpus)"
-            " and domain = coalesce(getvariable('domain'), domain))",
+            ("sequence_id", "corpus", "domain", "n_tokens"),
+            "sequences",
+            within=("corpus", "domain"),  # a lake holds the sequences of many
         ),
         Expect(
             "anchor_of_the_sequence",

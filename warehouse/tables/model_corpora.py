@@ -1,5 +1,7 @@
 from memlake.warehouse.schema import TEXT, Column, Expect, Table
 
+from ._measured import MODEL_KNOWN
+
 TABLE = Table(
     grain="One row is one model and one corpus: did it train on it.",
     columns=(
@@ -10,6 +12,6 @@ TABLE = Table(
     key=("model", "corpus"),
     expect=(
         Expect("role_known", "role in ('trained', 'control')"),
-        Expect("model_known", "model in (select model from stored.models)"),
+        MODEL_KNOWN,
     ),
 )

@@ -1,4 +1,4 @@
-from memlake.warehouse.schema import BOOL, INT, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import BOOL, INT, TEXT, Column, Expect, Reference, Table
 
 TABLE = Table(
     grain="One row is one model: one checkpoint, named `name` or `name@revision`.",
@@ -46,6 +46,6 @@ TABLE = Table(
         Expect("shape_of_a_checkpoint", "source is null or (n_params > 0 and n_layers > 0 and vocab_size > 0)"),
         Expect("some_size", "n_params > 0 or nominal_params > 0"),
         Expect("heads_divide", "n_heads is null or n_heads % n_kv_heads = 0"),
-        Expect("condition_known", "base_condition in (select condition from stored.conditions)"),
+        Reference("condition_known", ("base_condition",), "conditions", to=("condition",)),
     ),
 )

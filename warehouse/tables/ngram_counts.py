@@ -1,6 +1,6 @@
 from memlake.warehouse.schema import BOOL, INT, LONGS, TEXT, Column, Expect, Table
 
-from ._measured import TEXT_COLUMNS
+from ._measured import TEXT_COLUMNS, TEXT_KNOWN
 
 SAME = "(partition by sequence_id, counted_corpus, counted_tokenizer, complete)"
 
@@ -68,10 +68,6 @@ TABLE = Table(
             f"span <> 'bigrams' or coalesce(list_bool_and(list_transform("
             f"list_zip(counts, {TOKENS}, {TOKENS}[2:], true), lambda x: x[1] <= x[2] and x[1] <= x[3])), true)",
         ),
-        Expect(
-            "sequence_known",
-            "(sequence_id, corpus, domain, tokenizer) in"
-            " (select (sequence_id, corpus, domain, tokenizer) from stored.sequences)",
-        ),
+        TEXT_KNOWN,
     ),
 )

@@ -1,4 +1,4 @@
-from memlake.warehouse.schema import INT, INTS, TEXT, Column, Expect, Table
+from memlake.warehouse.schema import INT, INTS, TEXT, Column, Expect, Reference, Table
 
 TABLE = Table(
     grain="One row is one window under one tokenizer: the tokens around an anchor, prefix and continuation.",
@@ -47,9 +47,13 @@ TABLE = Table(
         ),
         Expect("cut_at_or_before_anchor", "external_id is not null or byte_start <= byte_cut and byte_cut <= anchor"),
         Expect("document_or_import", "(document_id is not null) <> (external_id is not null)"),
-        Expect(
-            "document_known", "external_id is not null or document_id in (select document_id from stored.documents)"
+        Reference(
+            "document_known",
+            ("document_id",),
+            "documents",
+            unless="external_id is not null",
+            within=("corpus", "domain"),
         ),
-        Expect("tokenizer_known", "external_id is not null or tokenizer in (select tokenizer from stored.tokenizers)"),
+        Reference("tokenizer_known", ("tokenizer",), "tokenizers", unless="external_id is not null"),
     ),
 )

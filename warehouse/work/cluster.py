@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from memlake.warehouse.errors import BadInput
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 CONNECT_SECONDS = 20  # for a named scheduler to answer
+
+
+_shared: Client | None = None
 
 
 @contextmanager
@@ -22,16 +29,13 @@ def cluster(workers: int | None = None) -> Iterator[None]:
             _shared = None
 
 
-_shared = None
-
-
 def is_shared() -> bool:
     """Do the runs share a cluster now?"""
     return _shared is not None
 
 
 @contextmanager
-def client_for(workers: int | None, scheduler: str | None, groups: int) -> Iterator[object]:
+def client_for(workers: int | None, scheduler: str | None, groups: int) -> Iterator[Client]:
     """A Dask client: of the named scheduler, of the shared cluster, or of one that ends with the run."""
     from distributed import Client
 
@@ -57,7 +61,7 @@ def cores() -> int:
 
 
 @contextmanager
-def _local(count: int) -> Iterator[object]:
+def _local(count: int) -> Iterator[Client]:
     """A client of a cluster of so many processes on this machine."""
     import dask
     from distributed import Client, LocalCluster

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -17,7 +21,7 @@ class Progress:
         self.unit = "rows" if rows else "cells"
         self.done = self.failed = self.done_rows = 0
         self._began = self._said = monotonic()
-        self._bar = None
+        self._bar: Bar | None = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():

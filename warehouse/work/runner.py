@@ -89,7 +89,8 @@ def _here(groups: Sequence[Sequence[Cell]], workers: int | None) -> bool:
         return workers == 0
     if cluster.is_shared():
         return False
-    return len(groups) == 1 or cluster.cores() == 1 or sum(c.seconds for group in groups for c in group) < START
+    short = sum(c.seconds for group in groups for c in group) < START
+    return short or len(groups) == 1 or cluster.cores() == 1
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:

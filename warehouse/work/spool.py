@@ -24,7 +24,7 @@ from .cells import Cell, plan
 class Spool:
     """The files of one pair of stages. `name` says which: something else must have another name, so give it a hash of
     all that decides what stands in the files (`warehouse.identity.tagged`). It may be FOLDER/NAME: what lies in a
-    corpus's folder (`warehouse.forget.spools`) goes when the corpus is forgotten."""
+    corpus's folder (`warehouse.lake.spools`) goes when the corpus is forgotten."""
 
     def __init__(self, lake: Lake, name: str):
         self.lake, self.folder = lake, lake.path / "spool" / name

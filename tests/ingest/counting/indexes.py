@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memlake.ingest.counting import infini_gram
-from memlake.ingest.counting import lookup as infini_gram_count
+from memlake.ingest.counting import infini_gram, lookup
 
 
 class Server:
@@ -61,7 +60,7 @@ def serve(monkeypatch) -> Iterator[Callable[..., Server]]:
 
     for name, value in (("FIRST_PAUSE", 0.001), ("PER_SECOND", 10_000), ("TRIES", 3)):
         monkeypatch.setattr(infini_gram, name, value)
-    infini_gram_count._held.cache_clear()
+    lookup._opened.cache_clear()
     yield start
     for server in started:
         server.close()

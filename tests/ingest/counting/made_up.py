@@ -14,7 +14,7 @@ from memlake.ingest.run import ingest
 from memlake.ingest.sampling.sample import sample
 from memlake.ingest.sampling.windows import byte_alphabet
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.lakes import rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 
@@ -34,26 +34,21 @@ TEXTS = [text(i % 4) for i in range(6)] + [text(9) + " and e\u0301 not as NFC ha
 def template(tmp_path_factory):
     """A lake with a corpus of two files, domains a and b, and sequences of 8 + 6 tokens under two tokenizers."""
     folder = tmp_path_factory.mktemp("count")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.ingest.run.run", run_here)
-        patch.setattr("memlake.ingest.sampling.sample.run", run_here)
-        write(folder / "in" / "1.jsonl", TEXTS, "a")
-        write(folder / "in" / "2.jsonl", TEXTS[2:5], "b")
-        filled(folder, 100)
+    write(folder / "in" / "1.jsonl", TEXTS, "a")
+    write(folder / "in" / "2.jsonl", TEXTS[2:5], "b")
+    filled(folder, 100)
     return folder
 
 
 @pytest.fixture
-def made(lake, template, tmp_path, monkeypatch) -> Lake:
+def made(template, tmp_path) -> Lake:
     """A copy of it."""
-    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return Lake.open(tmp_path / "lake")
 
 
 @pytest.fixture
-def empty(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
+def empty(tmp_path):
     write(tmp_path / "in" / "1.jsonl", TEXTS, "a")
     return tmp_path
 

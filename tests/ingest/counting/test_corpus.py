@@ -12,10 +12,11 @@ import pytest
 import zstandard
 
 from memlake.ingest.counting.corpus import stored, streamed
-from memlake.ingest.counting.count import COUNT, count
+from memlake.ingest.counting.count import count
+from memlake.ingest.counting.tallies import AddUp, CountSettings
 from memlake.ingest.files.readers import is_lost_rest, records
 from memlake.ingest.run import ingest
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.work.cells import published
@@ -27,7 +28,7 @@ def test_a_stream_of_the_files_counts_what_the_lake_holds(made, tmp_path):
     ways = ["bytes", str(made.path / "llama")]
     count(made, "mine", tokenizers=ways)
     stored = rows(made, ALL)
-    for cell, _ in list(published(made, COUNT)):
+    for cell, _ in list(published(made, AddUp.EXPERIMENT, CountSettings)):
         forget(made, cell=cell)
     _, found = count(made, "mine", tokenizers=ways, source="jsonl", options={"path": (str(tmp_path / "in"),)})
     assert rows(made, ALL) == stored and len(stored) > 100
@@ -43,7 +44,7 @@ def test_fewer_files_and_other_content_are_not_the_corpus(made, tmp_path):
         return found["complete"].to_pylist()
 
     assert complete(*one["path"]) == [False]
-    for cell, _ in list(published(made, COUNT)):
+    for cell, _ in list(published(made, AddUp.EXPERIMENT, CountSettings)):
         forget(made, cell=cell)
     write(tmp_path / "in" / "2.jsonl", TEXTS[2:4], "b")
     assert complete(tmp_path / "in") == [False]
@@ -67,7 +68,7 @@ def test_a_corpus_that_grew_is_counted_anew(made, tmp_path):
     read(made, tmp_path / "in")
     with pytest.raises(Conflict, match="mine held other documents when it was counted under bytes: ") as refused:
         count(made, "mine", tokenizers=["bytes"])
-    cells = [cell for cell, _ in published(made, COUNT)]
+    cells = [cell for cell, _ in published(made, AddUp.EXPERIMENT, CountSettings)]
     assert len(cells) == 2 and all(f"--cell {cell}`" in str(refused.value) for cell in cells)
     for cell in cells:
         forget(made, cell=cell)
@@ -94,7 +95,7 @@ def test_a_file_that_failed_is_missing_until_it_is_read(made, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("memlake.ingest.documents.pieces.MAX_DOMAINS", 0)
         (failed,) = ingest(made, "jsonl", options, corpus="mine")[0].failed
-    assert failed[0].settings["file"] == "3.jsonl"
+    assert failed[0].settings.file == "3.jsonl"
     assert both_complete(made, tmp_path / "in") == [False, False]
     write(tmp_path / "in" / "3.jsonl", TEXTS[1:2], "c")  # mended
     read(made, tmp_path / "in")
@@ -163,7 +164,7 @@ def test_a_corpus_of_linked_and_hive_folders_is_counted_in_as_it_was_read(empty,
     lake = filled(empty, 100)
     _, found = count(lake, "mine", tokenizers=["bytes"])
     kept = rows(lake, ALL)
-    for cell, _ in list(published(lake, COUNT)):
+    for cell, _ in list(published(lake, AddUp.EXPERIMENT, CountSettings)):
         forget(lake, cell=cell)
     capsys.readouterr()
     _, again = count(lake, "mine", tokenizers=["bytes"], source="jsonl", options={"path": (str(folder),)})

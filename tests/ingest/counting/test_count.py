@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 
 from memlake.ingest.cli import app
 from memlake.ingest.counting import corpus as count_corpus
-from memlake.ingest.counting.count import COUNT, count
-from memlake.ingest.counting.scan import SCAN
+from memlake.ingest.counting.count import count
+from memlake.ingest.counting.scan import ScanParts, ScanSettings
+from memlake.ingest.counting.tallies import AddUp, CountSettings
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows, run_here
-from memlake.tests.small import put_cell
+from memlake.tests.lakes import publish_rows, rows
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.forget import forget
-from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.cells import published
 
 from .made_up import ALL, BACKENDS, filled, of, plainly, sampled, spread
 
@@ -65,44 +65,30 @@ def test_edges_that_do_not_coincide_lose_a_token(made, tmp_path):
     assert clipped == {"other": lost, "bytes": 0} and lost > 0
 
 
+def interrupted(*_: object):
+    raise KeyboardInterrupt
+
+
 def test_a_killed_run_goes_on_after_its_first_stage(made, monkeypatch):
     monkeypatch.setattr(count_corpus, "CELL", 1)  # a cell for each file
-
-    def killed(lake, cells, work, **_):
-        if cells[0].experiment == COUNT:
-            raise KeyboardInterrupt
-        return run_here(lake, cells, work)
-
-    monkeypatch.setattr("memlake.ingest.counting.count.run", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(AddUp, "rows", interrupted)
         count(made, "mine", tokenizers=["bytes"])
-    scans = {cell for cell, _ in published(made, SCAN)}
+    scans = {cell for cell, _ in published(made, ScanParts.EXPERIMENT, ScanSettings)}
     assert len(scans) == 2 and rows(made, ALL) == []
     (folder,) = (made.path / "spool").glob("*/count-*")
     lost = sorted(scans)[0]
     (folder / lost).unlink()
-
-    ran = []
-
-    def watched(lake, cells, work, **_):
-        summary = run_here(lake, cells, work)
-        ran.extend(summary.done)
-        return summary
-
-    monkeypatch.setattr("memlake.ingest.counting.count.run", watched)
     summary, _ = count(made, "mine", tokenizers=["bytes"])
-    assert lost in ran and len(ran) == 2 and summary.skipped == 1  # the lost scan, and the sum
+    assert lost in summary.done and len(summary.done) == 2 and summary.skipped == 1  # the lost scan, and the sum
     assert of(made, "bytes") == plainly(made, "bytes")
     assert not list((made.path / "spool").glob("*"))
 
 
 def test_what_a_killed_run_left_is_removed_unless_its_run_is_alive(made):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
     for domain in ("a", "b"):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("memlake.ingest.counting.count.run", interrupted)
+            patch.setattr(ScanParts, "rows", interrupted)
             count(made, "mine", domains=[domain], tokenizers=["bytes"])
     left = sorted((made.path / "spool").glob("*/count-*"))
     assert len(left) == 2
@@ -118,13 +104,13 @@ def test_what_a_killed_run_left_is_removed_unless_its_run_is_alive(made):
 def test_small_files_share_a_cell_and_the_counts_are_the_same(made, monkeypatch):
     count(made, "mine", tokenizers=["bytes"])
     together = rows(made, ALL)
-    assert len(list(published(made, SCAN))) == 1
-    for cell, _ in list(published(made, COUNT)):
+    assert len(list(published(made, ScanParts.EXPERIMENT, ScanSettings))) == 1
+    for cell, _ in list(published(made, AddUp.EXPERIMENT, CountSettings)):
         forget(made, cell=cell)
     monkeypatch.setattr(count_corpus, "CELL", 1)
     monkeypatch.setattr(count_corpus, "BATCH", 1)  # and a batch for each document
     count(made, "mine", tokenizers=["bytes"])
-    assert len(list(published(made, SCAN))) == 3
+    assert len(list(published(made, ScanParts.EXPERIMENT, ScanSettings))) == 3
     assert rows(made, ALL) == together
 
 
@@ -145,7 +131,6 @@ def test_a_larger_sample_adds_only(empty):
 def test_two_workers_give_the_same_rows_as_one_process(made, template, tmp_path, monkeypatch):
     count(made, "mine", models=[str(made.path / "neox")])
     here = rows(made, ALL)
-    monkeypatch.undo()
     monkeypatch.setattr(count_corpus, "CELL", 1)  # a cell for each file
     shutil.copytree(template / "lake", tmp_path / "other")
     arguments = ("count", "--corpus", "mine", "--model", tmp_path / "other" / "neox", "--workers", 2)
@@ -163,8 +148,7 @@ def test_imported_sequences_are_counted_under_their_own_tokenizer(made, tmp_path
         base | {"sequence_id": 1, "rank": 0, "tokens": tokens, "prefix_tokens": 8, "external_id": "1"},
         base | {"sequence_id": 2, "rank": 1, "tokens": [], "prefix_tokens": None, "external_id": "2"},
     ]
-    cell = Cell("small", 1, {"corpus": "mine"}, ("sequences",))
-    assert put_cell(made, cell, {"sequences": imported}) is None
+    publish_rows(made, "mine", "sequences", imported)
     _, found = count(made, "mine", tokenizers=["own", "bytes"])
     why = {r["counted_tokenizer"]: r["why"] for r in found.to_pylist()}
     assert why == {"bytes": "imported without a document 2", "llama": "", "neox": "imported without tokens 1"}

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from memlake.ingest.counting import infini_gram
-from memlake.ingest.counting import lookup as infini_gram_count
+from memlake.ingest.counting import infini_gram, lookup
 from memlake.ingest.counting.count import count
 from memlake.ingest.run import ingest
 from memlake.ingest.sampling.sample import sample
-from memlake.tests.ingest.here import rows, run_here
 from memlake.tests.ingest.tokenizers import byte_level, saved
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
@@ -37,18 +36,14 @@ def made(tmp_path_factory) -> tuple[Path, Tokenizer]:
     folder = tmp_path_factory.mktemp("made")
     lake, source = Lake.create(folder / "lake"), saved(byte_level(), folder / "tiny")
     (folder / "corpus.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("run", "sample"):
-            patch.setattr(f"ingest.{module}.run", run_here)
-        assert ingest(lake, "jsonl", {"path": (str(folder / "corpus.jsonl"),)}, corpus="mine")[0].done
-        assert sample(lake, ["mine"], [source], window="4+4")[0].done
+    assert ingest(lake, "jsonl", {"path": (str(folder / "corpus.jsonl"),)}, corpus="mine")[0].done
+    assert sample(lake, ["mine"], [source], window="4+4")[0].done
     return lake.path, load_tokenizer(source)
 
 
 @pytest.fixture
-def sampled(made, tmp_path, monkeypatch) -> tuple[Lake, Tokenizer]:
+def sampled(made, tmp_path) -> tuple[Lake, Tokenizer]:
     """A copy of it."""
-    monkeypatch.setattr("memlake.ingest.counting.count.run", run_here)
     return Lake.open(shutil.copytree(made[0], tmp_path / "lake")), made[1]
 
 
@@ -103,7 +98,7 @@ def test_a_public_index_and_a_scan_agree(serve, sampled):
 
 def test_a_run_that_broke_off_goes_on(serve, sampled, monkeypatch):
     lake, tokenizer = sampled
-    monkeypatch.setattr(infini_gram_count, "PUBLIC", 20)
+    monkeypatch.setattr(lookup, "PUBLIC", 20)
     right = public(stream(tokenizer))
     server = serve(lambda payload: right(payload) if len(server.asked) < 30 else (500, b""))
     options = {"index": "v4_made_up", "tokenizers": [tokenizer.source.location], "within": "mine"}
@@ -112,7 +107,7 @@ def test_a_run_that_broke_off_goes_on(serve, sampled, monkeypatch):
     assert "gave no answer in 3 tries" in summary.failed[0][1]
     assert rows(lake, "from stored.ngram_counts") == []
     first = {tuple(ngram) for ngram in server.asked[:29]}
-    infini_gram_count._held.cache_clear()  # another process
+    lookup._opened.cache_clear()  # another process
     server = serve(right)
     summary, _ = count(lake, "mine", **options)
     assert summary.done and not summary.failed and summary.skipped

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from memlake.ingest.documents.reading import ReadFile
 from memlake.ingest.run import ingest
 from memlake.ingest.source import SHELF, listing, make, source_class
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse import options, shelf
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.identity import hash63
@@ -75,7 +76,7 @@ def test_a_file_is_read_once_and_a_changed_one_is_refused(lake, tmp_path):
 def test_a_file_that_an_older_version_read_is_refused_in_one_line(lake, tmp_path, monkeypatch):
     path = write(tmp_path / "a.jsonl", {"text": "one"})
     ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")
-    monkeypatch.setattr("memlake.ingest.documents.base.VERSION", 2)
+    monkeypatch.setattr(ReadFile, "VERSION", 2)
     with pytest.raises(Conflict, match=r"holds a\.jsonl already, read by an older version of memlake: name another"):
         ingest(lake, "jsonl", {"path": (path,)}, corpus="mine")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from memlake.ingest.documents.keep import KNOWN, Sample
+from memlake.ingest.documents.keep import KNOWN, PublishSample, Sample, keep_stages
 from memlake.ingest.run import ingest
-from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
@@ -94,10 +94,10 @@ def test_the_sample_is_that_of_a_plain_implementation(lake, corpus):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_the_files_gives_the_same_sample(lake, corpus, monkeypatch, seed):
-    def shuffled(lake, cells, work, **_):
-        return run_here(lake, random.Random(seed).sample(cells, len(cells)), work)
+    def shuffled(lake, first, last):
+        return keep_stages(lake, random.Random(seed).sample(first, len(first)), last)
 
-    monkeypatch.setattr("memlake.ingest.run.run", shuffled)
+    monkeypatch.setattr("memlake.ingest.documents.base.keep_stages", shuffled)
     run(lake, corpus)
     assert kept(lake) == plain(corpus, N)
 
@@ -143,10 +143,9 @@ def test_a_cell_reads_what_is_known_and_no_other_file_of_the_spool(lake, tmp_pat
     assert kept(lake) == plain(folder, 5)
 
 
-def test_a_cell_that_is_read_again_does_not_count_its_documents_twice(lake, corpus, monkeypatch):
+def test_a_cell_that_is_read_again_does_not_count_its_documents_twice(lake, corpus, monkeypatch, go_on):
     """Killed after it had handed on what it knew: a bound from doubled hashes would be too low."""
     monkeypatch.setattr("memlake.ingest.documents.keep.SLACK", 1)
-    go_on = stop_after(monkeypatch, 1)
     with pytest.raises(Stopped):
         run(lake, corpus)
     for file in (lake.path / "spool").rglob("c1-*"):
@@ -168,13 +167,21 @@ def test_a_sample_of_none_is_refused(lake, corpus, n):
 def test_a_file_of_a_finished_sample_is_not_forgotten_alone(lake, corpus):
     run(lake, corpus)
     seen = rows(lake, "select domain, sum(n_documents) from stored.domains group by all order by all")
-    for cell, experiment in rows(lake, "select cell, experiment from stored.cells"):
-        if experiment == "ingest":
-            with pytest.raises(Conflict, match="it is part of a finished sample: forget the --corpus mine"):
-                forget(lake, cell=cell)
+    files = "from stored.cells where experiment = 'ingest'"
+    for (cell,) in rows(lake, f"select cell {files} and cell in (select cell from stored.domains)"):
+        with pytest.raises(Conflict, match=r"1 cell stands on it \(1 of ingest_keep: c1-"):
+            forget(lake, cell=cell)
     assert rows(lake, "select domain, sum(n_documents) from stored.domains group by all order by all") == seen
+    ((empty,),) = rows(lake, f"select cell {files} and cell not in (select cell from stored.domains)")
+    assert forget(lake, cell=empty) == [empty]  # no document of it was seen: the next run reads it again
+    assert run(lake, corpus)[0].done == [empty] and kept(lake) == plain(corpus, N)
     ((last,),) = rows(lake, "select cell from stored.cells where experiment = 'ingest_keep'")
     forget(lake, cell=last)  # the sample itself may go; the next run makes it again
+    assert kept(lake) == []
+    run(lake, corpus)
+    assert kept(lake) == plain(corpus, N)
+    (file,) = rows(lake, "select min(cell) from stored.domains where n_documents > 0")[0]
+    assert forget(lake, cell=file, with_dependents=True) == [last, file]
     assert kept(lake) == []
     run(lake, corpus)
     assert kept(lake) == plain(corpus, N)
@@ -182,9 +189,8 @@ def test_a_file_of_a_finished_sample_is_not_forgotten_alone(lake, corpus):
     assert rows(lake, "select count(*) from stored.domains") == [(0,)]
 
 
-def test_the_spool_of_a_corpus_goes_with_it(lake, corpus, monkeypatch):
+def test_the_spool_of_a_corpus_goes_with_it(lake, corpus, go_on):
     with pytest.raises(Stopped):
-        stop_after(monkeypatch, 1)
         run(lake, corpus)
     assert list((lake.path / "spool").rglob("c1-*"))
     forget(lake, corpus="mine")
@@ -232,24 +238,19 @@ class Stopped(BaseException):
     pass
 
 
-def stop_after(monkeypatch, stages: int):
-    """The program ends after so many stages."""
-    from memlake.ingest import run as module
+@pytest.fixture
+def go_on(monkeypatch):
+    """The program ends before the second stage, until it is told to go on."""
 
-    original, done = module.run, []
+    def stop(*_):
+        raise Stopped
 
-    def counted(*given, **named):
-        if len(done) == stages:
-            raise Stopped
-        done.append(1)
-        return original(*given, **named)
-
-    monkeypatch.setattr(module, "run", counted)
-    return lambda: monkeypatch.setattr(module, "run", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(PublishSample, "rows", stop)
+        yield patch.undo
 
 
-def test_a_file_lost_between_the_stages_is_read_again(lake, corpus, monkeypatch):
-    go_on = stop_after(monkeypatch, 1)
+def test_a_file_lost_between_the_stages_is_read_again(lake, corpus, go_on):
     with pytest.raises(Stopped):
         run(lake, corpus)
     files = list((lake.path / "spool").rglob("c1-*"))
@@ -263,13 +264,12 @@ def test_a_file_lost_between_the_stages_is_read_again(lake, corpus, monkeypatch)
     assert not list(check(lake))
 
 
-def test_files_added_before_the_sample_is_finished_start_it_anew(lake, corpus, monkeypatch, tmp_path):
+def test_files_added_before_the_sample_is_finished_start_it_anew(lake, corpus, go_on, tmp_path):
     """What the first files left was cut by what was known then; the new files decide otherwise."""
     part = tmp_path / "part"
     part.mkdir()
     for name in ("4.jsonl", "5.jsonl"):
         (part / name).write_bytes((corpus / name).read_bytes())
-    go_on = stop_after(monkeypatch, 1)
     with pytest.raises(Stopped):
         run(lake, part)
     go_on()

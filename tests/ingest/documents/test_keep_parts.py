@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from memlake.ingest.documents.keep import Smallest
 from memlake.ingest.documents.pieces import domain_rows
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import Cell, CellRows, Settings
+from memlake.warehouse.work.runner import run
 
 
 def test_the_smallest_in_bounded_memory():
@@ -16,7 +18,7 @@ def test_the_smallest_in_bounded_memory():
     smallest = Smallest(100)
     taken = sum(smallest.add(v) for v in values)
     assert smallest.trim() == sorted(values)[99]
-    assert len(smallest._held) == 100 and 100 < taken < 2000
+    assert len(smallest._candidates) == 100 and 100 < taken < 2000
     rest = Smallest(100)
     rest.extend(np.array(values[:50]))
     assert rest.trim() == 2**63 - 1
@@ -34,16 +36,26 @@ def test_hashes_that_are_shown_twice_count_once():
     assert smallest.trim() == 9 and not smallest.add(10) and smallest.add(9)
 
 
-def seen_and_kept(cell: Cell, lake: Lake):
-    yield "domains", domain_rows("mine", lambda domain: "free_text", {"d": tuple(cell.settings["counts"])})
+@dataclass(frozen=True)
+class Counts(Settings):
+    corpus: str
+    n: int
+    counts: tuple[int, int, int]
+
+
+class SeenAndKept(Cell):
+    EXPERIMENT = "made up"
+    TABLES = ("domains",)
+    settings: Counts
+
+    def rows(self, lake: Lake) -> CellRows:
+        yield "domains", domain_rows("mine", lambda domain: "free_text", {"d": self.settings.counts})
 
 
 def test_never_more_is_kept_than_was_seen(lake):
-    cells = [
-        Cell("made up", 1, {"corpus": "mine", "n": i, "counts": counts}, ("domains",))
-        for i, counts in enumerate([(3, 9, 0), (2, 9, 0), (0, 0, 4), (0, 0, 1), (0, 0, 1)])
-    ]
-    summary = run_here(lake, cells, seen_and_kept)
+    counts = [(3, 9, 0), (2, 9, 0), (0, 0, 4), (0, 0, 1), (0, 0, 1)]
+    cells = [SeenAndKept(Counts("mine", i, given)) for i, given in enumerate(counts)]
+    summary = run(lake, cells)
     assert [c.id for c in cells[:4]] == summary.done  # 5 were seen, 4 and 1 kept
     ((_, reason),) = summary.failed
     assert reason.startswith("quarantined: domains.kept_of_seen (1)")

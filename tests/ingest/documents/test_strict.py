@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from memlake.ingest.cli import app
 from memlake.ingest.run import ingest
 from memlake.ingest.sources.jsonl import Source
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, MemlakeError
 from memlake.warehouse.publishing.forget import forget
 

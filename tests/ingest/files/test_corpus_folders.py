@@ -6,8 +6,8 @@ import pytest
 
 from memlake.ingest.run import ingest
 from memlake.ingest.source import make
-from memlake.tests.ingest.here import rows
 from memlake.tests.ingest.sources.test_corpora import read, write
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import UnknownName
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memlake.ingest.files.folders import folder_fields, told_name
+from memlake.ingest.files.folders import folder_fields, name_with_fields
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_folders_tell_fields(name, fields):
     ],
 )
 def test_a_file_is_called_from_the_folder_on_that_tells(given, location, keys, name):
-    assert told_name(given, location, keys) == name
+    assert name_with_fields(given, location, keys) == name

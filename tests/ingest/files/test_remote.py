@@ -21,8 +21,8 @@ from memlake.ingest.files.listing import find
 from memlake.ingest.run import ingest
 from memlake.ingest.source import Document
 from memlake.ingest.sources import jsonl, parquet
-from memlake.tests.ingest.here import rows
 from memlake.tests.ingest.store import REPO, serving
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict
 
 LINES = b"".join(json.dumps({"text": sha1(b"%d" % i).hexdigest()}).encode() + b"\n" for i in range(500))

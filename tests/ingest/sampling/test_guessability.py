@@ -15,12 +15,10 @@ from memlake.ingest.sampling import guessability
 from memlake.ingest.sampling.guessability import guess, huffman_length, next_number, rouge_l
 from memlake.ingest.sampling.sample import sample
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows
-from memlake.tests.small import put_cell
+from memlake.tests.lakes import publish_rows, rows
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
-from memlake.warehouse.work.cells import Cell
 
 from .test_sample import fill, text
 
@@ -256,7 +254,7 @@ def test_a_second_sample_only_adds_and_what_was_left_undone_is_done(lake, tmp_pa
     sample(lake, ["mine"], [neox], per_domain=9, window="8+8")
     assert rows(lake, "select count(*) from stored.guessability") == [(9,)]
     assert len(rows(lake, cells)) == 2 and first[0] in rows(lake, cells)
-    with pytest.raises(Conflict, match="5 rows of guessability stand on its sequences"):
+    with pytest.raises(Conflict, match=r"1 cell stands on it \(1 of guessability: c1-"):
         forget(lake, cell=rows(lake, "select cell from stored.sequences where rank = 0")[0][0])
     forget(lake, cell=first[0][0])  # what is taken back is measured again
     assert not sample(lake, ["mine"], [neox], per_domain=9, window="8+8")[0].failed
@@ -281,8 +279,7 @@ def test_imported_sequences_take_the_same_road(lake, tmp_path, neox):
         row | {"sequence_id": i, "external_id": str(i), "rank": i, "tokens": t, "prefix_tokens": max(len(t) - 4, 0)}
         for i, t in tokens.items()
     ]
-    cell = Cell("import", 1, {"corpus": "listed"}, ("sequences",))
-    assert put_cell(lake, cell, {"sequences": imported}) is None
+    publish_rows(lake, "listed", "sequences", imported)
     summary, _ = sample(lake, ["mine"], [neox], per_domain=1)
     assert not summary.failed
     assert rows(lake, "select sequence_id, repeating from stored.guessability where sequence_id < 4") == [(1, True)]

@@ -8,11 +8,13 @@ import random
 import pytest
 
 from memlake.ingest.run import ingest
-from memlake.ingest.sampling import sample as sampling
+from memlake.ingest.sampling import plan, sequences
 from memlake.ingest.sampling.anchors import choose, sample_name, spaces
-from memlake.ingest.sampling.sample import missing, sample
+from memlake.ingest.sampling.plan import missing
+from memlake.ingest.sampling.sample import remarks, sample
+from memlake.ingest.sampling.sequences import SampleSettings
 from memlake.tests.ingest import tokenizers
-from memlake.tests.ingest.here import rows, run_here
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.work.cells import published
@@ -158,8 +160,8 @@ def test_anchors_that_a_tokenizer_loses_are_redrawn(lake, tmp_path, neox, llama)
 
 def test_what_is_redrawn_does_not_depend_on_what_was_asked_before(lake, tmp_path, neox, monkeypatch):
     fill(lake, tmp_path / "in", lossy())
-    monkeypatch.setattr(sampling, "BATCH", 1)
-    monkeypatch.setattr(sampling, "SHARD", 3)
+    monkeypatch.setattr(plan, "AHEAD", 1)
+    monkeypatch.setattr(plan, "SHARD", 3)
     for n in (4, 11, 20):
         _, counts = sample(lake, ["mine"], [neox], per_domain=n, window="16+16")
         assert counts.to_pylist()[0]["sequences"] == n == len(kept(lake))
@@ -174,7 +176,7 @@ def test_what_is_redrawn_does_not_depend_on_what_was_asked_before(lake, tmp_path
 
 def test_a_kill_before_the_redraw_is_made_good(lake, tmp_path, neox, monkeypatch):
     fill(lake, tmp_path / "in", lossy())
-    monkeypatch.setattr(sampling, "redraw", lambda lake, part, *_: part)  # as an older version left it
+    monkeypatch.setattr("memlake.ingest.sampling.sample.redraw", lambda lake, part, *_: part)  # ends before it
     sample(lake, ["mine"], [neox], per_domain=20, window="16+16")
     before = kept(lake)
     assert len(before) < 20
@@ -208,7 +210,7 @@ def test_anchors_run_out(lake, tmp_path, neox):
     ],
 )
 def test_reach(lost, wanted, expected):
-    assert sampling.reach(lost, wanted) == expected
+    assert plan.reach(lost, wanted) == expected
     assert next(r for r in range(99) if r - sum(p < r for p in lost) == wanted) == expected
 
 
@@ -217,14 +219,14 @@ def test_a_sample_without_a_sequence_says_why(lake, tmp_path, neox):
     fill(lake, tmp_path / "in", ["a few words"] * 3, domain="short", name="b.jsonl")
     summary, counts = sample(lake, ["mine"], [neox])
     assert len(summary.done) == 2 and not summary.failed
-    short, solid = sampling.remarks(counts)
+    short, solid = remarks(counts)
     assert "mine (short): none of 3 anchors gave a sequence under neox: 3 with too short a text" in short
     assert "mine (solid): no place to begin in any document" in solid
     again, counts = sample(lake, ["mine"], [neox])
-    assert not again.done and len(sampling.remarks(counts)) == 2
+    assert not again.done and len(remarks(counts)) == 2
     fill(lake, tmp_path / "in", [text(1)], domain="solid", name="c.jsonl")
     _, counts = sample(lake, ["mine"], [neox], domains=["solid"])
-    assert counts.to_pylist()[0]["sequences"] > 0 and not sampling.remarks(counts)
+    assert counts.to_pylist()[0]["sequences"] > 0 and not remarks(counts)
 
 
 CHINESE = "上海是一座城市。今天天气很好。我们去公园散步、看到了很多花。"
@@ -252,24 +254,20 @@ def test_text_without_spaces_is_sampled(lake, tmp_path, neox, llama):
         assert start < anchor < end
     # The name of a sample of text with spaces is what it was before there were other anchors
     rule = {"at": "space", "apart": 512, "window": "8+8"}
-    settings = [s for _, s in published(lake, "sample")]
-    assert {s["domain"]: s["rule"] for s in settings} == {"en": rule, "zh": rule | {"unspaced": "graphemes"}}
-    assert all(
-        s["sample"] == sample_name(*(s[k] for k in ("corpus", "domain", "seed", "snapshot", "rule"))) for s in settings
-    )
+    settings = [s for _, s in published(lake, "sample", SampleSettings)]
+    assert {s.domain: s.rule.to_json() for s in settings} == {"en": rule, "zh": rule | {"unspaced": "graphemes"}}
+    assert all(s.sample == sample_name(s.corpus, s.domain, s.seed, s.snapshot, s.rule.to_json()) for s in settings)
 
 
 def test_shards_give_the_same_rows_as_one(lake, tmp_path, neox, monkeypatch):
     fill(lake, tmp_path / "in", [text(i) for i in range(12)])
-    monkeypatch.setattr(sampling, "SHARD", 5)
-    monkeypatch.setattr(sampling, "BATCH", 3)
+    monkeypatch.setattr(plan, "SHARD", 5)
+    monkeypatch.setattr(sequences, "BATCH", 3)
     summary, counts = sample(lake, ["mine"], [neox], per_domain=12, window="4+4")
     assert len(summary.done) == 3
     in_shards = rows(lake, ALL)
     other = type(lake).create(tmp_path / "other")
     monkeypatch.undo()
-    monkeypatch.setattr("memlake.ingest.run.run", run_here)
-    monkeypatch.setattr("memlake.ingest.sampling.sample.run", run_here)
     fill(other, tmp_path / "in", [text(i) for i in range(12)])
     sample(other, ["mine"], [neox], per_domain=12, window="4+4")
     assert rows(other, ALL) == in_shards
@@ -343,7 +341,7 @@ def test_bad_requests_are_one_clear_line(lake, tmp_path, neox):
         ({"window": "32"}, "give tokens before and after"),
         ({"at": "end"}, "give space or start"),
     ):
-        asked = {"corpora": ["mine"], "sources": [neox]} | wrong
+        asked = {"corpora": ["mine"], "specs": [neox]} | wrong
         with pytest.raises((BadInput, UnknownName), match=message):
             sample(lake, **asked)
     assert rows(lake, "select count(*) from stored.tokenizers") == [(0,)]

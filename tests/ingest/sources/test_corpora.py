@@ -14,7 +14,7 @@ import zstandard
 
 from memlake.ingest.run import ingest
 from memlake.ingest.source import SHELF, Document, Reject, description, make, source_class
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.models.registry import models

@@ -12,7 +12,7 @@ from memlake.ingest.source import Document, Reject
 from memlake.ingest.sources import _environment as environment
 from memlake.ingest.sources import python_environment, python_environment_held_out
 from memlake.ingest.sources._environment import CLASSES, cut, docstrings
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict
 
 LIMIT = 40

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from memlake.ingest.cli import app
 from memlake.ingest.run import ingest
 from memlake.ingest.source import Document, Reject, make
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, UnknownName
 
 README = """---
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_read_fails_and_is_tried_again(lake, tmp_path):
     options = {"dataset": str(plain)}
     summary, _ = ingest(lake, "huggingface", options, corpus="mine")
     ((cell, reason),) = summary.failed
-    assert cell.settings["file"] == "train-1.csv" and "\n" not in reason
+    assert cell.settings.file == "train-1.csv" and "\n" not in reason
     assert reason.startswith(f"train-1.csv of dataset {plain} cannot be read (")
     assert rows(lake, "select count(*), count(distinct source) from stored.documents") == [(4, 2)]
     assert rows(lake, "select count(*) from stored.rejects") == [(0,)]

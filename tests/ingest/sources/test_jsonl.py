@@ -10,7 +10,7 @@ from memlake.ingest.documents.base import Input
 from memlake.ingest.run import ingest
 from memlake.ingest.source import Document, Reject, make
 from memlake.ingest.sources import jsonl
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, UnknownName
 
 DAMAGE = [  # (line, reason)

@@ -9,8 +9,8 @@ import pytest
 
 from memlake.ingest.run import ingest
 from memlake.ingest.sources import memorized_evals
-from memlake.tests.ingest.here import rows
 from memlake.tests.ingest.tokenizers import byte_level, saved
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 
 SCHEMA = pa.schema([("index", pa.int64()), ("tokens", pa.list_(pa.int64())), ("__index_level_0__", pa.int64())])

@@ -13,7 +13,7 @@ from memlake.ingest.files import readers
 from memlake.ingest.run import ingest
 from memlake.ingest.source import Document, Reject, make
 from memlake.ingest.sources import parquet
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import Conflict, UnknownName
 
 

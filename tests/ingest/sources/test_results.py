@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from memlake.ingest.results import match_vectors as vectors
+from memlake.ingest.results.reading import MatchSettings
 from memlake.ingest.run import ingest
 from memlake.queries.ask import OpenLake
-from memlake.tests.ingest.here import rows
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.publishing.register import register, transaction
@@ -254,8 +255,8 @@ def test_a_corrected_file_is_refused_by_the_cell_that_it_contradicts(lake, tmp_p
     path = write(tmp_path / "r.jsonl", [record(5), record(5, model="pythia-1b")])
     summary, _ = ingest(lake, "results", {"path": (path,)})
     assert len(summary.done) == 3
-    ((cell, settings),) = [(c, s) for c, s in published(lake, "results") if s["model"] == "pythia-1b"]
-    assert settings["corpora"] == ["pile"]
+    ((cell, settings),) = [(c, s) for c, s in published(lake, "results", MatchSettings) if s.model == "pythia-1b"]
+    assert settings.corpora == ("pile",)
     write(tmp_path / "r.jsonl", [record(7, model="pythia-1b")])
     with pytest.raises(Conflict, match=rf"pythia-1b on pile from r\.jsonl already, with other content.*--cell {cell}"):
         ingest(lake, "results", {"path": (path,)})

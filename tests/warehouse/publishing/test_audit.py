@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from math import inf, nan
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import audit
+from memlake.warehouse.publishing.audit import in_range
 from memlake.warehouse.publishing.register import register
+from memlake.warehouse.publishing.second_judge import out_of_range
 
 DOMAIN = DOMAINS[0]
 
@@ -161,6 +169,50 @@ def nothing_published(lake: Lake) -> None:
     assert lake.files("matches") == []
     with lake.connect(["matches"]) as con:
         assert con.execute("select count(*) from stored.matches").fetchone() == (0,)
+
+
+NUMBERS = st.sampled_from([0, 1, -1, 0.1 + 0.2, 0.3, inf, -inf, nan, 2**53]) | st.integers(-3, 3) | st.floats()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.none() | NUMBERS, NUMBERS, NUMBERS)))
+@example([])
+@example([(None, 0, 0)])
+@example([(None, 0, 0), (1, 1, 1), (nan, -inf, inf), (inf, 0, inf), (-inf, -inf, 0), (1, 2, 0), (0.1 + 0.2, 0.3, 0.3)])
+def test_both_judges_agree(numbers):
+    """What publication compares itself, and what Great Expectations says of the same numbers in `warehouse check`."""
+    assert out_of_range(numbers) == {i for i, number in enumerate(numbers) if not in_range(*number)}
+
+
+@pytest.mark.parametrize(
+    ("observed", "low", "high", "good"),
+    [
+        (None, 0, 0, True),
+        (0, 0, 0, True),
+        (1, 0, 0, False),
+        (nan, -inf, inf, False),
+        (inf, 0, inf, True),
+        (-40.0, -40, 0, True),
+        (-40.1, -40, 0, False),
+    ],
+)
+def test_a_number_and_its_range(observed, low, high, good):
+    assert in_range(observed, low, high) is good
+    assert out_of_range([(observed, low, high)]) == (set() if good else {0})
+
+
+def test_publication_does_not_wait_for_great_expectations(tmp_path):
+    """Its import takes seconds, in which the lake's lock on publication would be held."""
+    program = (
+        "import sys; from memlake.tests.small import *; lake = Lake.create(sys.argv[1]);"
+        " row = {'tokenizer': 't', 'source': 'made', 'digest': 'sha256:1', 'vocab_size': 100};"
+        " register(lake, 'tokenizers', [row]); cell = ingest_cell('c++');"
+        " rows = {name: piece.to_pylist() for name, piece in cell.rows(lake)};"
+        " assert put_cell(lake, cell, rows) is None and len(lake.files('sequences')) == 1;"
+        " print('great_expectations' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program, str(tmp_path / "lake")], capture_output=True, text=True)
+    assert said.stdout == "False\n", said.stderr
 
 
 def test_rows_that_cannot_be_judged_are_quarantined(prepared, monkeypatch):

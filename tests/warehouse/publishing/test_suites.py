@@ -20,7 +20,7 @@ from memlake.tests.small import (
     match_rows,
     put_cell,
 )
-from memlake.warehouse import schema as tables
+from memlake.warehouse import schema
 from memlake.warehouse.publishing.register import register
 
 DOMAIN = DOMAINS[0]
@@ -208,7 +208,7 @@ def lake(tmp_path_factory):
 
 def rows(table: str) -> list[dict]:
     make, _ = SUITES[table]
-    place = {k: v for k, v in SETTINGS.items() if k in tables.table(table).schema.names}
+    place = {k: v for k, v in SETTINGS.items() if k in schema.table(table).schema.names}
     return [copy.deepcopy(place | {"sequence_id": s} | make(i)) for i, s in enumerate(MEMORIZED)]
 
 

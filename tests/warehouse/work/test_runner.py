@@ -66,6 +66,60 @@ def test_same_lake_with_one_and_two_workers(lake, undisturbed):
 
 
 @dataclass(frozen=True)
+class TimedCell(MatchCell):
+    """Says how long it takes, and writes down where it ran."""
+
+    log: str = ""
+    takes: float = 1.0
+    alone: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return self.takes
+
+    @property
+    def group(self) -> str:
+        return self.id if self.alone else "m"
+
+    def rows(self, lake: Lake) -> CellRows:
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        yield from super().rows(lake)
+
+
+@pytest.mark.parametrize(
+    ("takes", "alone", "workers", "here"),
+    [
+        (1.0, True, None, True),  # short
+        (3600.0, False, None, True),  # one group
+        (3600.0, True, None, False),
+        (1.0, True, 2, False),  # as it was asked for
+        (3600.0, True, 0, True),
+    ],
+)
+def test_cells_run_in_this_process_where_it_is_faster(lake, undisturbed, tmp_path, takes, alone, workers, here):
+    cells = [TimedCell(match_cell(d).settings, str(tmp_path / "log"), takes, alone) for d in DOMAINS]
+    summary = run(lake, cells, workers=workers)
+    assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
+    where = {int(line) for line in (tmp_path / "log").read_text().split()}
+    assert (where == {os.getpid()}) == here and (os.getpid() in where) == here
+    assert contents(lake) == undisturbed
+    assert not list(lake.staging.glob("run-*"))
+
+
+def test_what_fails_in_this_process_does_not_stop_the_others(tmp_path):
+    names = ("c++", "bug", "ok")
+    lake = make_lake(tmp_path / "lake", names)
+    trouble = {"c++": "user", "bug": "bug"}
+    summary = run(lake, [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names], workers=0)
+    failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
+    assert failed["c++"] == "the checkpoint has 7 heads: name another"
+    assert "ZeroDivisionError: a bug" in failed["bug"]
+    assert len(summary.done) == 1
+    assert len(run(lake, [match_cell(d) for d in names], workers=0).done) == 2
+
+
+@dataclass(frozen=True)
 class TroubledCell(MatchCell):
     """Goes wrong as it is told."""
 

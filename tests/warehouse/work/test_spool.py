@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from memlake.tests.small import Made, MadeCell, made_cell
+from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
-from memlake.warehouse.work.cells import CellRows, plan
+from memlake.warehouse.work.cells import Cell, CellRows, Settings, plan
 from memlake.warehouse.work.runner import run
 from memlake.warehouse.work.spool import Spool
 
 
 @dataclass(frozen=True)
-class FirstCell(MadeCell):
-    """Leaves a file for the second stage."""
+class File(Settings):
+    corpus: str
+    file: str
+
+
+@dataclass(frozen=True)
+class First(Cell):
+    EXPERIMENT = "first"
+    TABLES = ("domains",)
+    settings: File
 
     def rows(self, lake: Lake) -> CellRows:
         with Spool(lake, "pair").writing(self.id) as path:
-            path.write_text(self.settings.said["file"])
+            path.write_text(self.settings.file)
         row = {"corpus": "mine", "domain": "d", "class": "free_text", "n_documents": 1, "n_bytes": 1}
         yield "domains", pa.Table.from_pylist([row | {"kept_documents": 1}])
 
 
-FIRST = [FirstCell(Made({"corpus": "mine", "file": f"{i}.jsonl"}), "first", ("domains",)) for i in range(3)]
-SECOND = [made_cell("second", {"corpus": "mine"})]
+@dataclass(frozen=True)
+class Corpus(Settings):
+    corpus: str
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake.create(tmp_path / "lake")
+class Second(Cell):
+    EXPERIMENT = "second"
+
+    def rows(self, lake: Lake) -> CellRows:
+        yield from ()
 
 
-def rows(lake: Lake, sql: str) -> list[tuple]:
-    with lake.connect() as con:
-        return con.sql(sql).fetchall()
+FIRST = [First(File("mine", f"{i}.jsonl")) for i in range(3)]
+SECOND = [Second(Corpus("mine"))]
 
 
 def test_files_are_listed_by_their_cell_and_removed(lake):

@@ -1,0 +1,195 @@
+-- Attention heads: what is lost without each.
+
+-- One row is one unit of work of head_ablation on more than what the model memorized (--among contrast or all).
+create or replace view mixed_cells as
+    select cell
+    from stored.cells
+    where experiment = 'head_ablation' and outcome = 'done' and (settings->>'$.among') <> 'memorized';
+
+-- One row is one row of `head_effects`, of a mixed cell one for the sequences that the model memorized and one for the
+-- others (known: which), rolled up anew. Screening's estimate is of all sequences of a cell: NULL where it has both.
+create or replace view head_parts as
+    with parts as materialized (
+        select d.cell, m.memorized as known, layer, head, count(delta_logprob) as n,
+            avg(delta_logprob::double) as mean, var_samp(delta_logprob::double) as variance,
+            count(*) filter (m.memorized and not memorized_after) as n_lost
+        from (from head_deltas semi join mixed_cells using (cell)) d
+        join matches m using (model, corpus, domain, condition, sequence_id)
+        group by all
+    ), held as (
+        select cell, known, count(*) over (partition by cell) as kinds from (select distinct cell, known from parts)
+    )
+    select *, true as known
+    from head_effects anti join mixed_cells using (cell)
+    union all
+    select e.* replace (
+            coalesce(p.n, 0) as n, p.mean as mean_delta_logprob, p.variance as var_delta_logprob,
+            if(p.n > 0, p.n_lost, null) as n_lost, if(kinds = 1, estimate, null) as estimate),
+        held.known
+    from head_effects e
+    join held using (cell)
+    left join parts p on p.cell = e.cell and p.known = held.known and p.layer = e.layer and p.head = e.head;
+
+-- One row is one attention head of one model in one domain and sample, on the sequences that the model memorized or on
+-- the others that were measured (known: which): its cells pooled. n: sequences on which it was taken away; n_all: the
+-- most on which any of its cells' heads was, in a screened cell those of its leaders; complete: taken away on all of
+-- them, as heads are that screening did not drop; mean_drop: nats of the continuation's log-probability that are lost
+-- without it (clean - ablated), as measured; estimated_drop: by screening's estimate; heads: of the model; place: 1 for
+-- the largest drop, among complete heads only.
+create or replace view head_drops as
+    select *, count(*) over domain_heads as heads,
+        if(complete, row_number() over (domain_heads order by complete desc, mean_drop desc, layer, head), null)
+            as place
+    from (
+        select model, corpus, domain, sample_rule, sample_window, condition, method, known, layer, head,
+            sum(n)::bigint as n, sum(of_cell)::bigint as n_all, sum(n) > 0 and sum(n) = sum(of_cell) as complete,
+            0 - sum(n * mean_delta_logprob) / nullif(sum(n), 0) as mean_drop,
+            pooled_variance(n, mean_delta_logprob, var_delta_logprob) as variance, sum(n_lost)::bigint as n_lost,
+            0 - sum(of_cell * estimate) / nullif(sum(of_cell) filter (estimate is not null), 0) as estimated_drop
+        from (select *, max(n) over (partition by cell, known) as of_cell from head_parts)
+        group by all
+    )
+    window domain_heads as (
+        partition by model, corpus, domain, sample_rule, sample_window, condition, method, known);
+
+-- One row is one sequence on which heads of a model were taken away. text: see sequence_texts; memorized: before;
+-- known: as in `head_drops`.
+create or replace view head_sequences as
+    select model, corpus, domain, a.sample_rule, a.sample_window, a.condition, method, sequence_id,
+        coalesce(text, sequence_id) as text, memorized, memorized or not mixed as known
+    from (
+        select model, corpus, domain, of_cell.sample_rule, of_cell.sample_window, condition, method, sequence_id,
+            cell in (from mixed_cells) as mixed
+        from head_deltas
+        join (      -- of each cell one head that was taken away on all its sequences
+            select cell, layer, head, sample_rule, sample_window
+            from head_effects
+            qualify row_number() over (partition by cell order by n desc, layer, head) = 1
+        ) of_cell using (cell, layer, head)
+    ) a
+    join matches using (model, corpus, domain, sequence_id)
+    left join sequence_texts using (corpus, domain, sequence_id);
+
+-- split_halves(share, splits, minimum_documents, minimum_heads, of_known): one row is one model in one domain and
+-- sample under one method, `known` as asked for, and how far two halves of the sample rank its heads alike;
+-- head_reliability says how that is done. heads: taken away on all n sequences; k: how many heads are important; sd: of
+-- the median head's drops; lost: the memorized sequences that a head loses, on average; least, most: of
+-- half_reliability, over splits. Where there are too few documents or heads (note) these and the halves' are NULL.
+create or replace macro split_halves(share, splits, minimum_documents, minimum_heads, of_known) as table
+    with complete as materialized (     -- joining by a number instead of names is many times as fast
+        select *, dense_rank() over (
+            order by model, corpus, domain, sample_rule, sample_window, condition, method)::int as line
+        from head_drops
+        where complete and known = of_known
+    ), lines as materialized (
+        select line, model, corpus, domain, sample_rule, sample_window, condition, method, count(*) as heads,
+            important_heads(any_value(complete.heads), share)::bigint as k, any_value(n) as n,
+            median(sqrt(variance)) as sd, avg(n_lost) as lost
+        from complete
+        group by all
+    ), grouped as materialized (
+        select line, text, (row_number() over (
+            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
+            count(*) as n, count(*) filter (memorized) as memorized, list(sequence_id) as members
+        from head_sequences s
+        join lines l
+            on s.model = l.model and s.corpus = l.corpus and s.domain = l.domain and s.condition = l.condition
+            and s.method = l.method
+            and s.sample_rule is not distinct from l.sample_rule
+            and s.sample_window is not distinct from l.sample_window
+        where s.known = of_known
+        group by line, text
+    ), members as materialized (
+        select line, part, unnest(members) as sequence_id from grouped
+    ), cells as (
+        select distinct line, cell
+        from head_effects e
+        join lines l
+            on e.model = l.model and e.corpus = l.corpus and e.domain = l.domain and e.condition = l.condition
+            and e.method = l.method
+            and e.sample_rule is not distinct from l.sample_rule
+            and e.sample_window is not distinct from l.sample_window
+    ), sums as materialized (
+        select line, part, layer, head, count(*) as n, sum(delta_logprob::double) as total
+        from head_deltas
+        join cells using (cell)
+        join members using (line, sequence_id)
+        where delta_logprob is not null
+        group by line, part, layer, head
+    ), halves as (      -- one half of each split; the other is the rest
+        select line, part, split
+        from (select distinct line, part from grouped), (select unnest(range(splits)) as split)
+        qualify row_number() over (
+            partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0
+    ), wholes as (
+        select line, layer, head, sum(sums.n) as n, sum(total) as total
+        from sums
+        join complete using (line, layer, head)
+        group by line, layer, head
+    ), means as (
+        select line, split, layer, head, sum(s.total) / sum(s.n) as a,
+            (any_value(w.total) - sum(s.total)) / (any_value(w.n) - sum(s.n)) as b
+        from wholes w
+        join sums s using (line, layer, head)
+        join halves using (line, part)
+        group by line, split, layer, head
+    ), ranks as (       -- the largest drop, which is the least delta, first
+        select line, split, rank() over (partition by line, split order by a, layer, head) as a,
+            rank() over (partition by line, split order by b, layer, head) as b
+        from means
+    ), agreements as (
+        select line, split, corr(a, b) as r,
+            count(*) filter (a <= k and b <= k) / count(*) filter (a <= k or b <= k) as jaccard
+        from ranks
+        join lines using (line)
+        group by line, split
+    ), agreement as (
+        select line, avg(r) as r, min(r) as least, max(r) as most, avg(jaccard) as jaccard
+        from agreements
+        group by line
+    ), judged as (
+        select line, count(*) as documents, sum(memorized)::bigint as memorized,
+            if(documents < minimum_documents or any_value(heads) < minimum_heads, 'too few', null) as note
+        from grouped g
+        join lines using (line)
+        group by line
+    )
+    select model, corpus, domain, sample_rule, sample_window, condition, method, heads, k, n, documents, memorized, sd,
+        lost, note, r as half_reliability, least, most, jaccard as half_jaccard
+    from lines
+    join judged using (line)
+    left join agreement on agreement.line = lines.line and note is null;
+
+-- One row is one layer of one model on one corpus and sample: the mean drop of its heads, averaged over domains with
+-- equal weight. A head that screening dropped counts with what was measured of it, or else with its estimate: leaders
+-- alone would make every layer look important, so that a domain where a head has neither is left out. incomplete:
+-- (head, domain) pairs that were not taken away on all. known: as in `head_drops`.
+create or replace view layer_drops as
+    select model, corpus, sample_rule, sample_window, condition, method, known, layer, avg(mean_drop) as mean_drop,
+        count(*) as domains, sum(incomplete)::bigint as incomplete
+    from (
+        select model, corpus, domain, sample_rule, sample_window, condition, method, known, layer,
+            avg(counted) as mean_drop, count(*) filter (not complete) as incomplete
+        from (
+            select *, coalesce(mean_drop, estimated_drop) as counted, bool_and(counted is not null) over (
+                partition by model, corpus, domain, sample_rule, sample_window, condition, method, known) as whole
+            from head_drops
+        )
+        where whole
+        group by all
+    )
+    group by all;
+
+-- One row is one model under one method and sample: the mean drop of each of its layers in a list from layer 0 on, over
+-- the corpora it was trained on, each with equal weight; where there is none, over those of which that is not known.
+create or replace view model_profiles as
+    select model, sample_rule, sample_window, condition, method, known, list(mean_drop order by layer) as drops
+    from (
+        select model, sample_rule, sample_window, condition, method, known, layer,
+            coalesce(avg(mean_drop) filter (role = 'trained'), avg(mean_drop)) as mean_drop
+        from layer_drops
+        left join model_corpora using (model, corpus)
+        where role is distinct from 'control'
+        group by all
+    )
+    group by all;

@@ -1,0 +1,105 @@
+"""A figure: one file of the shelf `figures/`, with the name of the finding that it draws.
+
+The first line of its docstring is the question that the finding answers, the rest the caption. `draw(rows)` makes the
+Altair charts of the finding's rows, one a panel. `ALSO` names findings whose rows it takes as well, `RUN` says which
+command fills the finding where there are no rows yet.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from memlake.warehouse import shelf
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHELF = "memlake.reports.figures"
+RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The panels of a figure for one sample, each an `<svg>` element. heading: names the sample where there are
+    several, else empty."""
+
+    heading: str
+    panels: list[str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The figure of one finding."""
+
+    name: str
+
+    @property
+    def question(self) -> str:
+        return self._docstring.partition("\n")[0]
+
+    @property
+    def caption(self) -> str:
+        """How to read it; text of several paragraphs with `code`."""
+        return self._docstring.partition("\n")[2].strip()
+
+    @property
+    def run(self) -> str:
+        """The commands that fill its finding, as text with `code`."""
+        return getattr(self._module, "RUN", RUN)
+
+    def draw(self, answers: Mapping[str, pa.Table]) -> list[Drawing]:
+        """The figure for each sample, without those where there is nothing to draw. answers: rows of findings."""
+        from .svg import render
+
+        names = [self.name, *getattr(self._module, "ALSO", ())]
+        drawings: list[Drawing] = []
+        for heading, rows in _by_sample([answers[name].to_pandas() for name in names]):
+            charts = self._module.draw(*rows)
+            panels = [render(chart, f"{self.name}-{len(drawings)}-{i}") for i, chart in enumerate(charts)]
+            if panels:
+                drawings.append(Drawing(heading, panels))
+        return drawings
+
+    @cached_property
+    def _docstring(self) -> str:
+        source = shelf.text(SHELF, self.name)
+        return ast.get_docstring(ast.parse(source))  # without its import, which takes Altair's seconds
+
+    @property
+    def _module(self) -> ModuleType:
+        return shelf.take(SHELF, self.name, "figure")
+
+
+def names() -> list[str]:
+    """The findings that have a figure."""
+    return shelf.names(SHELF)
+
+
+def find(finding: str) -> Figure | None:
+    """The figure of a finding; None where it has none."""
+    return Figure(finding) if finding in names() else None
+
+
+def _by_sample(frames: list[pd.DataFrame]) -> Iterator[tuple[str, list[pd.DataFrame]]]:
+    """The frames for each sampling rule and window of the first, with a heading where there are several: figures add
+    nothing up over them."""
+    by = ["sample_rule", "sample_window"]
+    if by[0] not in frames[0]:
+        yield "", frames
+        return
+    samples = [frame[by].fillna("not known") if by[0] in frame else None for frame in frames]
+    found = samples[0].drop_duplicates().sort_values(by)
+    for rule, window in found.itertuples(index=False):
+        parts = [
+            frame if sample is None else frame[(sample == [rule, window]).all(axis=1)]
+            for frame, sample in zip(frames, samples, strict=True)
+        ]
+        heading = f"Anchors: {rule}, window: {window}" if len(found) > 1 else ""
+        yield heading, [part.reset_index(drop=True) for part in parts]

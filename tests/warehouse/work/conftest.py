@@ -1,0 +1,1 @@
+from memlake.tests.lakes import lake  # noqa: F401  (a fixture)
