@@ -25,9 +25,10 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from memlake.compute.engine.batches import each_batch
 from memlake.compute.engine.blocks import Blocks
-from memlake.compute.interventions.ablation import Ablation, Windows, ablate
+from memlake.compute.interventions.ablation import Ablation, Tokenized, ablate
 from memlake.compute.interventions.attribution import estimates
-from memlake.compute.interventions.screening import IMPORTANT, Field, Screen, Screening, passes, spearman
+from memlake.compute.interventions.screen import DEFAULT, Screen
+from memlake.compute.interventions.screening import IMPORTANT, Field, Screening, passes, spearman
 from memlake.compute.miniatures.cells import showings, train_tokenizer
 from memlake.compute.miniatures.training import Shown, train
 from memlake.compute.models.checkpoint import Checkpoint
@@ -41,7 +42,6 @@ from memlake.warehouse.work.cluster import cluster
 LAYERS, HEADS, WIDTH, PREFIX, LENGTH = 12, 12, 96, 32, 64
 ALL = [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
 TOP = round(IMPORTANT * len(ALL))
-DEFAULT = Screen()
 # Without estimates every head starts; without rounds the estimates alone decide
 STRATEGIES = {
     "fewer sequences": [Screen(0, ((1.0, share),), least=1) for share in (0.02, 0.05, 0.1, 0.2)],
@@ -103,7 +103,7 @@ def trained(folder: Path, shown: list[Shown], vocab_size: int, rate: float) -> G
     return model.eval().requires_grad_(False)
 
 
-def memorized(model: GPTNeoXForCausalLM, shown: list[Shown], limit: int) -> Windows:
+def memorized(model: GPTNeoXForCausalLM, shown: list[Shown], limit: int) -> Tokenized:
     """The shown windows of full length that the model has memorized, in random order."""
     tokens = [np.array(s.tokens[s.first : s.last]) for s in shown if s.last - s.first == LENGTH]
     with torch.inference_mode():
@@ -111,10 +111,10 @@ def memorized(model: GPTNeoXForCausalLM, shown: list[Shown], limit: int) -> Wind
     kept = [i for i, (t, b) in enumerate(zip(tokens, best, strict=True)) if (b[PREFIX - 1 : -1] == t[PREFIX:]).all()]
     print(f"{len(kept)} of {len(tokens)} windows memorized, {min(limit, len(kept))} taken", flush=True)
     kept = np.random.default_rng(0).permutation(kept)[:limit].tolist()
-    return Windows([tokens[i] for i in kept], np.full(len(kept), PREFIX), kept)
+    return Tokenized([tokens[i] for i in kept], np.full(len(kept), PREFIX), kept)
 
 
-def signed(checkpoint: Checkpoint, blocks: Blocks, windows: Windows) -> np.ndarray:
+def signed(checkpoint: Checkpoint, blocks: Blocks, windows: Tokenized) -> np.ndarray:
     """Attribution patching as published: d log p / d z . (s - z), float32 [heads, windows]."""
     found = np.zeros((len(ALL), len(windows.ids)), np.float32)
 
@@ -139,7 +139,7 @@ def signed(checkpoint: Checkpoint, blocks: Blocks, windows: Windows) -> np.ndarr
     return found
 
 
-def estimate_table(checkpoint: Checkpoint, blocks: Blocks, windows: Windows) -> np.ndarray:
+def estimate_table(checkpoint: Checkpoint, blocks: Blocks, windows: Tokenized) -> np.ndarray:
     """The estimate of every head on every window, float32 [heads, windows]."""
     found = np.zeros((len(ALL), len(windows.ids)), np.float32)
 
@@ -187,7 +187,7 @@ def row(strategy: str, screen: Screen, played: np.ndarray, speedup: str) -> None
     )
 
 
-def timed(c: Checkpoint, blocks: Blocks, windows: Windows, screen: Screen) -> tuple[float, dict]:
+def timed(c: Checkpoint, blocks: Blocks, windows: Tokenized, screen: Screen) -> tuple[float, dict]:
     """Seconds of a screening run, and its summary."""
     screening = Screening(c, blocks, windows, "peer_mean", screen=screen)
     began = perf_counter()
@@ -225,7 +225,7 @@ def main() -> None:
 def unknown(checkpoint: Checkpoint, blocks: Blocks, shown: list[Shown], limit: int) -> None:
     """How the estimates do on windows of the same documents that were not shown in training."""
     tokens = [np.array(s.tokens[s.last + 40 :][:LENGTH]) for s in shown if len(s.tokens) >= s.last + 40 + LENGTH]
-    windows = Windows(tokens[:limit], np.full(len(tokens[:limit]), PREFIX), list(range(len(tokens[:limit]))))
+    windows = Tokenized(tokens[:limit], np.full(len(tokens[:limit]), PREFIX), list(range(len(tokens[:limit]))))
     clean, after = ablate(checkpoint, blocks, windows, ALL, "peer_mean")
     deltas = after.logprob - clean.logprob
     truth, half = deltas.mean(1), deltas.shape[1] // 2
@@ -238,7 +238,7 @@ def unknown(checkpoint: Checkpoint, blocks: Blocks, shown: list[Shown], limit: i
     )
 
 
-def report(a, checkpoint: Checkpoint, blocks: Blocks, windows: Windows, deltas: np.ndarray, exact: float) -> None:
+def report(a, checkpoint: Checkpoint, blocks: Blocks, windows: Tokenized, deltas: np.ndarray, exact: float) -> None:
     n, truth = deltas.shape[1], deltas.mean(1)
     rng = np.random.default_rng(0)
     orders = [rng.permutation(n) for _ in range(a.orders)]

@@ -218,8 +218,8 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     hint = source.tokenizer or source.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
     files = fetch(source)
-    config, _ = read_config(source, files)
-    limits = Limits(config.vocab_size, config.max_position_embeddings, int(condition.bos))
+    config = read_config(source, files)
+    limits = Limits(config.vocab_size, config.positions, int(condition.bos))
     for corpus in request.corpora:
         role_on(lake, source, corpus, request.role)
         _check_sequences(lake, corpus, name, limits, text, request)

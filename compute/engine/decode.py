@@ -52,8 +52,8 @@ def greedy(
     `first` int64 [rows]: position in the continuation of the first mismatch, n where there is none; `token` int64
     [rows]: what the model produced there. `noise`: what the forced forward ran under. Returns for each row the tokens
     after that position (int64, of length n - 1 - first, empty where there is no mismatch). Without a cache, or where a
-    row is longer than a window of the model, each step reads the row anew. Raises `BadInput` where logits are not
-    finite.
+    row is longer than what a block of the model sees, each step reads the row anew. Raises `BadInput` where logits are
+    not finite.
     """
     steps = np.maximum(b.n - 1 - first, 0)
     order = np.argsort(-steps, kind="stable")
@@ -65,7 +65,7 @@ def greedy(
     rows = torch.from_numpy(order).to(device)
     token = torch.from_numpy(token[order]).to(device)
     slot = torch.from_numpy((b.prefix + first)[order]).to(device)
-    anew = cache is None or (checkpoint.window is not None and b.ids.shape[1] > checkpoint.window)
+    anew = cache is None or (checkpoint.sees is not None and b.ids.shape[1] > checkpoint.sees)
     if anew:
         step = _reading_anew(checkpoint, b.ids.to(device)[rows])
     else:

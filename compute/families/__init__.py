@@ -1,13 +1,18 @@
-"""Architectures: one file each, a table of the names that differ between them. A family is the name of its file."""
+"""Architectures: one file each, a table of what differs between them. A family is the name of its file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput
+
+from ._derived import Derived, NotSimple
+
+__all__ = ["POST_NORMS", "Derived", "Norms", "NotSimple", "Parts", "kv_heads", "parts", "recognise", "sees"]
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -23,6 +28,20 @@ class Norms:
     after_mlp: str | None = None
 
 
+LLAMA = {  # defaults of Llama's config and of those that were made from it
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "hidden_size": 4096,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+    "attention_bias": False,
+}
+OLMO = LLAMA | {"vocab_size": 50304}
+SUMMARY = frozenset(  # of a head that classifies, in configs of GPT-2's kind
+    f"summary_{name}" for name in ("activation", "first_dropout", "proj_to_labels", "type", "use_proj")
+)
 POST_NORMS = Norms(None, None, "post_attention_layernorm", "post_feedforward_layernorm")  # of OLMo 2 and 3
 
 
@@ -41,9 +60,19 @@ class Parts:
     norms: Norms = Norms()  # in a block
     parallel: str | None = None  # config entry: does the MLP read what the attention reads; None: what it leaves
     clip: str | None = None  # config entry: bound on the size of queries, keys and values
-    window: str | None = None  # config entry: tokens that a sliding or local block sees; None: every block sees all
+    sees: str | None = None  # config entry: tokens that a sliding or local block sees; None: every block sees all
     multi_query: str | None = None  # config entry: is there one key-value head for all query heads
     kernels: tuple[str, ...] = ("sdpa", "eager")  # attention kernels it can run with, its default first
+    # Its config.json, as transformers reads it. Entries that may decide rows, each with its default:
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    optional: Mapping[str, type] = field(default_factory=dict)  # those that may be null, and their type
+    derived: tuple[Derived, ...] = ()  # those that follow from others where they are left out
+    carried: frozenset[str] = frozenset()  # those that transformers does not know and keeps, as older files have them
+    names: Mapping[str, str] = field(default_factory=dict)  # a name that is read too, and the own one
+    width: str = "hidden_size"
+    heads: str = "num_attention_heads"
+    positions: str = "max_position_embeddings"
+    end: int = 2  # default of eos_token_id
 
 
 @cache
@@ -69,7 +98,7 @@ def kv_heads(family: str, config: PreTrainedConfig) -> int:
     return getattr(config, "num_key_value_heads", None) or config.num_attention_heads
 
 
-def window(family: str, config: PreTrainedConfig) -> int | None:
+def sees(family: str, config: PreTrainedConfig) -> int | None:
     """Tokens that the narrowest block sees; None where every block sees all."""
-    name = parts(family).window
+    name = parts(family).sees
     return getattr(config, name) if name else None

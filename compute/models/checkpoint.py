@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from memlake.compute.families import kv_heads, parts, window
+from memlake.compute.families import kv_heads, parts, sees
 from memlake.warehouse.errors import BadInput, Conflict, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source, role
@@ -15,6 +15,7 @@ from memlake.warehouse.show.terminal import say
 
 from . import weights
 from .conditions import Condition
+from .config import in_transformers
 from .device import free_memory, own_gpu, pick_device
 from .identity import changes, end_tokens, identify, read_config
 
@@ -33,7 +34,7 @@ class Checkpoint:
     name: str
     model: PreTrainedModel
     positions: int  # the longest sequence it can take
-    window: int | None  # tokens that its narrowest block sees; None: all
+    sees: int | None  # tokens that its narrowest block sees; None: all
     vocab_size: int
     condition: Condition
     forbidden: tuple[int, ...] = ()  # tokens that are never decided for
@@ -56,8 +57,9 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     logging.disable_progress_bar()  # the run has one of its own
     logging.set_verbosity_error()  # and what matters of the report on loading is a line below
     files = weights.fetch(source)
-    config, family = read_config(source, files)
-    forbidden = end_tokens(source, config) if condition.no_eos else ()
+    own = read_config(source, files)
+    config = in_transformers(files.folder / "config.json", own.family)
+    forbidden = end_tokens(source, own) if condition.no_eos else ()
     if condition.no_eos and not forbidden:
         raise BadInput(f"{source.name} names no end-of-sequence token: use --eos")
     device = own_gpu() if pick_device(device) == "cuda" else "cpu"
@@ -91,7 +93,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
         name=source.name,
         model=model.eval().requires_grad_(False),
         positions=config.max_position_embeddings,
-        window=window(family, config),
+        sees=sees(own.family, config),
         vocab_size=model.get_output_embeddings().weight.shape[0],
         condition=condition,
         forbidden=forbidden,
@@ -110,7 +112,7 @@ def condition_of(
     stored dtype, the architecture's first kernel, BOS as in training. Raises `BadInput` for a dtype or a kernel that it
     cannot run with."""
     files = weights.fetch(source)
-    _, family = read_config(source, files)
+    family = read_config(source, files).family
     kernels = parts(family).kernels
     if attention is not None and attention not in kernels:
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
@@ -139,7 +141,8 @@ def describe(source: Source, tokenizer: str) -> dict:
     from transformers import AutoModelForCausalLM
 
     files = weights.fetch(source)
-    config, family = read_config(source, files)
+    family = read_config(source, files).family
+    config = in_transformers(files.folder / "config.json", family)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -211,9 +214,8 @@ def _brought_up(lake: Lake, source: Source, known: dict) -> dict:
 
 def _say_dtype(source: Source, stored: str) -> None:
     """Say where a config.json names another number format than that of the weights."""
-    config, _ = read_config(source, weights.fetch(source))
-    stated = str(config.dtype).removeprefix("torch.")
-    if config.dtype and stated != stored:
+    stated = read_config(source, weights.fetch(source)).dtype
+    if stated and stated != stored:
         say(
             f"{source.name}: its weights are {stored}, its config.json says {stated}: its base condition is {stored},"
             f" as stored (--dtype {stated} --base-condition makes it the other)"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from memlake.compute.planning.request import Request
 from memlake.compute.run import execute
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.cells import Cell, CellRows, Settings
+from memlake.warehouse.work.runner import run
 
 from .tiny import VOCAB, build, windows
 
@@ -48,18 +52,35 @@ def make(
     lake = Lake.create(folder)
     tokenizer = register_tokenizer(lake, load_tokenizer(resolve(str(checkpoint))), "words")
     tokens, prefix, expected = windows(model, ROWS, (8, 16), (12, 20))
-    settings = {"corpus": corpus, "tokens": [t.tolist() for t in tokens], "prefix": prefix.tolist()}
-    cell = Cell("small_ingest", 1, settings | {"tokenizer": tokenizer}, ("documents", "domains", "sequences"))
-    summary = run_here(lake, [cell], ingest)
+    settings = SmallSettings(corpus, tokenizer, tuple(tuple(t.tolist()) for t in tokens), tuple(prefix.tolist()))
+    summary = run(lake, [SmallCell(settings)])
     assert summary.done, summary.failed
     return lake, tokens, prefix, expected
 
 
-def ingest(cell: Cell, lake: Lake):
+@dataclass(frozen=True)
+class SmallSettings(Settings):
+    corpus: str
+    tokenizer: str
+    tokens: tuple[tuple[int, ...], ...]
+    prefix: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SmallCell(Cell):
+    EXPERIMENT: ClassVar[str] = "small_ingest"
+    TABLES: ClassVar[tuple[str, ...]] = ("documents", "domains", "sequences")
+
+    settings: SmallSettings
+
+    def rows(self, lake: Lake) -> CellRows:
+        yield from small(self.settings)
+
+
+def small(settings: SmallSettings) -> CellRows:
     """Every token stands for BYTES bytes of a made-up document."""
-    tokens, prefix = cell.settings["tokens"], cell.settings["prefix"]
+    tokens, prefix, corpus = settings.tokens, settings.prefix, settings.corpus
     n = len(tokens)
-    corpus = cell.settings["corpus"]
     place = {"corpus": [corpus] * n, "domain": ["code"] * n}
     ids = [hash63("document", i) for i in range(n)]
     texts = [f"{i:04}" + "x" * (BYTES * len(t) - 4) for i, t in enumerate(tokens)]
@@ -82,7 +103,7 @@ def ingest(cell: Cell, lake: Lake):
         "sequence_id": [hash63("sequence", i) for i in range(n)],
         "anchor_id": [hash63("anchor", i) for i in range(n)],
         "document_id": ids,
-        "tokenizer": [cell.settings["tokenizer"]] * n,
+        "tokenizer": [settings.tokenizer] * n,
         "sample": ["s"] * n,
         "shard": [0] * n,
         "rank": list(range(n)),
@@ -100,10 +121,15 @@ def ingest(cell: Cell, lake: Lake):
 
 def scored(folder: Path, family: str = "pythia", **kwargs) -> tuple[Lake, Request]:
     """A lake with the windows of a tiny checkpoint and its scores, and the request for all of them: some memorized,
-    some not. Wants `compute.run.run` replaced by `run_here`, or a cluster."""
+    some not."""
     model = save(folder / "tiny", family, **kwargs)
     lake, *_ = make(folder / "lake", model, folder / "tiny")
     request = Request(models=(str(folder / "tiny"),), corpora=("mine",), device="cpu")
     summary = execute(lake, "scoring", request)
     assert summary.done, summary.failed
     return lake, request
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines on standard error since the last look, but for those that tell how far a run is."""
+    return [line for line in capsys.readouterr().err.splitlines() if not re.match(r"\w+: \d+/\d+ cells, ", line)]

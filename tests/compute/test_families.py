@@ -13,19 +13,17 @@ import memlake
 from memlake.compute.planning.request import Request
 from memlake.compute.run import execute, plan, planned
 from memlake.tests.compute.models.test_identity import ask, older
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import Source
 from memlake.warehouse.publishing.check import check
 
-from .small_lake import ROWS, make, save
+from .small_lake import ROWS, make, said, save
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> tuple[Lake, Request, Path]:
     """A lake with the windows of a tiny Llama that says nothing of itself, the request for it, and its folder."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny", "open_llama", miniature=False)
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     return lake, Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu", role="trained"), tmp_path
@@ -91,10 +89,10 @@ def test_another_condition_becomes_the_base(own, capsys):
     capsys.readouterr()
     with_bos = replace(request, bos=True)
     assert execute(lake, "scoring", with_bos, base=True).done
-    assert capsys.readouterr().err == (
+    assert said(capsys) == [
         "tiny: its base condition is 'float32-sdpa-bos' from now on (was float32-sdpa), so findings use rows of that;"
-        " the others stay (scores stand in `matches_all`)\n"
-    )
+        " the others stay (scores stand in `matches_all`)"
+    ]
     opened = memlake.open(lake.path)
     assert set(opened.table("matches").to_pandas()["condition"]) == {"float32-sdpa-bos"}
     assert len(opened.table("matches_all").to_pandas()) == 2 * ROWS

@@ -12,7 +12,6 @@ import pytest
 from memlake.compute.planning.request import Request
 from memlake.compute.run import execute
 from memlake.ingest.run import ingest
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -26,8 +25,6 @@ ROWS = 12
 def listed(tmp_path, monkeypatch):
     """A lake with a list in the published layout, and the request; which of its sequences `generate` reproduces. One
     record in four is true, the others have one token that the checkpoint does not make, and the last is damaged."""
-    monkeypatch.setattr("memlake.ingest.run.run", run_here)
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     tokens, prefix, made = windows(model, ROWS, (32, 32), (32, 32))
     true = [bool((t[p:] == m).all()) for t, p, m in zip(tokens, prefix, made, strict=True)]

@@ -8,24 +8,25 @@ from dataclasses import replace
 
 import pytest
 
-from memlake.compute.models.loaded import held
 from memlake.compute.planning.coverage import gaps
 from memlake.compute.planning.request import Request
+from memlake.compute.planning.settings import RangeSettings
 from memlake.compute.run import execute, plan, planned
 from memlake.ingest.run import ingest
-from memlake.tests.ingest.here import run_here
+from memlake.tests.small import made_cell
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
-from memlake.warehouse.work.cells import Cell
+from memlake.warehouse.work.runner import run
 
-from .small_lake import BYTES, ROWS, make, save
+from .small_lake import BYTES, ROWS, make, said, save
 from .tiny import windows
 
 
-def covered(*ranges):
-    return [{"first_rank": first, "last_rank": last} for first, last in ranges]
+def covered(*ranges: tuple[int, int]) -> list[RangeSettings]:
+    place = {"model": "m", "tokenizer_digest": "t", "condition": "c", "corpus": "c", "domain": "d", "sample": "s"}
+    return [RangeSettings(**place, first_rank=first, last_rank=last) for first, last in ranges]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_sample_without_a_sequence(road, tmp_path, last, why):
     path.write_text(path.read_text().replace('"w1"', '"other"'))
     name = register_tokenizer(lake, load_tokenizer(resolve(str(tmp_path / "foreign"))))
     place = {"corpus": "mine", "domain": "code", "tokenizer": name, "first_rank": 0, "last_rank": last}
-    assert run_here(lake, [Cell("sample", 1, place, ())], lambda cell, lake: iter(())).done
+    assert run(lake, [made_cell("sample", place | {"sample": "s", "rule": {}})]).done
     with pytest.raises(BadInput, match=f"no sequences under .*: it was sampled under it, but .*{why}") as raised:
         plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
     assert "\n" not in str(raised.value) and "first" not in str(raised.value)
@@ -183,8 +184,6 @@ def test_a_domain_that_was_not_sampled(road, monkeypatch):
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     """A checkpoint `tiny`, and a function that makes a lake of results of it that were made elsewhere."""
-    monkeypatch.setattr("memlake.ingest.run.run", run_here)
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
 
     def results(*columns: str) -> Lake:
@@ -232,7 +231,6 @@ def roles(lake) -> list[tuple]:
 def named(folder, monkeypatch, corpus: str, corpora: list[str] | None):
     """A checkpoint, a lake of its windows in `corpus`, and a request; corpora: what its memlake.json says, if it says
     anything."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(folder / "tiny", miniature=corpora is not None)
     if corpora is not None:
         (folder / "tiny" / "memlake.json").write_text(json.dumps({"corpora": corpora, "tokenizer": "words"}))
@@ -248,7 +246,7 @@ def test_a_control_is_known_where_the_registry_knows_the_corpus(tmp_path, monkey
     assert roles(lake) == []
     assert execute(lake, "scoring", asked).done
     assert roles(lake) == [("tiny", "c4", "trained"), ("tiny", "pile", "control")]
-    assert capsys.readouterr().err == ""
+    assert said(capsys) == []
     assert execute(lake, "scoring", replace(asked, role="control")).skipped == 1  # what is known may be said
 
 
@@ -273,9 +271,9 @@ def test_a_limit_does_not_shrink_a_finished_cell(road):
 
 def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
     folder, lake, *_ = road
-    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, work, **options: cells)
+    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, **options: cells)
     execute(lake, "scoring", request(folder))
-    assert capsys.readouterr().err == ""
+    assert said(capsys) == []
     execute(lake, "scoring", request(folder, bos=True))
     assert capsys.readouterr().err == (
         "tiny: 'float32-sdpa-bos' is not its base condition (float32-sdpa),"
@@ -286,14 +284,10 @@ def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
 def test_the_workers_of_a_scheduler_pick_the_device(road, monkeypatch):
     folder, lake, *_ = road
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(
-        "memlake.compute.run.run", lambda lake, cells, work, **options: {c.task["device"] for c in cells}
-    )
+    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, **options: {c.device for c in cells})
     for asked in ("auto", "cpu", "cuda"):
         assert execute(lake, "scoring", request(folder, device=asked), scheduler="tcp://there:1") == {asked}
-    assert execute(lake, "scoring", request(folder, device="auto")) == {"cpu"}
     with pytest.raises(BadInput, match="no CUDA device here"):
         execute(lake, "scoring", request(folder, device="cuda"))
     ((cell, *_), _) = plan(lake, "scoring", request(folder, device="auto"))
-    assert held(lake, cell)[0].device.type == "cpu"
-    assert cell.task["device"] == "cpu"
+    assert cell.load(lake)[0].device.type == "cpu"

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from memlake.compute.families import parts, window
+from memlake.compute.families import parts, sees
 from memlake.compute.models.checkpoint import Checkpoint
 from memlake.compute.models.conditions import Condition
 
@@ -103,7 +103,7 @@ def build(family: str, see: int = 256, attention: str | None = None, seed: int =
 def checkpoint(family: str, see: int = 256, attention: str | None = None, bos: bool = False, **kwargs) -> Checkpoint:
     model = build(family, see, attention, **kwargs)
     condition = Condition(str(model.dtype).removeprefix("torch."), model.config._attn_implementation, bos)
-    return Checkpoint(family, model, POSITIONS, window(family, model.config), VOCAB, condition)
+    return Checkpoint(family, model, POSITIONS, sees(family, model.config), VOCAB, condition)
 
 
 def generated(model: PreTrainedModel, prompt: np.ndarray, n: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from memlake.compute.run import execute, plan
 from memlake.tests.compute.models.test_identity import ask, edit
 from memlake.tests.compute.small_lake import ROWS, make, save
 from memlake.tests.compute.tiny import VOCAB, checkpoint, generated
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import Conflict
 
 
@@ -65,7 +64,6 @@ def test_shorter_prompts_are_judged_by_the_same_rule():
 
 @pytest.fixture
 def road(tmp_path, monkeypatch):
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, tokens, prefix, made = make(tmp_path / "lake", model, tmp_path / "tiny")
     end = int(np.bincount(np.concatenate(made)).argmax())

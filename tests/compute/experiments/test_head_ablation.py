@@ -12,7 +12,6 @@ from memlake.compute.run import execute, plan
 from memlake.tests.compute.interventions.test_ablation import ALL, Plain
 from memlake.tests.compute.small_lake import ROWS, save, scored
 from memlake.tests.compute.tiny import build, windows
-from memlake.tests.ingest.here import rows, run_here
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.tables.head_deltas import METHODS
@@ -20,15 +19,8 @@ from memlake.warehouse.tables.head_deltas import METHODS
 FIRST = 9  # ranks of the first of two cells
 
 
-@pytest.fixture(autouse=True, scope="module")
-def here():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        yield
-
-
 @pytest.fixture(scope="module")
-def fresh(here, tmp_path_factory):
+def fresh(tmp_path_factory):
     """A function that gives a new lake with scores, and the request for all of them."""
     origin = tmp_path_factory.mktemp("scored")
     lake, request = scored(origin)
@@ -40,6 +32,11 @@ def fresh(here, tmp_path_factory):
     return copy
 
 
+def rows(lake: Lake, sql: str) -> list[tuple]:
+    with lake.connect() as con:
+        return con.sql(sql).fetchall()
+
+
 def measure(lake, request, **options):
     summary = execute(lake, "head_ablation", replace(request, options=options))
     assert not summary.failed, summary.failed
@@ -47,7 +44,7 @@ def measure(lake, request, **options):
 
 
 @pytest.fixture(scope="module")
-def measured(here, tmp_path_factory):
+def measured(tmp_path_factory):
     """A lake in which every method was run on the first ranks, then on all, with other batches; the plain model."""
     folder = tmp_path_factory.mktemp("heads")
     with pytest.MonkeyPatch.context() as patch:

@@ -10,12 +10,10 @@ import torch
 
 from memlake.compute.interventions import lens as lens_module
 from memlake.compute.interventions.lens import Lens, decode
-from memlake.compute.models.loaded import held
 from memlake.compute.planning.coverage import chosen
 from memlake.compute.run import execute, plan
 from memlake.tests.compute.small_lake import ROWS, scored
 from memlake.tests.compute.tiny import FAMILIES, LAYERS, VOCAB, checkpoint, windows
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 
 COLUMNS = ("top1", "probability", "rank", "entropy", "kl")
@@ -121,9 +119,7 @@ def test_logits_that_are_no_numbers():
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        yield scored(tmp_path_factory.mktemp("lens"), "olmo2")
+    return scored(tmp_path_factory.mktemp("lens"), "olmo2")
 
 
 def test_rows_of_the_lake(road):
@@ -134,14 +130,14 @@ def test_rows_of_the_lake(road):
         summary = execute(lake, "layer_tokens", replace(request, batch_size=3, options=options))
         assert not summary.failed
     assert summary.skipped == 1
-    sequences = chosen(lake, cell.settings, cell.task["tokenizer"], "contrast", "tokens, prefix_tokens, n_tokens")
+    sequences = chosen(lake, cell.settings, cell.settings.choice, "words", "tokens, prefix_tokens, n_tokens")
     assert 0 < sequences["memorized"].to_numpy().sum() < sequences.num_rows < ROWS
     with lake.connect() as con:
         table = con.execute("from stored.layer_tokens order by sequence_id, position").to_arrow_table()
         matches = dict(con.execute("select sequence_id, logprobs from stored.matches").fetchall())
-    assert table.num_rows == cell.rows["layer_tokens"] == sum(sequences["n_tokens"].to_pylist())
+    assert table.num_rows == cell.expected["layer_tokens"] == sum(sequences["n_tokens"].to_pylist())
     rows = table.to_pylist()
-    c, _ = held(lake, cell)
+    c, _ = cell.load(lake)
     seen = {}
     for s in sequences.to_pylist():
         seen |= {(s["sequence_id"], i): (s, i) for i in range(s["n_tokens"])}

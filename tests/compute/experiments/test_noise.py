@@ -16,7 +16,6 @@ from memlake.compute.interventions.similarity import measure
 from memlake.compute.run import execute, plan, planned
 from memlake.tests.compute.small_lake import ROWS, scored
 from memlake.tests.compute.tiny import LAYERS, WIDTH, checkpoint
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import make
@@ -52,15 +51,12 @@ def test_noise_has_mean_0_and_the_standard_deviation_asked_for(scope):
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        return scored(tmp_path_factory.mktemp("road"))
+    return scored(tmp_path_factory.mktemp("road"))
 
 
 @pytest.fixture
 def lake(road, tmp_path, monkeypatch):
     """A scored lake of one's own, and the request for all of it."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     monkeypatch.setattr("memlake.compute.experiments.noise.PIECE", 7)
     scored_lake, request = road
     shutil.copytree(scored_lake.path, tmp_path / "lake")
@@ -121,7 +117,7 @@ def test_a_second_run_measures_only_what_is_missing(lake):
     more = noisy(request, strength=(0.1, 0.2, 0.3), seed=(0, 4))
     cells, missing = plan(lake, "noise", more)
     asked = {
-        (c.id in missing, c.settings["seed"], *c.settings["strengths"], c.settings["first_rank"]): c.rows for c in cells
+        (c.id in missing, c.settings.seed, *c.settings.strengths, c.settings.first_rank): c.expected for c in cells
     }
     rest = ROWS - 6
     assert asked == {
@@ -202,8 +198,8 @@ def test_options_that_a_user_can_mend(options, message):
 
 def test_strengths_and_seeds_are_sets():
     options = Options(strength=(1, 0.5, 0.5), seed=(2, 0, 2))
-    assert (options.strength, options.seed, options.decoding) == ((0.5, 1.0), (0, 2), "greedy")
-    assert Options(scope="row").decoding == "forced"
+    assert (options.strength, options.seed, options.chosen_decoding) == ((0.5, 1.0), (0, 2), "greedy")
+    assert Options(scope="row").chosen_decoding == "forced"
 
 
 def test_a_layer_that_the_model_has_not(lake):

@@ -12,7 +12,6 @@ from memlake.compute.families import parts
 from memlake.compute.run import execute, plan
 from memlake.tests.compute.small_lake import scored
 from memlake.tests.compute.tiny import FAMILIES, VOCAB, checkpoint, generated
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 
 # Each family with each kernel, prompts within and beyond the window of local and sliding blocks
@@ -99,7 +98,6 @@ def single_tokens(model, rows: int, *_) -> tuple[list[np.ndarray], np.ndarray, l
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
         patch.setattr("memlake.tests.compute.small_lake.windows", single_tokens)
         yield scored(tmp_path_factory.mktemp("road"))
 

@@ -17,7 +17,6 @@ from memlake.compute.interventions.short_circuit import short_circuit, states_af
 from memlake.compute.run import execute, plan
 from memlake.tests.compute.small_lake import ROWS, scored
 from memlake.tests.compute.tiny import FAMILIES, LAYERS, POSITIONS, checkpoint, windows
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.publishing.register import register
 
@@ -131,18 +130,11 @@ def by_hand(c, tokens: np.ndarray, prefix: int, cut: tuple[int, int]) -> dict:
 
 
 def test_ranges():
-    assert ranges((), 3) == [[0, 0], [1, 1], [2, 2]]
-    assert ranges(("2", "0-2", "2-2", "0-1"), 3) == [[0, 1], [0, 2], [2, 2]]
+    assert ranges((), 3) == ((0, 0), (1, 1), (2, 2))
+    assert ranges(("2", "0-2", "2-2", "0-1"), 3) == ((0, 1), (0, 2), (2, 2))
     for text in ("3", "1-3", "2-1", "-1", "a", "0-", "0,1"):
         with pytest.raises(BadInput, match="0 to 2, one as 3 or a range as 3-8"):
             ranges((text,), 3)
-
-
-@pytest.fixture(scope="module")
-def here():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        yield
 
 
 def deltas(lake, order="first_block, last_block, sequence_id") -> list[dict]:
@@ -151,7 +143,7 @@ def deltas(lake, order="first_block, last_block, sequence_id") -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def road(here, tmp_path_factory):
+def road(tmp_path_factory):
     return scored(tmp_path_factory.mktemp("circuit"), "gpt_neo")
 
 
@@ -173,7 +165,7 @@ def test_every_block_has_rows_for_every_memorized_sequence(road):
     # a range more: only it is run, on the same sequences
     more = replace(request, options={"blocks": ("0-1", "1")})
     cells, todo = plan(lake, "short_circuit", more)
-    assert [c.settings["blocks"] for c in cells if c.id in todo] == [[[0, 1]]]
+    assert [c.settings.blocks for c in cells if c.id in todo] == [((0, 1),)]
     assert len(cells) == 2
     summary = execute(lake, "short_circuit", more)
     assert (len(summary.done), summary.skipped) == (1, 1)
@@ -181,10 +173,10 @@ def test_every_block_has_rows_for_every_memorized_sequence(road):
     assert plan(lake, "short_circuit", replace(request, options={"blocks": ("0", "0-1")}))[1] == set()
 
 
-def test_on_a_control_corpus_all_sequences_are_measured(here, tmp_path):
+def test_on_a_control_corpus_all_sequences_are_measured(tmp_path):
     lake, request = scored(tmp_path, "starcoder", miniature=False)
     (cell,) = plan(lake, "short_circuit", request)[0]
-    assert cell.settings["among"] == "memorized"  # nothing is known of the corpus
+    assert cell.settings.among == "memorized"  # nothing is known of the corpus
     register(lake, "model_corpora", [{"model": "tiny", "corpus": "mine", "role": "control"}])
     assert execute(lake, "short_circuit", request).done
     assert len(deltas(lake)) == ROWS * LAYERS

@@ -9,7 +9,7 @@ import torch
 from memlake.compute.engine.blocks import Blocks
 from memlake.compute.engine.forward import batch
 from memlake.compute.families import parts
-from memlake.compute.interventions.ablation import Ablation, Reference, Windows, _read_out, ablate, defined
+from memlake.compute.interventions.ablation import Ablation, Reference, Tokenized, _read_out, ablate, defined
 from memlake.tests.compute.tiny import FAMILIES, HEADS, LAYERS, checkpoint, windows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import hash63
@@ -94,8 +94,8 @@ def setting(family: str, kernel: str | None = None, see: int = 256):
     c = checkpoint(family, see, kernel)
     tokens, prefix, _ = windows(c.model, ROWS, (6, 14), (10, 18))
     blocks = Blocks(c)
-    reference = Reference(c, blocks, Windows(tokens[:REFERENCES], prefix[:REFERENCES], IDS[:REFERENCES]))
-    return c, blocks, Windows(tokens, prefix, IDS), reference
+    reference = Reference(c, blocks, Tokenized(tokens[:REFERENCES], prefix[:REFERENCES], IDS[:REFERENCES]))
+    return c, blocks, Tokenized(tokens, prefix, IDS), reference
 
 
 def same(got, expected) -> None:
@@ -194,7 +194,7 @@ def test_a_partner_is_another_sequence():
     assert all(IDS[p] != i for p, i in zip(partners, IDS, strict=True))
     drawn = [hash63("resample", i) % REFERENCES for i in IDS]
     assert any(p == row for row, p in enumerate(drawn)), "none would have been its own: the test says nothing"
-    alone = Reference(c, blocks, Windows(given.tokens[:1], given.prefix[:1], IDS[:1]))
+    alone = Reference(c, blocks, Tokenized(given.tokens[:1], given.prefix[:1], IDS[:1]))
     assert alone.partners(IDS[1:]).tolist() == [0] * (ROWS - 1)
     with pytest.raises(BadInput, match="the domain's sample has only one"):
         alone.partners(IDS)

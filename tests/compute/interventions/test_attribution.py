@@ -9,7 +9,7 @@ import torch
 from memlake.compute.engine.blocks import Blocks
 from memlake.compute.engine.forward import LOGITS, batch
 from memlake.compute.families import parts
-from memlake.compute.interventions.ablation import Ablation, Reference, Windows
+from memlake.compute.interventions.ablation import Ablation, Reference, Tokenized
 from memlake.compute.interventions.attribution import estimates
 from memlake.tests.compute.tiny import FAMILIES, VOCAB, checkpoint
 
@@ -18,11 +18,11 @@ CASES = [(family, kernel, "peer_mean") for family in FAMILIES for kernel in part
 CASES += [("pythia", "sdpa", method) for method in ("zero", "mean", "resample")]
 
 
-def windows() -> Windows:
+def windows() -> Tokenized:
     """Four windows of different lengths."""
     rng = np.random.default_rng(5)
     tokens = [rng.integers(1, VOCAB, n) for n in (25, 31, 17, 22)]
-    return Windows(tokens, np.array([9, 12, 4, 15]), [11, 12, 13, 14])
+    return Tokenized(tokens, np.array([9, 12, 4, 15]), [11, 12, 13, 14])
 
 
 def moved(c, blocks: Blocks, ablation: Ablation, layer: int, head: int, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from memlake.compute.engine.blocks import Blocks
+from memlake.compute.experiments.short_circuit import TaskCell
 from memlake.compute.interventions.lm_eval import _rows, _tokenizer, short_circuited
-from memlake.compute.models.loaded import held
 from memlake.compute.run import execute, plan, planned
 from memlake.tests.compute.experiments.test_short_circuit import plain
 from memlake.tests.compute.small_lake import save, scored
 from memlake.tests.compute.tiny import checkpoint
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer
@@ -24,9 +23,7 @@ from memlake.warehouse.models.tokenizer import load_tokenizer
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        yield scored(tmp_path_factory.mktemp("tasks"), "gpt_neo")
+    return scored(tmp_path_factory.mktemp("tasks"), "gpt_neo")
 
 
 def test_text_is_tokenized_as_in_the_lake_with_a_bos_token_only_where_asked_for(tmp_path):
@@ -112,11 +109,11 @@ def test_a_task_of_lm_eval_on_the_whole_model_and_on_every_block(road, tmp_path,
     assert not summary.failed, summary.failed
     both = replace(request, options={"task": (str(task),), "blocks": ("0", "1", "0-1")})
     cells, todo = plan(lake, "short_circuit", both)
-    assert [c.settings["blocks"] for c in cells if c.id in todo and "task" in c.settings] == [[[0, 1], [1, 1]]]
+    assert [c.settings.blocks for c in cells if c.id in todo and isinstance(c, TaskCell)] == [((0, 1), (1, 1))]
     summary = execute(lake, "short_circuit", replace(both, batch_size=7))
     assert not summary.failed, summary.failed
-    (cell,) = [c for c in cells if c.id in todo and "task" in c.settings]
-    c, _ = held(lake, cell)
+    (cell,) = [c for c in cells if c.id in todo and isinstance(c, TaskCell)]
+    c, _ = cell.load(lake)
     with lake.connect() as con:
         got = con.execute(
             "select first_block, last_block, task, metric, value, n from stored.benchmark_scores"

@@ -12,8 +12,9 @@ import pytest
 from scipy import stats
 
 from memlake.compute.engine.blocks import Blocks
-from memlake.compute.interventions.ablation import Windows, ablate
-from memlake.compute.interventions.screening import Field, Screen, Screening, at_most, spearman
+from memlake.compute.interventions.ablation import Tokenized, ablate
+from memlake.compute.interventions.screen import Screen
+from memlake.compute.interventions.screening import Field, Screening, at_most, spearman
 from memlake.tests.compute.tiny import VOCAB, checkpoint
 
 HALVING = Screen(estimated=0, rounds=((1.0, 0.1), (0.5, 0.3), (0.25, 1.0)), audited=0.2, least=2)
@@ -65,7 +66,7 @@ def test_estimates_choose_who_is_measured_at_all():
 
 def test_a_plan_that_went_through_the_settings_of_a_cell_screens_alike():
     deltas = table(40, 50, noise=0.1)
-    stored = Screen(**json.loads(json.dumps(asdict(HALVING))))
+    stored = Screen.from_json(json.loads(json.dumps(asdict(HALVING))))
     np.testing.assert_array_equal(play(Field(40, 50, stored), deltas), play(Field(40, 50, HALVING), deltas))
 
 
@@ -149,7 +150,7 @@ def study():
     c = checkpoint("gpt_neo", see=7)
     rng = np.random.default_rng(8)
     tokens = [rng.integers(1, VOCAB, n) for n in rng.integers(15, 30, 20)]
-    return c, Blocks(c), Windows(tokens, np.full(20, 8), list(range(20)))
+    return c, Blocks(c), Tokenized(tokens, np.full(20, 8), list(range(20)))
 
 
 def collect(screening: Screening) -> dict[tuple, tuple]:

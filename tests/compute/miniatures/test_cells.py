@@ -26,7 +26,7 @@ from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer
 from memlake.warehouse.publishing.publish import commit
 from memlake.warehouse.publishing.stage import Stage
-from memlake.warehouse.work.cells import Cell, plan
+from memlake.warehouse.work.cells import plan
 from memlake.warehouse.work.runner import run
 
 EACH = [(family, size) for family, spec in parts.FAMILIES.items() for size in spec.sizes]
@@ -145,7 +145,7 @@ def test_training_through_the_cells(tmp_path):
         miniatures.cells(lake, **asked)
     cut_sequences(lake, "starcoder", {"code": 4, "c++ (old)": 3})
     (cell,) = miniatures.cells(lake, **asked)
-    summary = run(lake, [cell], miniatures.work, workers=1)
+    summary = run(lake, [cell])
     assert summary.done == [cell.id], summary.failed
 
     rows = lake.connect(["exposures"]).execute("select document_id, exposures from stored.exposures").fetchall()
@@ -172,9 +172,9 @@ def test_training_through_the_cells(tmp_path):
     assert len(memorized[160]) == 5 and all(memorized[160])
     assert len(memorized[0]) == 2 and not any(memorized[0])
 
-    other = Cell(cell.experiment, cell.version, {**cell.settings, "levels": [1]}, cell.tables)
+    other = replace(cell, settings=replace(cell.settings, levels=(1,)))
     with pytest.raises(Conflict, match="was trained in this lake on another sample"):
-        list(miniatures.work(other, lake))
+        list(other.rows(lake))
 
 
 def test_levels_are_the_same_for_all_families_and_each_domain_has_every_one(tmp_path):

@@ -20,12 +20,10 @@ from memlake.compute.families import parts
 from memlake.compute.models import weights
 from memlake.compute.models.checkpoint import register_model
 from memlake.compute.models.identity import changes, identify
-from memlake.compute.models.loaded import held
 from memlake.compute.planning.request import Request
 from memlake.compute.run import execute, plan
-from memlake.tests.compute.small_lake import ROWS, make, save
+from memlake.tests.compute.small_lake import ROWS, make, said, save
 from memlake.tests.compute.tiny import FAMILIES
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
@@ -39,7 +37,6 @@ LATER = {"checkpoint_digest", "config", "architecture"}
 @pytest.fixture
 def scored(tmp_path, monkeypatch) -> tuple[Lake, Request, Path]:
     """A lake with half of a tiny checkpoint's scores, the request for all, and the checkpoint's folder."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     request = Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu")
@@ -178,16 +175,17 @@ def test_files_that_change_between_planning_and_work(scored):
     lake, request, folder = scored
     (*_, cell), _ = plan(lake, "scoring", request)
     tensors = load_file(folder / "model.safetensors")
-    held(lake, cell)
+    cell.load(lake)
     edit(folder / "config.json", use_parallel_residual=False)
-    held(lake, cell)  # it is in memory, as it was planned
-    other = replace(cell, task=cell.task | {"condition": cell.task["condition"] | {"attention": "eager"}})
+    cell.load(lake)  # it is in memory, as it was planned
+    eager = replace(cell.subject.condition, attention="eager")
+    other = replace(cell, subject=replace(cell.subject, condition=eager))
     with pytest.raises(Conflict, match="another config"):
-        held(lake, other)
+        other.load(lake)
     edit(folder / "config.json", use_parallel_residual=True)
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(Conflict, match="with another weights"):
-        held(lake, other)
+        other.load(lake)
 
 
 def test_the_digest_of_a_file_is_that_of_the_file_of_now(tmp_path):
@@ -207,7 +205,6 @@ def test_another_tokenizer_is_another_checkpoint(scored):
 
 
 def test_another_bos_token_matters_where_the_condition_has_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     special = tmp_path / "tiny" / "tokenizer_config.json"
     special.write_text(json.dumps({"bos_token": "w0", "eos_token": "w1"}))
@@ -231,7 +228,6 @@ def older(lake: Lake, model: str) -> None:
 
 
 def test_a_lake_that_knew_weights_only(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
     lake, *_ = make(tmp_path / "lake", model, tmp_path / "tiny")
     request = Request(models=(str(tmp_path / "tiny"),), corpora=("mine",), device="cpu")
@@ -251,7 +247,7 @@ def test_a_lake_that_knew_weights_only(tmp_path, monkeypatch, capsys):
     assert cell == tagged("c1", {"experiment": "scoring", "version": 1, "settings": settings})
     summary = execute(lake, "scoring", request)
     assert (len(summary.done), summary.skipped) == (1, 1)
-    assert capsys.readouterr().err == ""  # said once
+    assert said(capsys) == []  # once
     assert list(check(lake)) == []
     edit(tmp_path / "tiny" / "config.json", use_parallel_residual=False)
     with pytest.raises(Conflict, match="use_parallel_residual was True, now False"):

@@ -2,130 +2,158 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
-from memlake.compute.planning import coverage as cover
-from memlake.compute.planning.coverage import AMONG, Ask, chosen
-from memlake.compute.planning.request import Request
+from memlake.compute.experiments import head_ablation
+from memlake.compute.experiments.noise import NoiseSettings
+from memlake.compute.experiments.scoring import ScoringSettings
+from memlake.compute.experiments.short_circuit import TaskSettings
+from memlake.compute.interventions.screen import Screen
+from memlake.compute.models.conditions import Condition
+from memlake.compute.planning import coverage
+from memlake.compute.planning.cells import ModelCell
+from memlake.compute.planning.coverage import Shard, answers, chosen, every, shards
+from memlake.compute.planning.request import Limits, Request, Subject
+from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.compute.run import execute, plan
+from memlake.tests.compute.miniatures.test_cells import put
 from memlake.tests.compute.small_lake import ROWS, scored
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import Conflict
+from memlake.warehouse.identity import canonical
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import Source
 from memlake.warehouse.publishing.forget import forget
 
-PLACE = {"corpus": "c", "domain": "d", "sample": "s"}
+SUBJECT = Subject(
+    spec=Source("m", "/m"),
+    condition=Condition("float32", "sdpa"),
+    checkpoint_digest="sha256:1",
+    weights_digest=None,
+    tokenizer_digest="sha256:2",
+    tokenizer="t",
+    limits=Limits(vocabulary=100, positions=100, bos=0),
+    parameters=1000,
+)
+SHARD = Shard("c", "d", "s", range(10), range(10))
 
 
-def covered(monkeypatch, ask: Ask, *done: dict, limit: int | None = None) -> list[tuple]:
-    """What `cover` gives for ten ranks: (first rank, last rank, number, the list, published)."""
-    cells = [PLACE | {"model": "m"} | d for d in done]
-    monkeypatch.setattr(cover, "published", lambda lake, experiment: [("cell", c) for c in cells])
-    monkeypatch.setattr(cover, "_shards", lambda *_: [(PLACE, list(range(10)))])
-
-    class Subject:
-        tokenizer = "t"
-
-    found = cover.cover(None, Subject(), Request(models=("m",), corpora=("c",), limit=limit), ask)
-    return [(s["first_rank"], s["last_rank"], n, s.get("strengths"), s in cells) for s, n in found]
+def noise(strengths: tuple[float, ...], first: int = 0, last: int = 9, shard: Shard = SHARD, **other) -> NoiseSettings:
+    own = {"decoding": "greedy", "layer": 0, "scope": "token", "seed": 0, "strengths": strengths}
+    return NoiseSettings(**shard.choice(SUBJECT, "all") | {"first_rank": first, "last_rank": last} | own | other)
 
 
-def ranks(first: int, last: int, **more) -> dict:
-    return {"first_rank": first, "last_rank": last, **more}
+def scoring(decoding: str, first: int = 0, last: int = 9) -> ScoringSettings:
+    place = SHARD.settings(SUBJECT) | {"first_rank": first, "last_rank": last}
+    return ScoringSettings(**place, decoding=decoding)
 
 
-def test_items_that_are_missing_in_the_same_ranks_share_a_cell(monkeypatch):
-    ask = Ask("noise", {"model": "m"}, items=("strengths", [0.1, 0.2, 0.3, 0.4]))
-    done = ranks(0, 9, strengths=[0.1]), ranks(0, 4, strengths=[0.2, 0.5])
-    assert covered(monkeypatch, ask, *done) == [
-        (0, 9, 10, [0.1], True),
-        (0, 4, 5, [0.2, 0.5], True),
-        (5, 9, 5, [0.2], False),
-        (0, 9, 10, [0.3, 0.4], False),
+def layers(first: int, last: int, among: str, caliper: float | None = None, beyond: tuple = ()) -> ChoiceSettings:
+    place = SHARD.settings(SUBJECT) | {"first_rank": first, "last_rank": last}
+    return ChoiceSettings(**place, among=among, caliper=caliper, beyond=tuple(s.choice for s in beyond) or None)
+
+
+def test_items_that_are_missing_in_the_same_ranks_share_a_cell():
+    done = [noise((0.1,)), noise((0.2, 0.5), last=4)]
+    assert list(answers(SHARD, noise((0.1, 0.2, 0.3, 0.4)), done)) == [
+        (done[0], 10),
+        (done[1], 5),
+        (noise((0.2,), first=5), 5),
+        (noise((0.3, 0.4)), 10),
     ]
-    other = Ask("noise", {"model": "other"}, items=("strengths", [0.1]))
-    assert covered(monkeypatch, other, *done, limit=3) == [(0, 2, 3, [0.1], False)]
+    other = Shard("c", "d", "s", range(10), range(3))
+    assert list(answers(other, noise((0.1,), last=2, seed=1), done)) == [(noise((0.1,), last=2, seed=1), 3)]
 
 
-def test_published_cells_that_hold_less_of_a_level_are_a_conflict(monkeypatch):
-    def ask(decoding):
-        return Ask("x", {"model": "m"}, levels={"decoding": (decoding, ("forced", "greedy"))})
+def test_published_cells_that_hold_less_are_a_conflict(monkeypatch):
+    monkeypatch.setattr(coverage, "shards", lambda *_: [SHARD])
 
-    done = ranks(0, 4, decoding="greedy")
-    assert covered(monkeypatch, ask("forced"), done) == [(0, 4, 5, None, True), (5, 9, 5, None, False)]
-    with pytest.raises(Conflict, match="with --decoding forced already"):
-        covered(monkeypatch, ask("greedy"), ranks(0, 4, decoding="forced"))
+    def covered(decoding: str, done: ScoringSettings) -> list[tuple[ScoringSettings, int]]:
+        request = Request(models=("m",), corpora=("c",))
+        return list(coverage.cover(None, SUBJECT, request, "scoring", [done], lambda shard: scoring(decoding)))
+
+    done = scoring("greedy", last=4)
+    assert covered("forced", done) == [(done, 5), (scoring("forced", first=5), 5)]
+    with pytest.raises(Conflict, match=r"c d has been measured \(scoring, m\) with --decoding forced already"):
+        covered("greedy", scoring("forced", last=4))
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(3, [(0, 4, 3)]), (4, [(0, 4, 3), (9, 9, 1)]), (9, [(0, 4, 3), (9, 12, 2)])]
 )
-def test_a_limit_takes_the_first_sequences_of_a_sample(monkeypatch, limit, expected):
+def test_a_limit_takes_the_first_sequences_of_a_sample(tmp_path, limit, expected):
     """Not its first ranks: those that gave no sequence are missing, and others stand at the end in their place."""
-    monkeypatch.setattr(cover, "published", lambda lake, experiment: [])
-    shards = [(PLACE, [0, 2, 4]), (PLACE, [9, 12]), (PLACE | {"sample": "other"}, [7])]
-    monkeypatch.setattr(cover, "_shards", lambda *_: shards)
-
-    class Subject:
-        tokenizer = "t"
-
+    lake = Lake.create(tmp_path / "lake")
+    ranks = [("s", 0, r) for r in (0, 2, 4)] + [("s", 1, r) for r in (9, 12)] + [("other", 0, 7)]
+    same = {"corpus": "c", "domain": "d", "tokenizer": "t", "tokens": [1, 2]}
+    put(lake, "sequences", pa.Table.from_pylist([
+        same | {"sequence_id": i, "sample": sample, "shard": shard, "rank": rank}
+        for i, (sample, shard, rank) in enumerate(ranks)
+    ]))  # fmt: skip
     asked = Request(models=("m",), corpora=("c",), limit=limit)
-    found = [
-        (s["sample"], (s["first_rank"], s["last_rank"], n))
-        for s, n in cover.cover(None, Subject(), asked, Ask("x", {}))
-    ]
-    assert [place for sample, place in found if sample == "s"] == expected
-    assert [place for sample, place in found if sample == "other"] == [(7, 7, 1)]
+    found = {"s": [], "other": []}
+    for shard in shards(lake, "t", asked):
+        for settings, n in answers(shard, ScoringSettings(**shard.settings(SUBJECT), decoding="greedy"), []):
+            found[shard.sample].append((settings.first_rank, settings.last_rank, n))
+    assert found == {"s": expected, "other": [(7, 7, 1)]}
 
 
-def planned(monkeypatch, among: str, *done: dict, item: float | None = None) -> list[dict]:
-    """Of the cells that `cover` plans anew for ten ranks: which sequences they take."""
-    cells = [PLACE | {"model": "m"} | d for d in done]
-    monkeypatch.setattr(cover, "published", lambda lake, experiment: [("cell", c) for c in cells])
-    monkeypatch.setattr(cover, "_shards", lambda *_: [(PLACE, list(range(10)))])
-
-    class Subject:
-        tokenizer = "t"
-
-    ask = Ask("x", {"model": "m"}, items=None if item is None else ("strengths", [item]), among=among)
-    found = cover.cover(None, Subject(), Request(models=("m",), corpora=("c",)), ask)
-    return [{key: s[key] for key in cover.OWN if key in s} for s, _ in found if s not in cells]
+def new(wanted: ChoiceSettings, *done: ChoiceSettings) -> list[ChoiceSettings]:
+    """The cells that are planned anew for ten ranks."""
+    return [settings for settings, _ in answers(SHARD, wanted, done) if settings not in done]
 
 
-def test_a_wider_among_goes_beyond_what_is_measured(monkeypatch):
-    few, contrast = ranks(0, 9, among="memorized"), ranks(0, 9, among="contrast", caliper=0.2)
-    assert planned(monkeypatch, "contrast") == [contrast]
-    assert planned(monkeypatch, "all") == [ranks(0, 9, among="all")]  # as before, so that ids stay
-    rest = ranks(0, 9, among="all", beyond=[few])
-    assert planned(monkeypatch, "all", few) == [rest]
-    assert planned(monkeypatch, "all", few, rest) == planned(monkeypatch, "contrast", few, rest) == []
-    assert planned(monkeypatch, "all", few | {"strengths": [0.1]}, item=0.2) == [ranks(0, 9, among="all")]
+def test_a_wider_among_goes_beyond_what_is_measured():
+    few, contrast, every = layers(0, 9, "memorized"), layers(0, 9, "contrast", 0.2), layers(0, 9, "all")
+    assert new(contrast) == [contrast]
+    assert new(every) == [every]
+    rest = layers(0, 9, "all", beyond=(few,))
+    assert new(every, few) == [rest]
+    assert new(every, few, rest) == new(contrast, few, rest) == []
+    assert new(noise((0.2,)), noise((0.1,), among="memorized")) == [noise((0.2,))]
     # what former versions took as contrast is not asked for again
-    assert planned(monkeypatch, "contrast", ranks(0, 9, among="contrast")) == []
+    assert new(contrast, layers(0, 9, "contrast")) == []
     # cells that hold fewer, of other ranks each
-    done = ranks(0, 3, among="memorized"), ranks(4, 5, among="all"), ranks(6, 7, among="contrast")
-    assert planned(monkeypatch, "all", *done) == [
-        ranks(0, 3, among="all", beyond=[done[0]]),
-        ranks(6, 9, among="all", beyond=[done[2]]),
-    ]
+    done = layers(0, 3, "memorized"), layers(4, 5, "all"), layers(6, 7, "contrast")
+    assert new(every, *done) == [layers(0, 3, "all", beyond=done[:1]), layers(6, 9, "all", beyond=done[2:])]
     # the cell that another went beyond was taken back: the other is not all of its ranks
-    assert planned(monkeypatch, "memorized", rest) == [few | {"beyond": [rest]}]
+    assert new(few, rest) == [layers(0, 9, "memorized", beyond=(rest,))]
+
+
+def test_settings_are_stored_as_ever():
+    """What ids are hashed from: lists, no key of what is not set, and parts that are left out as they were stored."""
+    rest = layers(0, 9, "all", beyond=(layers(0, 3, "contrast", 0.2), layers(4, 9, "memorized")))
+    same = {"model": "m", "checkpoint_digest": "sha256:1", "tokenizer_digest": "sha256:2", "condition": "float32-sdpa"}
+    same |= {"corpus": "c", "domain": "d", "sample": "s", "first_rank": 0, "last_rank": 9, "among": "all"}
+    parts = [{"first_rank": 0, "last_rank": 3, "among": "contrast", "caliper": 0.2}]
+    parts += [{"first_rank": 4, "last_rank": 9, "among": "memorized"}]
+    assert json.loads(canonical(rest.to_json())) == same | {"beyond": parts}
+    assert ChoiceSettings.from_json(rest.to_json()) == rest
+    task = TaskSettings(**SUBJECT.settings, task="arc_easy", task_digest=None, blocks=(None, (0, 1)))
+    stored = {key: same[key] for key in ("model", "checkpoint_digest", "tokenizer_digest", "condition")}
+    stored |= {"task": "arc_easy", "task_digest": None, "blocks": [None, [0, 1]]}
+    assert json.loads(canonical(task.to_json())) == stored
+    assert TaskSettings.from_json(stored) == task
+    screened = head_ablation.HeadAblationSettings(
+        **SHARD.choice(SUBJECT, "all"), method="mean", screen=True, screening=Screen(), reference=64
+    )
+    screening = {"estimated": 0.5, "rounds": [[0.25, 0.12]], "audited": 0.1, "least": 32}
+    assert json.loads(canonical(screened.to_json()))["screening"] == screening
+    assert head_ablation.HeadAblationSettings.from_json(json.loads(canonical(screened.to_json()))) == screened
 
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memlake.compute.run.run", run_here)
-        yield scored(tmp_path_factory.mktemp("road"))
+    return scored(tmp_path_factory.mktemp("road"))
 
 
 @pytest.fixture
-def lake(road, tmp_path, monkeypatch):
+def lake(road, tmp_path):
     """A scored lake of one's own, partly memorized, and a request."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     shutil.copytree(road[0].path, tmp_path / "lake")
     return Lake.open(tmp_path / "lake"), road[1]
 
@@ -175,7 +203,7 @@ def test_where_nothing_is_memorized_it_is_said_and_all_can_be_asked_for(lake, ex
     assert execute(lake, "scoring", request).done
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("memlake.compute.experiments.noise.held", lambda *_: pytest.fail("a model is loaded for nothing"))
+        patch.setattr(ModelCell, "load", lambda *_: pytest.fail("a model is loaded for nothing"))
         summary = execute(lake, experiment, request)
     assert len(summary.done) == 1, summary.failed
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "memorized" in line)
@@ -188,7 +216,7 @@ def test_where_nothing_is_memorized_it_is_said_and_all_can_be_asked_for(lake, ex
         return
     cells, todo = plan(lake, experiment, asked(request, among="all"))
     assert (len(cells), len(todo)) == (2, 1)
-    assert [c.task["sequences"] for c in cells if c.id in todo] == [ROWS]
+    assert [c.sequences for c in cells if c.id in todo] == [ROWS]
     summary = execute(lake, experiment, asked(request, among="all"))
     assert (len(summary.done), summary.skipped) == (1, 1), summary.failed
     assert "none is memorized" not in capsys.readouterr().err
@@ -199,6 +227,6 @@ def test_what_is_memorized_is_not_said_to_be_nothing(lake, capsys):
     execute(lake, "layer_tokens", request)
     assert "none is memorized" not in capsys.readouterr().err
     (cell,) = plan(lake, "layer_tokens", request)[0]
-    assert cell.settings["caliper"] == 0.2
+    assert cell.settings.caliper == 0.2
     for among in AMONG:
-        assert chosen(lake, cell.settings, cell.task["tokenizer"], among).num_rows
+        assert chosen(lake, cell.settings, every(cell.settings, among), "words").num_rows

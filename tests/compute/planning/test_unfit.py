@@ -12,9 +12,8 @@ from memlake.compute.planning.request import Request
 from memlake.compute.run import execute, plan, planned
 from memlake.tests.compute import small_lake
 from memlake.tests.compute.models.test_identity import ask
-from memlake.tests.compute.small_lake import ROWS, make, save
+from memlake.tests.compute.small_lake import ROWS, make, said, save
 from memlake.tests.compute.tiny import POSITIONS, VOCAB, windows
-from memlake.tests.ingest.here import run_here
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
@@ -31,7 +30,6 @@ REASONS = {
 @pytest.fixture
 def mixed(tmp_path, monkeypatch) -> tuple[Lake, Request, dict[int, int]]:
     """A lake with windows of which a tiny checkpoint can take all but four; how many tokens each it can has."""
-    monkeypatch.setattr("memlake.compute.run.run", run_here)
     model = save(tmp_path / "tiny")
 
     def mixing(model, *lengths):
@@ -61,8 +59,7 @@ def test_the_others_are_scored_and_these_counted(mixed, capsys):
     assert planned(lake, "scoring", request)["sequences"].to_pylist() == [len(fits)]
     assert len(execute(lake, "scoring", request).done) == 1
     assert measured(lake, "matches") == set(fits)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    assert said(capsys) == [
         "tiny cannot take 2 sequences of mine (code), see `rejects`: a token beyond the vocabulary of the model",
         "tiny cannot take 1 sequence of mine (code), see `rejects`: longer than the positions of the model",
         f"tiny cannot take 1 sequence of mine (code), see `rejects`: {REASONS[BARE]}",
