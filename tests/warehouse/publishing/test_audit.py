@@ -156,7 +156,7 @@ def test_good_rows_meet_every_expectation(prepared):
     with prepared.connect() as con:
         con.execute("create view published as from stored.matches")
         con.register("made", rows)
-        spec = audit.tables.table("matches")
+        spec = schema.table("matches")
         columns = ", ".join("'x' as cell" if c.name == "cell" else f'"{c.name}"' for c in spec.columns)
         con.execute("set variable cell = 'x'; set variable model = 'm'")
         con.execute(f"create view rows as select {columns} from made")
