@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import audit
 from memlake.warehouse.publishing.audit import in_range
