@@ -12,7 +12,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memlake.ingest.sampling.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, mix, spaces
+from memlake.ingest.hashing import mix
+from memlake.ingest.sampling.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, spaces
 from memlake.ingest.sampling.unspaced import LETTERS, boundaries, tables
 
 
