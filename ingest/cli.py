@@ -152,8 +152,8 @@ def count(
 
     Options of the source are by default those with which the lake read the corpus.
     """
-    from memlake.ingest.counting.count import OWN
     from memlake.ingest.counting.count import count as counted
+    from memlake.ingest.counting.queries import OWN
     from memlake.warehouse.lake import Lake
 
     summary, found = counted(

@@ -57,12 +57,13 @@ class Stage:
     after: Callable[[], None] = nothing
 
 
+@dataclass(frozen=True)
 class Reader:
     """The part of a source that runs on a worker: a frozen dataclass, whose fields are its options."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to the worker: the options, and not the list of all files, which is kept beside them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
 
 class Source(Protocol):

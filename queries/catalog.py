@@ -55,7 +55,7 @@ def _of_file(path: Path) -> tuple[Definition, ...]:
     text = path.read_text(encoding="utf-8")
     starts = [found.start() for found in DEFINITION.finditer(text)]
     parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return tuple(Definition(DEFINITION.match(part)[1], part) for part in parts)
+    return tuple(Definition(name, part) for name, part in zip(DEFINITION.findall(text), parts, strict=True))
 
 
 def needed(text: str, only: Only = ALL) -> set[str] | None:

@@ -8,6 +8,7 @@ rows follow from it (`warehouse.audit`), and from the references what `forget` t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -142,13 +143,13 @@ class Table:
         """What its rows stand on."""
         return tuple(e for e in self.expect if isinstance(e, Reference))
 
-    def _present(self):
+    def _present(self) -> Iterator[Expect]:
         for c in self.columns:
             if not c.nullable:
                 empty = f""" and "{c.name}" <> ''""" if c.name in self.partition else ""  # Delta takes '' for NULL
                 yield Expect(f"{c.name}_present", f'"{c.name}" is not null{empty}')
 
-    def _finite(self):
+    def _finite(self) -> Iterator[Expect]:
         for c in self.columns:
             if pa.types.is_floating(c.type):
                 yield Expect(f"{c.name}_finite", f'"{c.name}" is null or isfinite("{c.name}")')
@@ -156,7 +157,7 @@ class Table:
                 bad = f'list_filter("{c.name}", lambda x: x is null or not isfinite(x))'
                 yield Expect(f"{c.name}_finite", f'"{c.name}" is null or len({bad}) = 0')
 
-    def _unique(self):
+    def _unique(self) -> Iterator[Expect]:
         key = ", ".join(f'"{k}"' for k in self.key)
         yield Expect("key_unique", f"count(*) over (partition by {key}) = 1")
         # By way of the few that are in both: DuckDB holds what follows `in`, and `published` grows with the lake.

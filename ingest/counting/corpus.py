@@ -15,6 +15,7 @@ from memlake.ingest.documents.base import DocumentSource
 from memlake.ingest.documents.reading import DocumentReader, FileSettings, Input, ReadFile, ReadSettings
 from memlake.ingest.documents.strict import CheckFile
 from memlake.ingest.files.readers import is_lost_rest
+from memlake.ingest.files.remote import is_remote
 from memlake.ingest.source import Document, Reject, make
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.identity import hash63, tagged
@@ -132,7 +133,8 @@ def streamed(lake: Lake, name: str, source: str, given: Mapping[str, Any]) -> Co
     parts = []
     for file in reader.inputs():
         digest = _digest(source, reader.options(), file.name, file.digest)
-        parts.append(StreamedPart(digest, CELL if file.size is None else file.size, reader, file))
+        size = CELL if file.size is None or is_remote(file.path) else file.size  # a remote file has a cell of its own
+        parts.append(StreamedPart(digest, size, reader, file))
     missing = {_file(s) for _, s in read} - {p.digest for p in parts}
     whole = bool(read) and not missing and _read_to_the_end(lake, name, read, _reject_reasons(lake, read))
     return Corpus(name, whole, tuple(parts))

@@ -86,16 +86,18 @@ class PublicIndex:
                 ' primary key ("index", ngram)) without rowid'
             )
             for batch in _batches(ngrams, BATCH):
-                found = {n: self._known(cache, n) for n in batch}
-                self._ask(cache, [n for n, count in found.items() if count is None], found)
+                known = {n: self._known(cache, n) for n in batch}
+                found = {n: count for n, count in known.items() if count is not None}
+                found |= self._ask(cache, [n for n in known if n not in found])
                 yield from (found[n] for n in batch)
 
     def _known(self, cache: sqlite3.Connection, ngram: str) -> int | None:
         row = cache.execute('select count from counts where "index" = ? and ngram = ?', [self.name, ngram]).fetchone()
-        return row and row[0]
+        return None if row is None else int(row[0])
 
-    def _ask(self, cache: sqlite3.Connection, ngrams: list[str], found: dict[str, int | None]) -> None:
-        pool = ThreadPoolExecutor(AT_ONCE)
+    def _ask(self, cache: sqlite3.Connection, ngrams: list[str]) -> dict[str, int]:
+        """What the API answers, which is kept in the cache."""
+        found, pool = dict[str, int](), ThreadPoolExecutor(AT_ONCE)
         try:
             for ngram, count in zip(ngrams, pool.map(self._count, ngrams), strict=True):
                 found[ngram] = count
@@ -103,6 +105,7 @@ class PublicIndex:
                 cache.commit()  # so that a run that is killed goes on here
         finally:
             pool.shutdown(cancel_futures=True)
+        return found
 
     def _count(self, ngram: str) -> int:
         try:
@@ -153,7 +156,7 @@ def exact(answer: Any) -> int:
         raise BadInput(f"the index answers no count: {json.dumps(answer, default=repr)[:200]}")
     if answer.get("approx") is not False:
         raise BadInput("the index answers a count that is not exact")
-    return answer["count"]
+    return int(answer["count"])
 
 
 def file_digest(folder: Path) -> str:
@@ -186,7 +189,7 @@ def _said(error: urllib.error.HTTPError) -> str:
 
 def _asked_pause(error: urllib.error.HTTPError) -> float:
     """Seconds for which the server asks to be left alone."""
-    asked = (error.headers or {}).get("Retry-After", "")
+    asked = error.headers.get("Retry-After", "") if error.headers else ""
     return min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0
 
 
@@ -212,7 +215,8 @@ def _width(folder: Path) -> int:
 
 def _at(file: Any, place: int, size: int) -> bytes:
     file.seek(place)
-    return file.read(size)
+    data: bytes = file.read(size)
+    return data
 
 
 def _check(folder: Path, width: int, tokenizer: Tokenizer | None) -> None:

@@ -70,7 +70,7 @@ class Scan:
 class _Table:
     """Counts all pairs of a small vocabulary."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._counts = np.zeros(BYTE_VALUES * BYTE_VALUES, np.int64)
 
     def add(self, keys: np.ndarray) -> None:
@@ -79,7 +79,8 @@ class _Table:
 
     def counts(self, span: Span) -> np.ndarray:
         first, second = span.tokens.reshape(-1, 2).T
-        return self._counts[first * BYTE_VALUES + second]
+        counts: np.ndarray = self._counts[first * BYTE_VALUES + second]
+        return counts
 
 
 class _Sorted:

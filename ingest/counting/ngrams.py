@@ -39,7 +39,8 @@ class Span:
         """The tokens of n-gram i."""
         if not 0 <= i < len(self):
             raise IndexError(i)
-        return self.tokens[self.offsets[i] : self.offsets[i + 1]].tolist()
+        tokens: list[int] = self.tokens[self.offsets[i] : self.offsets[i + 1]].tolist()
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _strings(tokens: np.ndarray, first: np.ndarray, last: np.ndarray) -> Span:
     """The distinct strings tokens[first:last], by length and then by their bytes; empty ones are not asked for."""
     lengths = last - first
     entries = np.full(len(lengths), -1, dtype=np.int32)
-    found, sizes = [np.empty(0, np.int32)], []
+    found, sizes = [np.empty(0, np.int32)], list[int]()
     for n in np.unique(lengths[lengths > 0]).tolist():
         these = np.flatnonzero(lengths == n)
         matrix = tokens[first[these][:, None] + np.arange(n)].astype(np.int32)

@@ -168,9 +168,9 @@ def _document_windows(
             taken.append(rows[i])
             pieces.append(tokens.ids[a:b].astype(np.int32))
             cuts.append(middle - a)
-    tokens = np.concatenate([np.empty(0, np.int32), *pieces])
+    together = np.concatenate([np.empty(0, np.int32), *pieces])
     lengths = np.array([len(p) for p in pieces], np.int64)
-    return _Windows(np.array(taken, np.int64), tokens, lengths, np.array(cuts, np.int64)), int(clipped)
+    return _Windows(np.array(taken, np.int64), together, lengths, np.array(cuts, np.int64)), int(clipped)
 
 
 def _tokenized(lake: Lake, ids: np.ndarray, way: Way) -> Iterator[tuple[int, Tokens | None]]:

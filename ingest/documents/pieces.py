@@ -78,7 +78,7 @@ def domain_rows(
     """Rows of `domains`; `counts` maps a domain to its documents seen, bytes seen, and documents kept."""
     domains = sorted(counts)
     seen, size, kept = zip(*(counts[d] for d in domains), strict=True)
-    columns = {"domain": domains, "class": [domain_class(d) for d in domains]}
+    columns: dict[str, Sequence[Any]] = {"domain": domains, "class": [domain_class(d) for d in domains]}
     columns |= {"n_documents": seen, "n_bytes": size, "kept_documents": kept}
     return from_columns("domains", corpus, columns)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from memlake.ingest.source import Document, Reader, Reject
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
 from .pieces import Pieces, domain_rows
+
+BYTES_PER_SECOND = 8e6  # of a file: compressed JSON lines; plain ones are read four times as fast
+SECONDS_PER_FILE = 60.0  # of unknown size: those of the published corpora hold hundreds of megabytes
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,6 @@ class Input:
 class DocumentReader(Reader, ABC):
     """The part of a source of documents that runs on a worker."""
 
-    SECONDS_PER_BYTE = 1 / 4e6  # ingest reads at least 4 MB/s a core; compressed text counts a few times
-    SECONDS_OF_A_FILE = 60.0  # of unknown size: those of the published corpora hold hundreds of megabytes
-
     @abstractmethod
     def read(self, given: Input) -> Iterator[Document | Reject]:
         """The records of one input, in order, in bounded memory."""
@@ -41,7 +41,7 @@ class DocumentReader(Reader, ABC):
 
     def seconds(self, given: Input) -> float:
         """About how long reading one input takes on one core."""
-        return self.SECONDS_OF_A_FILE if given.size is None else given.size * self.SECONDS_PER_BYTE
+        return SECONDS_PER_FILE if given.size is None else given.size / BYTES_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ReadFile(Cell):
     """The documents of a file, its rejects, and what it holds of each domain."""
 
     EXPERIMENT = "ingest"
-    TABLES = ("documents", "rejects", "domains")
+    TABLES: ClassVar[tuple[str, ...]] = ("documents", "rejects", "domains")
 
     settings: ReadSettings
     source: DocumentReader

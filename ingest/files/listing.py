@@ -180,7 +180,7 @@ def _walk(root: str, unread: Counter[str]) -> Iterator[Found]:
         links, level = links + 1, beyond
 
 
-def _entries(folder: str) -> list[os.DirEntry]:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -188,7 +188,7 @@ def _entries(folder: str) -> list[os.DirEntry]:
         raise BadInput(f"the folder {folder} cannot be read ({e.strerror})") from e
 
 
-def _status(entry: os.DirEntry) -> os.stat_result | None:
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     """Of what a name leads to; None for a link to nothing, or in a circle."""
     try:
         return entry.stat()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 from memlake.ingest.documents.base import DocumentSource
 from memlake.ingest.documents.reading import FolderDomain, Input
@@ -63,10 +63,11 @@ class RecordSource(DocumentSource):
     and, where records have one, their own id. One whose domains stand nowhere says it in `domain_of`.
     """
 
-    text_field: ClassVar[str] = "text"
-    id_field: ClassVar[str | None] = None
-    domain_field: ClassVar[str | None] = None
-    max_bytes: ClassVar[int] = 4 << 20
+    # Options of a source that does not know them, and then dataclass fields; what else a source says here is fixed.
+    text_field: str = "text"
+    id_field: str | None = None
+    domain_field: str | None = None
+    max_bytes: int = 4 << 20
 
     def __post_init__(self) -> None:
         if self.max_bytes < 1:
@@ -86,10 +87,11 @@ class RecordSource(DocumentSource):
         return given
 
     def inputs(self) -> list[Input]:
-        return [
-            Input(name, streams.digest(location), location, streams.size(location))
-            for name, location in self.listing.files
-        ]
+        found = []
+        for name, location in self.listing.files:
+            digest, size = streams.stat(location)
+            found.append(Input(name, digest, location, size))
+        return found
 
     def read(self, given: Input) -> Iterator[Document | Reject]:
         for record in self.records(given.path, self.fields()):
@@ -125,7 +127,7 @@ class RecordSource(DocumentSource):
             domain = self.domain_of(record.fields, file)
             if problem := name_problem(domain):
                 raise Refused(problem)
-            return Document(self._source(file, record.fields), record.position, domain, text)
+            return Document(self._source(file, record.fields), record.position, str(domain), text)
         except Refused as e:
             return Reject(file, record.position, str(e), record.head)
 
@@ -184,8 +186,9 @@ class ChosenFields(RecordSource):
 
     def named_domain(self, file: str) -> FolderDomain | None:
         found = folder_fields(file)
-        known = self.domain_field is not None and self.domain_field in found
-        return FolderDomain(found[self.domain_field]) if known else None
+        if self.domain_field is None or self.domain_field not in found:
+            return None
+        return FolderDomain(found[self.domain_field])
 
     def validate(self, corpus: str | None) -> None:
         self._corpus(corpus)
@@ -246,7 +249,7 @@ def refuse_unknown(source: RecordSource, fields: Collection[str], folders: Colle
     First the beginning of each file is read, until all fields have been met; only where one is in none of them, the
     rest. Of a file that cannot be read its cell will say why.
     """
-    missing, names = set(fields), set()
+    missing, names = set(fields), set[str]()
 
     def search(location: str, needed: Collection[str] | None, limit: int | None) -> bool:
         """Whether the file may hold more: it has more records than the limit, and is no table without such columns."""

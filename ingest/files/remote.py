@@ -39,14 +39,14 @@ def find(url: str) -> tuple[list[tuple[str, str]], bool]:
     return [(file.removeprefix(root), str(fs.unstrip_protocol(file))) for file in inside], True
 
 
-def digest(url: str) -> str:
-    """Tells a changed file: its size, and what the store says of its content (a hash or tag, else a date, else
-    nothing)."""
+def stat(url: str) -> tuple[str, int | None]:
+    """What tells a changed file, and its bytes: its size, where the store tells it, and what the store says of its
+    content (a hash or tag, else a date, else nothing)."""
     fs, path = _store(url)
     with _asking(url):
         info = fs.info(path)
-    said = next((f"{key}:{info[key]}" for key in CONTENT if info.get(key)), "")
-    return f"{info.get('size')}:{said}"
+    content, size = next((f"{key}:{info[key]}" for key in CONTENT if info.get(key)), ""), info.get("size")
+    return f"{size}:{content}", size
 
 
 def open_file(url: str) -> RemoteFile:
@@ -66,7 +66,7 @@ class RemoteFile:
     def read(self, size: int = -1) -> bytes:
         with _asking(self.url):
             start = self.file.tell()
-            data = self.file.read(size)
+            data: bytes = self.file.read(size)
         if self.size is not None:
             wanted = self.size - start if size is None or size < 0 else min(size, self.size - start)
             if len(data) < wanted:
@@ -75,17 +75,17 @@ class RemoteFile:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         with _asking(self.url):
-            return self.file.seek(offset, whence)
+            return int(self.file.seek(offset, whence))
 
     def tell(self) -> int:
-        return self.file.tell()
+        return int(self.file.tell())
 
     def close(self) -> None:
         self.file.close()
 
     @property
     def closed(self) -> bool:
-        return self.file.closed
+        return bool(self.file.closed)
 
     def __enter__(self) -> RemoteFile:
         return self
@@ -99,9 +99,10 @@ def _store(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(url)
+        fs, path = url_to_fs(url)
     except (ValueError, ImportError) as e:  # no such protocol; its package is missing
         raise BadInput(f"{url} cannot be read: {one_line(e)}") from e
+    return fs, path
 
 
 @contextmanager

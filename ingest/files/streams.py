@@ -34,11 +34,16 @@ class Line:
     problem: str | None = None
 
 
-def digest(location: str | Path, ends: int = 1 << 20) -> str:
+def digest(location: str | Path) -> str:
     """Tells a changed file: its size, and the sha256 of its first and last MiB; of a remote one, what its store says
     of its content. Raises `BadInput` where it cannot be read."""
+    return stat(location)[0]
+
+
+def stat(location: str | Path, ends: int = 1 << 20) -> tuple[str, int | None]:
+    """The digest of a file, and its bytes as it lies there, still compressed; None where its store does not tell."""
     if remote.is_remote(location):
-        return remote.digest(str(location))
+        return remote.stat(str(location))
     path, h = Path(location), hashlib.sha256()
     try:
         size = path.stat().st_size
@@ -48,15 +53,7 @@ def digest(location: str | Path, ends: int = 1 << 20) -> str:
             h.update(f.read(ends))
     except OSError as e:
         raise BadInput(f"{path} cannot be read ({e.strerror})") from e
-    return f"{size}:sha256:{h.hexdigest()}"
-
-
-def size(location: str | Path) -> int | None:
-    """The bytes of a file as it lies there, still compressed; None for a remote one, and one that cannot be read."""
-    try:
-        return None if remote.is_remote(location) else Path(location).stat().st_size
-    except OSError:
-        return None
+    return f"{size}:sha256:{h.hexdigest()}", size
 
 
 def open_file(location: str | Path) -> BinaryIO | remote.RemoteFile:

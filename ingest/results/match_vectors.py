@@ -86,11 +86,11 @@ def _from_folder(path: Path, name: str, value: str | None) -> object:
         raise BadInput(f"{path}: in the folder {name}={value}, {name} is not {TYPES[name]}") from e
 
 
-def _rows(path: Path) -> Iterator[dict[str, list]]:
+def _rows(path: Path) -> Iterator[dict[str, list[Any]]]:
     return _parquet(path) if path.suffix.lower() == ".parquet" else _jsonl(path)
 
 
-def _parquet(path: Path) -> Iterator[dict[str, list]]:
+def _parquet(path: Path) -> Iterator[dict[str, list[Any]]]:
     try:
         file = pq.ParquetFile(path)
         names = [n for n in file.schema_arrow.names if n in TYPES]
@@ -100,7 +100,7 @@ def _parquet(path: Path) -> Iterator[dict[str, list]]:
         raise BadInput(f"{path} cannot be read as Parquet: {str(e).splitlines()[0]}") from e
 
 
-def _jsonl(path: Path) -> Iterator[dict[str, list]]:
+def _jsonl(path: Path) -> Iterator[dict[str, list[Any]]]:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(streams.lines(path, LONGEST), 1):
         try:
@@ -117,7 +117,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, list]]:
         yield {name: [r.get(name) for r in rows] for name in TYPES}
 
 
-def typed(path: Path, columns: dict[str, list], at: int) -> pa.Table:
+def typed(path: Path, columns: dict[str, list[Any]], at: int) -> pa.Table:
     """The columns with their declared types, NULL where they are not given; `at` is the row of the file at which they
     begin. Raises `BadInput`."""
     height = len(next(iter(columns.values()), []))

@@ -17,7 +17,7 @@ from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from . import match_vectors as vectors
 
 CONDITION = "imported"  # nothing is known of how the rows were made
-SECONDS_PER_ROW = 1 / 20_000
+SECONDS_PER_ROW = 1 / 30_000
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def choose(places: np.ndarray, key: int, most: int) -> list[int]:
 def draw(documents: Iterable[tuple[int, bytes]], seed: int, most: int) -> tuple[Drawn, bool]:
     """The anchors of the documents (id, text), at most `most` each, in the order of the sample; and whether any
     document had that many, so that it may hold more."""
-    ids, places, levels, hashes = [], [], [], []
+    ids, places, levels, hashes = list[int](), list[int](), list[int](), list[int]()
     full = unspaced = False
     for document_id, text in documents:
         key = hash63(seed, document_id)
@@ -114,6 +114,6 @@ def draw_starts(document_ids: Iterable[int], seed: int) -> Drawn:
 
 
 def _ordered(ids: list[int], places: list[int], levels: list[int], hashes: list[int]) -> Drawn:
-    ids, places = np.array(ids, dtype=np.int64), np.array(places, dtype=np.int64)
-    order = np.lexsort((ids, np.array(hashes, dtype=np.uint64), np.array(levels, dtype=np.int64)))
-    return Drawn(ids[order], places[order])
+    document_id, anchor = np.array(ids, dtype=np.int64), np.array(places, dtype=np.int64)
+    order = np.lexsort((document_id, np.array(hashes, dtype=np.uint64), np.array(levels, dtype=np.int64)))
+    return Drawn(document_id[order], anchor[order])

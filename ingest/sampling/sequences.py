@@ -30,7 +30,7 @@ from .windows import Cut, Encoder, Tokens, Window, cut_at, cut_start
 BATCH = 256  # documents tokenized at once
 PIECE = 10_000  # sequences in a piece of rows
 CHANGED = "text changed by the tokenizer"
-SECONDS, SECONDS_PER_ANCHOR = 0.2, 1 / 1000  # to load a tokenizer; to tokenize a document of a few kB and cut it
+SECONDS, SECONDS_PER_ANCHOR = 0.2, 1 / 1500  # to load a tokenizer; to tokenize a document of a few kB and cut it
 
 
 @dataclass(frozen=True)

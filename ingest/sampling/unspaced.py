@@ -67,4 +67,5 @@ def boundaries(data: np.ndarray) -> np.ndarray:
     begins, follows = tables()
     starts = np.flatnonzero((data & 0xC0) != 0x80)
     points = np.frombuffer(data.tobytes().decode().encode("utf-32-le"), dtype=np.uint32)
-    return starts[1:][begins[points[1:]] & follows[points[:-1]]]
+    found: np.ndarray = starts[1:][begins[points[1:]] & follows[points[:-1]]]
+    return found

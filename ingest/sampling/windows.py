@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -56,7 +56,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     backend = tokenizer.backend
     kinds = {step["type"] for step in steps(json.loads(backend.to_str())["decoder"])}
     if "ByteLevel" in kinds:
-        to_bytes = _from_alphabet
+        to_bytes: Callable[[str], bytes] = _from_alphabet
     elif kinds & {"Metaspace", "ByteFallback"}:
         to_bytes = _from_pieces("ByteFallback" in kinds)
     else:
@@ -77,7 +77,7 @@ def _from_alphabet(token: str) -> bytes:
     return bytes(alphabet[c] for c in token) if all(c in alphabet for c in token) else token.encode()
 
 
-def _from_pieces(byte_fallback: bool):
+def _from_pieces(byte_fallback: bool) -> Callable[[str], bytes]:
     def to_bytes(token: str) -> bytes:
         if byte_fallback and re.fullmatch(r"<0x[0-9A-F]{2}>", token):
             return bytes([int(token[3:5], 16)])

@@ -89,7 +89,7 @@ class Source(ResultSource):
         for record in readers.records(file.path, ("index", "tokens"), LONGEST):
             index, tokens = record.fields.get("index"), record.fields.get("tokens")
             problem = record.problem or _problem(index, tokens, about.vocabulary)
-            if problem or index in seen:
+            if problem or index is None or tokens is None or index in seen:
                 yield Reject(file.name, record.position, problem or "index is there twice", record.head)
                 continue
             seen.add(index)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from memlake.ingest.counting.spans import SPAN, Spans
+from memlake.ingest.documents.overlap import SPAN, Spans
 from memlake.ingest.documents.reading import Input
 from memlake.ingest.source import HEAD, Document, Reject
 

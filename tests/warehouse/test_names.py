@@ -196,7 +196,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
             raise OSError("the disk is full")
         return real(name)
 
-    monkeypatch.setattr("memlake.warehouse.lake.tables.table", fail_later)
+    monkeypatch.setattr("memlake.warehouse.lake.schema.table", fail_later)
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "new" / "lake", tmp_path / "empty"):
         made.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -49,8 +50,8 @@ class Rows:
     lake: Lake
     table_name: str
     select: str  # SQL of the rows, all declared columns
-    settings: dict[str, object]  # of the cell, with its id as `cell`
-    partitions: Sequence[dict[str, str]]  # the partitions they lie in
+    settings: Mapping[str, Any]  # of the cell, with its id as `cell`
+    partitions: Sequence[Mapping[str, str | None]]  # the partitions they lie in
     expected: int | None = None  # how many there must be
     with_them: Mapping[str, str] = field(default_factory=dict)  # table: SQL of the rows that are published before these
 
@@ -90,11 +91,11 @@ def judged(expectations: Sequence[Expect | Measure]) -> str:
     return f"select {', '.join(['*', *tests])} from rows"
 
 
-def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, object]]:
+def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, Any]]:
     """One row a partition: its columns, and for each expectation the number of offending rows or the aggregate."""
     keys = [f'"{k}"' for k in spec.partition]
     group = f" group by {', '.join(keys)} order by all" if keys else ""
-    found: dict[tuple, dict[str, object]] = {}
+    found: dict[tuple, dict[str, Any]] = {}
     for expectations in _asked_together(spec):
         columns = [
             f'count(*) filter (not "ok:{e.name}") as "{e.name}"'
@@ -111,9 +112,11 @@ def profile(con: duckdb.DuckDBPyConnection, spec: Table) -> list[dict[str, objec
 def _asked_together(spec: Table) -> list[list[Expect | Measure]]:
     """The expectations on a row, the aggregates, and one by one those that compare rows. To answer all at once DuckDB
     would hold whole rows, and with them all texts of a file, while it compares a few numbers of each."""
-    alone = [[e] for e in spec.expectations if isinstance(e, Expect) and " over (" in e.predicate]
-    rows = [e for e in spec.expectations if isinstance(e, Expect) and [e] not in alone]
-    measures = [e for e in spec.expectations if isinstance(e, Measure)]
+    alone: list[list[Expect | Measure]] = [
+        [e] for e in spec.expectations if isinstance(e, Expect) and " over (" in e.predicate
+    ]
+    rows: list[Expect | Measure] = [e for e in spec.expectations if isinstance(e, Expect) and [e] not in alone]
+    measures: list[Expect | Measure] = [e for e in spec.expectations if isinstance(e, Measure)]
     return [group for group in (rows, measures, *alone) if group]
 
 
@@ -139,7 +142,7 @@ def numbers(rows: Rows) -> list[Number]:
     try:
         with rows.connect() as con:
             profiles = profile(con, spec)
-            (count,) = con.execute("select count(*) from rows").fetchone()
+            ((count,),) = con.execute("select count(*) from rows").fetchall()
     except duckdb.DataError as e:
         return [Number(name, "", f"judged without error: {one_line(e)}", 1, 0, 0)]
     found = [

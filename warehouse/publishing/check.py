@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -62,7 +63,7 @@ def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
     for cell, n in failed:
         where = f"cell {cell}" if cell else "registered rows"
         if any(r.name == n.expectation for r in schema.table(n.table_name).references):
-            fallen.setdefault((n.table_name, where), Counter())[n.expectation] += int(n.observed)
+            fallen.setdefault((n.table_name, where), Counter())[n.expectation] += int(n.observed or 0)
         else:
             yield Defect(n.table_name, n.partition or where, f"{n.expectation}: {n.observed:g} in {where}")
     for (name, where), counts in fallen.items():
@@ -107,12 +108,12 @@ def _lost(lake: Lake) -> Iterator[Defect]:
         yield Defect("cells", f"cell {cell}", f"published {rows} rows, the tables hold {n}")
 
 
-def _settings(lake: Lake) -> dict[str, dict[str, object]]:
+def _settings(lake: Lake) -> dict[str, dict[str, Any]]:
     with lake.connect(["cells"]) as con:
         return {c: json.loads(s) for c, s in con.execute("select cell, settings from stored.cells").fetchall()}
 
 
-def _cells(lake: Lake, name: str, settings: dict[str, dict[str, object]]) -> Iterator[Rows]:
+def _cells(lake: Lake, name: str, settings: dict[str, dict[str, Any]]) -> Iterator[Rows]:
     """The rows of a table cell by cell (all at once where rows carry none), each against the rest of the table. A file
     is named by its cell."""
     files: dict[str, list[File]] = defaultdict(list)

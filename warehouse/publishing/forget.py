@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, UnknownName
@@ -33,7 +34,7 @@ class Published:
     cell: str
     experiment: str
     version: int
-    settings: dict[str, object]
+    settings: dict[str, Any]
     rows: int
 
 
@@ -90,13 +91,13 @@ def _held(lake: Lake) -> dict[str, Published]:
     }
 
 
-def _about(settings: Mapping[str, object], model: str | None, corpus: str | None) -> bool:
+def _about(settings: Mapping[str, Any], model: str | None, corpus: str | None) -> bool:
     return (model is not None and settings.get("model") == model) or (
         corpus is not None and corpus in _corpora(settings)
     )
 
 
-def _corpora(settings: Mapping[str, object]) -> list[str]:
+def _corpora(settings: Mapping[str, Any]) -> list[str]:
     """The corpora that a cell is about."""
     return [settings["corpus"]] if "corpus" in settings else list(settings.get("corpora", []))
 
@@ -122,7 +123,7 @@ def _begun(lake: Lake, held: Mapping[str, Published], files: Mapping[str, Sequen
     return [c for c in short if any(lake.gave_back(name, c) for name in files)]
 
 
-def _refuse(what: str, others: Sequence[str], held: Mapping[str, Published], with_dependents: bool) -> None:
+def _refuse(what: str | None, others: Sequence[str], held: Mapping[str, Published], with_dependents: bool) -> None:
     """Raise Conflict where `others`, which stand on what is to be forgotten, may not be taken along."""
     if unknown := [c for c in others if c not in held]:
         raise Conflict(

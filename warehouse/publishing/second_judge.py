@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 
 def out_of_range(numbers: Sequence[tuple[float | None, float, float]]) -> set[int]:
@@ -33,7 +34,7 @@ def out_of_range(numbers: Sequence[tuple[float | None, float, float]]) -> set[in
 
 
 @cache
-def _great_expectations():
+def _great_expectations() -> tuple[Any, Any]:
     """What takes a frame with the columns observed, low and high, and the suite that it meets."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     with warnings.catch_warnings():
@@ -45,7 +46,7 @@ def _great_expectations():
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     at_least = gxe.ExpectColumnPairValuesAToBeGreaterThanB
-    options = {"or_equal": True, "ignore_row_if": "neither"}  # neither value is missing: NaN is judged
+    options: dict[str, Any] = {"or_equal": True, "ignore_row_if": "neither"}  # neither value is missing: NaN is judged
     suite = gx.ExpectationSuite(
         name="profile",
         expectations=[

@@ -84,7 +84,7 @@ def conform(spec: Table, piece: pa.Table, cell: str) -> pa.Table:
     if unknown:
         raise ValueError(f"columns that the table has not: {', '.join(sorted(unknown))}")
 
-    def column(field: pa.Field):
+    def column(field: pa.Field) -> Any:
         if field.name in piece.column_names:
             return piece[field.name].cast(field.type)
         if field.name == "cell":

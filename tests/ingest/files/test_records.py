@@ -118,7 +118,7 @@ def test_a_field_that_is_nowhere_is_told_what_else_there_is(tmp_path):
     (tmp_path / "lang=c").mkdir()
     (tmp_path / "lang=c" / "a.jsonl").write_text('{"text": "a"}\n')
     make = functools.partial(jsonl.Source, path=(str(tmp_path),))
-    make(domain_field="lang").look("mine")  # the folder tells it
+    make(domain_field="lang").validate("mine")  # the folder tells it
     for option, name, known in (
         ("domain_field", "long", "lang, text"),
         ("domain_field", "", "lang, text"),
@@ -126,4 +126,4 @@ def test_a_field_that_is_nowhere_is_told_what_else_there_is(tmp_path):
         ("text_field", "", "text"),
     ):
         with pytest.raises(UnknownName, match=rf"no field '{name}'.*\(there are: {known}\)"):
-            make(**{option: name}).look("mine")
+            make(**{option: name}).validate("mine")

@@ -107,5 +107,5 @@ def test_the_digest_sees_both_ends_and_the_size(tmp_path):
     seen = set()
     for content in (b"", b"abc", b"abd", b"bbc", b"abcc"):
         path.write_bytes(content)
-        seen.add(streams.digest(path, ends=1))
+        seen.add(streams.stat(path, ends=1)[0])
     assert len(seen) == 5

@@ -134,7 +134,7 @@ def test_a_field_of_no_record_is_an_error_before_anything_is_published(lake, tmp
         ingest(lake, "jsonl", {"path": (str(tmp_path / "in"),)} | options, corpus="mine")
     assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
     with pytest.raises(UnknownName):  # before a lake is made
-        make("jsonl", {"path": (str(tmp_path / "in"),)} | options).look("mine")
+        make("jsonl", {"path": (str(tmp_path / "in"),)} | options).validate("mine")
     assert rows(lake, "select count(*) from stored.cells") == [(0,)]
 
 

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, make_lake, match_cell, match_rows, put_cell
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import audit
 from memlake.warehouse.publishing.audit import in_range
@@ -156,7 +157,7 @@ def test_good_rows_meet_every_expectation(prepared):
     with prepared.connect() as con:
         con.execute("create view published as from stored.matches")
         con.register("made", rows)
-        spec = audit.tables.table("matches")
+        spec = schema.table("matches")
         columns = ", ".join("'x' as cell" if c.name == "cell" else f'"{c.name}"' for c in spec.columns)
         con.execute("set variable cell = 'x'; set variable model = 'm'")
         con.execute(f"create view rows as select {columns} from made")

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from memlake.tests.small import DOMAINS, N, ingest_cell, make_lake, match_cell, match_rows, put_cell
+from memlake.tests.small import DOMAINS, ingest_cell, made_cell, make_lake, match_cell, match_rows, put_cell
 from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, UnknownName
 from memlake.warehouse.lake import Lake
@@ -82,7 +82,7 @@ def put(lake: Lake, label: str, rows: dict[str, dict[str, object]]) -> tuple[str
             return "", str(e)
         return "", None
     settings = {k: v for row in rows.values() for k, v in row.items() if isinstance(v, str)} | {"label": label}
-    cell = Cell("made", 1, settings, tuple(rows))
+    cell = made_cell("made", settings, *rows)
     return cell.id, put_cell(lake, cell, {name: [row] for name, row in rows.items()})
 
 
@@ -160,7 +160,7 @@ DOMAIN = DOMAINS[0]
 
 def layers_cell(**more: object) -> Cell:
     settings = {"model": "m", "corpus": "mine", "domain": DOMAIN, "condition": "float32 sdpa", **more}
-    return Cell("small_layers", 1, settings, ("layer_tokens",))
+    return made_cell("small_layers", settings, "layer_tokens")
 
 
 def layers() -> list[dict[str, object]]:
@@ -283,7 +283,7 @@ def test_what_stands_on_a_corpus_and_is_not_of_it_is_not_left(three, tmp_path):
     """An import of two corpora: it goes with one of them, and with it the scores of the other."""
     lake = copy_of(three, tmp_path / "lake")
     forget(lake, cell=SCORED.id, with_dependents=True)
-    both = Cell("small_import", 1, {"model": "m", "corpora": ["mine", "other"]}, ("matches",), {"matches": N})
+    both = made_cell("small_import", {"model": "m", "corpora": ["mine", "other"]}, "matches")
     assert put_cell(lake, both, {"matches": match_rows(DOMAIN)}) is None
     assert put_cell(lake, LAYERS, {"layer_tokens": layers()}) is None
     with pytest.raises(Conflict, match=rf"other cannot be forgotten alone, 1 cell .*{LAYERS.id}"):

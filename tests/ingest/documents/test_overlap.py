@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memlake.ingest.counting.spans import SPAN, Spans
+from memlake.ingest.documents.overlap import SPAN, Spans
 
 
 def shares(question: bytes, texts: list[bytes]) -> bool:
