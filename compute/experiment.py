@@ -21,9 +21,6 @@ class Experiment(Protocol):
     """Such a file, imported."""
 
     @property
-    def __doc__(self) -> str | None: ...
-
-    @property
     def Options(self) -> type[Any]:
         """A frozen dataclass of its options, see `warehouse.options`."""
 

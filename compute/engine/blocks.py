@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class Trace:
 
     hidden: list[torch.Tensor] = field(default_factory=list)
     heads: list[torch.Tensor] = field(default_factory=list)
-    given: list[tuple[tuple, dict]] = field(default_factory=list)
+    given: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
 
 class Blocks:
@@ -43,8 +44,8 @@ class Blocks:
         config = checkpoint.model.config
         family = recognise(config.model_type, checkpoint.name)
         self.parts = parts(family)
-        self.base = checkpoint.model.base_model
-        self.blocks = self.base.get_submodule(self.parts.blocks)
+        self.base: Any = checkpoint.model.base_model
+        self.blocks = cast(nn.ModuleList, self.base.get_submodule(self.parts.blocks))
         self.norm = self.base.get_submodule(self.parts.norm)
         self.n_layers = len(self.blocks)
         self.n_heads = config.num_attention_heads
@@ -54,22 +55,22 @@ class Blocks:
     def attention(self, layer: int) -> nn.Module:
         return getattr(self.blocks[layer], self.parts.attention)
 
-    def projection(self, layer: int) -> nn.Module:
+    def projection(self, layer: int) -> nn.Linear:
         """The projection of what the heads give back to the residual stream."""
-        return self.attention(layer).get_submodule(self.parts.output)
+        return cast(nn.Linear, self.attention(layer).get_submodule(self.parts.output))
 
     def trace(self, ids: torch.Tensor, heads: bool = False) -> Trace:
         """Run all blocks on `ids` int64 [rows, slots] (rows padded on the right), and keep what passes between them."""
         trace = Trace()
 
-        def entering(_, args, kwargs):
+        def entering(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             trace.hidden.append(args[0])
             trace.given.append((_any_rows(args[1:], len(ids)), _any_rows(kwargs, len(ids))))
 
-        def leaving(_, args, output):
+        def leaving(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             trace.hidden.append(_hidden(output))
 
-        def projected(_, args):
+        def projected(_: nn.Module, args: tuple[Any, ...]) -> None:
             trace.heads.append(args[0].unflatten(-1, (self.n_heads, -1)))
 
         with ExitStack() as hooks:
@@ -136,7 +137,7 @@ class _Given(nn.Module):
         super().__init__()
         self.output = output
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
         return self.output(args[0] if args else kwargs["hidden_states"]), None
 
 
@@ -145,7 +146,7 @@ def _hidden(output: torch.Tensor | tuple) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def _any_rows(given, rows: int):
+def _any_rows(given: Any, rows: int) -> Any:
     """Arguments of a block, fit for any number of rows. All rows have the same: their positions and their mask depend
     on the slot alone, as rows are padded on the right without a mask of their own."""
     if isinstance(given, torch.Tensor):

@@ -9,6 +9,9 @@ finished are left out by taking a shorter view.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import DynamicCache
@@ -18,6 +21,8 @@ from memlake.compute.models.checkpoint import Checkpoint
 from .forward import Batch, check_finite, decided
 from .noise import Noise, added
 
+Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # token and slot of each row -> hidden [rows, width]
+
 
 class _Slots(DynamicCache):
     """Keys and values of chosen rows, a slot for each position; `aim` says where the next step writes."""
@@ -25,6 +30,7 @@ class _Slots(DynamicCache):
     def __init__(self, cache: DynamicCache, rows: torch.Tensor):
         super().__init__()
         self.kept = []
+        layer: Any  # of the kinds that it may have, one with keys and values
         for layer in cache.layers:  # layer after layer, so that the memory of both is never needed in full
             self.kept.append((layer.keys[rows], layer.values[rows]))
             layer.keys = layer.values = None
@@ -32,11 +38,13 @@ class _Slots(DynamicCache):
     def aim(self, rows: torch.Tensor, slots: torch.Tensor) -> None:
         self.rows, self.slots = rows, slots
 
-    def update(self, keys, values, layer_idx, *args, **kwargs):
-        kept = tuple(tensor[: len(self.rows)] for tensor in self.kept[layer_idx])
-        for tensor, new in zip(kept, (keys, values), strict=True):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        kept_keys, kept_values = (tensor[: len(self.rows)] for tensor in self.kept[layer_idx])
+        for tensor, new in ((kept_keys, key_states), (kept_values, value_states)):
             tensor[self.rows, :, self.slots] = new[:, :, 0]
-        return kept
+        return kept_keys, kept_values
 
 
 def greedy(
@@ -63,10 +71,10 @@ def greedy(
         return out
     device = checkpoint.device
     rows = torch.from_numpy(order).to(device)
-    token = torch.from_numpy(token[order]).to(device)
+    last = torch.from_numpy(token[order]).to(device)
     slot = torch.from_numpy((b.prefix + first)[order]).to(device)
     anew = cache is None or (checkpoint.sees is not None and b.ids.shape[1] > checkpoint.sees)
-    if anew:
+    if cache is None or anew:
         step = _reading_anew(checkpoint, b.ids.to(device)[rows])
     else:
         step = _on_cache(checkpoint, _Slots(cache, rows), slot, b.ids.shape[1])
@@ -75,20 +83,20 @@ def greedy(
     finite = torch.ones((), dtype=torch.bool, device=device)
     for i in range(made.shape[1]):
         active = int((steps[order] > i).sum())
-        token, slot = token[:active], slot[:active]
+        last, slot = last[:active], slot[:active]
         with added(noise, rows[:active], None if anew else slot):
-            hidden = step(token, slot)
+            hidden = step(last, slot)
         best = decided(head(hidden).float(), checkpoint.forbidden).max(-1)  # torch documents: of equals the first
         finite &= best.values.isfinite().all()
-        token, slot = best.indices, slot + 1
-        made[:active, i] = token
+        last, slot = best.indices, slot + 1
+        made[:active, i] = last
     check_finite(checkpoint, bool(finite))
     for place, tokens in zip(order, made.cpu().numpy(), strict=True):
         out[place] = tokens[: steps[place]]
     return out
 
 
-def _on_cache(checkpoint: Checkpoint, cache: _Slots, slot: torch.Tensor, slots: int):
+def _on_cache(checkpoint: Checkpoint, cache: _Slots, slot: torch.Tensor, slots: int) -> Step:
     """A step that reads one token a row: (token, slot) int64 [active] -> hidden [active, width]."""
     dtype, device = checkpoint.model.dtype, checkpoint.device
     closed = torch.arange(slots, device=device) > slot[:, None]
@@ -111,7 +119,7 @@ def _on_cache(checkpoint: Checkpoint, cache: _Slots, slot: torch.Tensor, slots: 
     return step
 
 
-def _reading_anew(checkpoint: Checkpoint, ids: torch.Tensor):
+def _reading_anew(checkpoint: Checkpoint, ids: torch.Tensor) -> Step:
     """A step that reads each row from its start; what stands after the slot is padding to it."""
 
     def step(token: torch.Tensor, slot: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def added(noise: Noise | None, rows: torch.Tensor | None = None, slots: torch.Te
         return
     z = noise.z if rows is None else noise.z[rows] if slots is None else noise.z[rows, slots, None]
 
-    def entering(_, args):
+    def entering(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (noise.on(args[0], z), *args[1:])
 
     # Before other hooks, so that they see what the block sees

@@ -45,7 +45,7 @@ class Options:
     )
     among: str = option("contrast", "which sequences: memorized, contrast (others beside them) or all", AMONG)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.scope == "row" and self.decoding == "greedy":
             raise BadInput("scope row is forced only (a row has no RMS until it is generated): use --decoding forced")
         if 0 in self.strength:

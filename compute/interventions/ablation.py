@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class Reference:
         if self._means is None:
             sums: list = [0.0] * self.blocks.n_layers
 
-            def add(_, b: Batch) -> None:
+            def add(_: np.ndarray, b: Batch) -> None:
                 trace = self.blocks.trace(b.ids, heads=True)
                 lengths = torch.from_numpy(b.prefix + b.n - 1)
                 real = (torch.arange(b.ids.shape[1]) < lengths[:, None]).to(self.checkpoint.device)
@@ -129,7 +130,7 @@ def _empty(*shape: int) -> Effects:
     return Effects(np.zeros(shape, np.float32), np.zeros(shape, np.int64), np.zeros(shape, bool))
 
 
-def _put(effects: Effects, at, given: Effects) -> None:
+def _put(effects: Effects, at: Any, given: Effects) -> None:
     """Write read-outs into their places."""
     for column in ("logprob", "n_match", "memorized"):
         getattr(effects, column)[at] = getattr(given, column)
@@ -161,7 +162,7 @@ class Ablation:
         self.trace = blocks.trace(b.ids, heads=True)
         self.passes = float(blocks.n_layers * self.rows)
         if method == "resample":
-            self._trace_partners(ids)
+            self._trace_partners(self._wanted, ids or ())
         self.size = fitting(checkpoint, self.slots)  # rows at once
         if checkpoint.device.type == "cpu":
             self.size = max(1, min(self.size, CPU_TOKENS // self.slots))
@@ -177,7 +178,7 @@ class Ablation:
         if self.method == "zero":
             return torch.zeros_like(heads)
         if self.method == "mean":
-            return self.reference.means()[layer].expand_as(heads)
+            return self._wanted.means()[layer].expand_as(heads)
         return self._partners.heads[layer][self._partner]
 
     @torch.inference_mode()
@@ -201,14 +202,14 @@ class Ablation:
 
         self.size = in_parts(np.arange(len(row)), self.size, run)
 
-    def _pairs(self, layer: int, head: np.ndarray, row: np.ndarray, stand_in: torch.Tensor) -> Effects:
-        """Read-outs [pairs] with head[i] of the layer taken away on row[i]."""
+    def _pairs(self, layer: int, heads_at: np.ndarray, rows_at: np.ndarray, stand_in: torch.Tensor) -> Effects:
+        """Read-outs [pairs] with the head heads_at[i] of the layer taken away on the row rows_at[i]."""
         b, blocks, trace, device = self.batch, self.blocks, self.trace, self.checkpoint.device
-        n = b.n[row]
-        pair = np.repeat(np.arange(len(row)), n)
-        place = np.arange(len(pair)) + np.repeat((np.cumsum(b.n) - b.n)[row] - (np.cumsum(n) - n), n)
+        n = b.n[rows_at]
+        pair = np.repeat(np.arange(len(rows_at)), n)
+        place = np.arange(len(pair)) + np.repeat((np.cumsum(b.n) - b.n)[rows_at] - (np.cumsum(n) - n), n)
         read_pair, slot = (torch.from_numpy(at).to(device) for at in (pair, b.slot[place]))
-        head, row = (torch.from_numpy(at).to(device) for at in (head, row))
+        head, row = (torch.from_numpy(at).to(device) for at in (heads_at, rows_at))
         if layer == blocks.n_layers - 1:  # no later block looks at the positions that are not read
             head, row = head[read_pair], row[read_pair]
             heads = trace.heads[layer][row, slot]
@@ -238,10 +239,16 @@ class Ablation:
         )
         return 1 - (attention - output) / block
 
-    def _trace_partners(self, ids: Sequence[int]) -> None:
+    @property
+    def _wanted(self) -> Reference:
+        """The reference, of a method that wants one."""
+        assert self.reference is not None, f"{self.method} wants a reference"
+        return self.reference
+
+    def _trace_partners(self, reference: Reference, ids: Sequence[int]) -> None:
         """Trace the sequences that the rows take their heads from; a shorter one begins anew after its last slot."""
-        windows, device = self.reference.windows, self.checkpoint.device
-        which, row = np.unique(self.reference.partners(ids), return_inverse=True)
+        windows, device = reference.windows, self.checkpoint.device
+        which, row = np.unique(reference.partners(ids), return_inverse=True)
         b = batch([windows.tokens[i] for i in which], windows.prefix[which])
         self._partners = self.blocks.trace(b.ids, heads=True)
         self.passes += self.blocks.n_layers * len(which)

@@ -56,15 +56,16 @@ def _of_states(ablation: Ablation) -> tuple[list[torch.Tensor], list[torch.Tenso
     row, slot, target = (torch.from_numpy(at).to(last.device) for at in (b.row, b.slot, b.target))
     unembed = checkpoint.model.get_output_embeddings()
     size = max(1, LOGITS[last.device.type] // checkpoint.vocab_size // 4)  # the logits' gradients take memory too
-    odds, of_odds = [], []
+    odds_of: list[torch.Tensor] = []
+    gradients_of: list[torch.Tensor] = []
     for states, token in zip(last[row, slot].split(size), target.split(size), strict=True):
         with torch.enable_grad():
             states = states.detach().requires_grad_()
             logits = unembed(ablation.blocks.norm(states)).float()
             others = logits.scatter(-1, token[:, None], -torch.inf).logsumexp(-1)
-            odds.append(logits.gather(-1, token[:, None])[:, 0] - others)
-            of_odds.append(torch.autograd.grad(odds[-1].sum(), states)[0])
-    odds, of_odds = torch.cat(odds).detach(), torch.cat(of_odds).float()
+            odds_of.append(logits.gather(-1, token[:, None])[:, 0] - others)
+            gradients_of.append(torch.autograd.grad(odds_of[-1].sum(), states)[0])
+    odds, of_odds = torch.cat(odds_of).detach(), torch.cat(gradients_of).float()
     p, not_p = odds.sigmoid(), (-odds).sigmoid()  # 1 - p would round to 0
     gradients, scales = [], []
     for weight in (not_p, (p * not_p).sqrt()):

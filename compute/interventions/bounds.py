@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -122,7 +123,7 @@ class Bounds:
         return self.known[layer]
 
 
-def _norm(norm: nn.Module | None, states: torch.Tensor) -> Step:
+def _norm(norm: Any, states: torch.Tensor) -> Step:
     """The step of a norm whose clean input is `states` [rows, slots, width]; none: the step that changes nothing.
 
     u / r(u) with r(u)^2 = |u|^2 / width + eps is a projection of (u, sqrt(width eps)) brought to length sqrt(width),
@@ -144,7 +145,7 @@ def _norm(norm: nn.Module | None, states: torch.Tensor) -> Step:
     return step
 
 
-def _mlp(mlp: nn.Module, weights: _Weights, inner: torch.Tensor) -> Step:
+def _mlp(mlp: Any, weights: _Weights, inner: torch.Tensor) -> Step:
     """The step of an MLP whose clean input is `inner`."""
     if len(weights.mlp) == 2:
         up, down = weights.mlp
@@ -156,7 +157,7 @@ def _mlp(mlp: nn.Module, weights: _Weights, inner: torch.Tensor) -> Step:
     return lambda off: down * off * (up * (gated + SLOPE * weights.gate * off) + SLOPE * gate * upward)
 
 
-def _linears(mlp: nn.Module) -> list[nn.Linear]:
+def _linears(mlp: Any) -> list[nn.Linear]:
     """(up, down), or (gate, up, down): in all families they are declared in this order."""
     return [m for m in mlp.children() if isinstance(m, nn.Linear)]
 

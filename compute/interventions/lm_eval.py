@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.identity import sha256
@@ -18,7 +18,7 @@ from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from memlake.compute.engine.blocks import Blocks
     from memlake.compute.models.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ def _tokenizer(checkpoint: Checkpoint, own: Tokenizer) -> PreTrainedTokenizerBas
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    if checkpoint.condition.bos:
+    if checkpoint.condition.bos and own.bos_id is not None:
         bos = own.backend.id_to_token(own.bos_id)
         own.backend.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, own.bos_id)])
     # Only tokens that are special already: making a word special would split other words in which it stands
@@ -113,7 +113,7 @@ def short_circuited(checkpoint: Checkpoint, blocks: Blocks, cut: Range) -> Itera
 
 
 @contextmanager
-def _without_cache(model: PreTrainedModel) -> Iterator[None]:
+def _without_cache(model: Any) -> Iterator[None]:
     own = model.generate
     model.generate = lambda *args, **given: own(*args, **{**given, "use_cache": False})
     try:

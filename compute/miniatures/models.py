@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse.errors import UnknownName
 
@@ -94,14 +94,14 @@ def tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     spec = family(name)
-    split = {
+    splits: dict[str, list[Any]] = {
         "gpt2": [],
         "digits": [pre_tokenizers.Digits(individual_digits=True)],
         "cl100k": [pre_tokenizers.Split(Regex(CL100K), "isolated")],
-    }[spec.split]
+    }
     backend = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=spec.split != "cl100k")
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*split, byte_level])
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*splits[spec.split], byte_level])
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=spec.vocab_size - len(spec.last),
@@ -111,7 +111,7 @@ def tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
     )
     backend.train_from_iterator(texts, trainer)
     backend.add_special_tokens([AddedToken(token, special=True) for token in spec.last])
-    if spec.adds_bos:
+    if spec.adds_bos and spec.bos:
         backend.post_processor = processors.TemplateProcessing(
             single=f"{spec.bos} $A", special_tokens=[(spec.bos, backend.token_to_id(spec.bos))]
         )
@@ -127,7 +127,7 @@ def config(name: str, size_name: str, vocab_size: int, bos: int | None, eos: int
     initial = width**-0.5  # with the usual 0.02, StarCoder and GPT-Neo memorize next to nothing
     if name == "gpt_neo":  # it does not divide attention scores by the root of the head's width: they would saturate
         initial *= (width / HEADS) ** -0.25
-    shared = {
+    shared: dict[str, Any] = {
         "vocab_size": vocab_size,
         "hidden_size": width,
         "max_position_embeddings": POSITIONS,
@@ -136,8 +136,8 @@ def config(name: str, size_name: str, vocab_size: int, bos: int | None, eos: int
         "eos_token_id": eos,
         "pad_token_id": None,
     }
-    blocks = {"num_hidden_layers": layers, "num_attention_heads": HEADS}
-    gated = {**shared, **blocks, "intermediate_size": 8 * (width // 3), "tie_word_embeddings": False}
+    blocks: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": HEADS}
+    gated: dict[str, Any] = {**shared, **blocks, "intermediate_size": 8 * (width // 3), "tie_word_embeddings": False}
     if name == "pythia":
         return t.GPTNeoXConfig(**shared, **blocks, intermediate_size=4 * width)
     if name == "gpt_neo":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memlake.compute.families import kv_heads, parts, sees
 from memlake.warehouse.errors import BadInput, Conflict, one_line
@@ -68,7 +68,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     # Asked before reading, so that a hundred cells do not each read in vain what cannot fit
     if device != "cpu" and weights.count(files.weights) * dtype.itemsize > free_memory(device):
         raise too_large
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         files.folder,
         config=config,
         dtype=dtype,
@@ -78,6 +78,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are reported, as the missing ones are
     )
+    model, report = loaded
     if report["missing_keys"]:
         raise BadInput(f"{source.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
     if report["mismatched_keys"]:
@@ -118,9 +119,14 @@ def condition_of(
         raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
-    said = {"dtype": dtype, "attention": attention, "bos": bos, "no_eos": no_eos}
     default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(source.bos))
-    return replace(default, **{key: value for key, value in said.items() if value is not None})
+    return replace(
+        default,
+        dtype=dtype or default.dtype,
+        attention=attention or default.attention,
+        bos=default.bos if bos is None else bos,
+        no_eos=default.no_eos if no_eos is None else no_eos,
+    )
 
 
 def base_condition(lake: Lake, source: Source) -> Condition | None:
@@ -132,10 +138,13 @@ def base_condition(lake: Lake, source: Source) -> Condition | None:
             " where model = ? and dtype is not null and attention is not null and noise = 0",
             [source.name],
         ).fetchone()
-    return Condition(*row[:3], no_eos=bool(row[3])) if row else None
+    if row is None:
+        return None
+    dtype, attention, bos, no_eos = row
+    return Condition(dtype, attention, bos, no_eos=bool(no_eos))
 
 
-def describe(source: Source, tokenizer: str) -> dict:
+def describe(source: Source, tokenizer: str) -> dict[str, Any]:
     """The row of `models`. Parameters are counted on a model without memory: tied ones once, buffers not."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -167,7 +176,7 @@ def describe(source: Source, tokenizer: str) -> dict:
     }
 
 
-def register_model(lake: Lake, source: Source) -> dict:
+def register_model(lake: Lake, source: Source) -> dict[str, Any]:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
     row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
     Raises `Conflict` where the lake has another checkpoint under the same name."""
@@ -193,7 +202,7 @@ def register_model(lake: Lake, source: Source) -> dict:
     return known
 
 
-def _brought_up(lake: Lake, source: Source, known: dict) -> dict:
+def _brought_up(lake: Lake, source: Source, known: dict[str, Any]) -> dict[str, Any]:
     """What is new in a model's row: its config and architecture, in a lake of before they were recorded, and the family
     that is asked for (there, where none is asked for, its own in place of its architecture's)."""
     new = {"family": source.family or known["family"]}
@@ -226,7 +235,7 @@ def _family(source: Source) -> str:
     return source.family or source.name.partition("@")[0]
 
 
-def known_model(lake: Lake, source: Source, condition: Condition | None = None) -> dict | None:
+def known_model(lake: Lake, source: Source, condition: Condition | None = None) -> dict[str, Any] | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
     its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
     under its name, and other special tokens where `condition` depends on them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 TOP_K = 40  # Hayes et al. 2024, arXiv 2410.19482: extraction by sampling from the 40 likeliest tokens
 TEMPERATURE = 1.0
@@ -31,7 +32,7 @@ class Condition:
         """This condition with noise: see `noise.Noise`."""
         return replace(self, noise=strength, noise_seed=seed, noise_layer=layer, noise_scope=scope)
 
-    def row(self) -> dict:
+    def row(self) -> dict[str, Any]:
         """Its row of `conditions`."""
         return {
             "condition": self.name,

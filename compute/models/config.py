@@ -50,31 +50,31 @@ class Config:
     dtype: str | None  # number format that it says its weights have
 
 
-def read(path: Path, where: str) -> Config:
-    """The config of a checkpoint; where: what a message calls the checkpoint. The type is read first: transformers may
-    know nothing of a foreign one. Raises `BadInput` where it is none that memlake knows; see `check`."""
-    stated = json_object(path)
-    model_type = str(stated.get("model_type", "unknown"))
-    family = recognise(model_type, where)
-    own = parts(family)
-    said = own.defaults | {own.names.get(name, name): value for name, value in stated.items()}
-    ends = stated.get("eos_token_id", own.end)
-    dtype = stated.get("dtype", stated.get("torch_dtype"))
+def stated(path: Path, where: str) -> tuple[Entries, str]:
+    """The entries of a config.json, and the family of its architecture; where: what a message calls the checkpoint.
+    Raises `BadInput` where it is none that memlake knows: transformers may know nothing of it either."""
+    entries = json_object(path)
+    return entries, recognise(str(entries.get("model_type", "unknown")), where)
+
+
+def read(path: Path, entries: Entries, family: str) -> Config:
+    """The config that says this; raises `BadInput` for entries that transformers refuses."""
+    own, ends = parts(family), entries.get("eos_token_id")
+    if (plain := _plain(kept(entries))) is None or not _ids(ends):
+        real = in_transformers(path, family)
+        vocab_size, positions, ends = real.vocab_size, real.max_position_embeddings, real.eos_token_id
+    else:
+        vocab_size, positions, ends = plain["vocab_size"], plain[own.positions], entries.get("eos_token_id", own.end)
+    dtype = entries.get("dtype", entries.get("torch_dtype"))
     return Config(
-        model_type=model_type,
+        model_type=own.model_type,
         family=family,
-        stated=stated,
-        vocab_size=said["vocab_size"],
-        positions=said[own.positions],
+        stated=entries,
+        vocab_size=vocab_size,
+        positions=positions,
         end_tokens=() if ends is None else tuple(ends) if isinstance(ends, list) else (ends,),
         dtype=dtype if isinstance(dtype, str) else None,
     )
-
-
-def check(own: Config, path: Path) -> None:
-    """Raise `BadInput` for entries that transformers refuses."""
-    if _plain(kept(own.stated)) is None or not _ids(own.stated.get("eos_token_id")):
-        in_transformers(path, own.family)
 
 
 def in_transformers(path: Path, family: str) -> Any:
@@ -121,6 +121,8 @@ def _plain(entries: Entries) -> dict[str, Any] | None:
     """What transformers makes of kept entries, where defaults are all that it adds; None where it may check, convert or
     derive more than is known here."""
     own = parts(recognise(entries["model_type"], "a config"))
+    if not own.defaults:
+        return None
     said = {own.names.get(key, key): value for key, value in entries.items()}
     if len(said) < len(entries):  # one thing under two names
         return None

@@ -9,6 +9,8 @@ from memlake.warehouse.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
+THREADED = 10_000_000  # parameters from which on more threads than one pay
+
 
 def pick_device(device: str) -> str:
     """`cuda` or `cpu`; raises `BadInput` where there is no CUDA device but one was asked for."""
@@ -21,6 +23,19 @@ def pick_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         raise BadInput(f"no device {device!r}: it is auto, cpu or cuda")
     return device
+
+
+def use_threads(parameters: int) -> None:
+    """Let a model of so many parameters use this process's cores. A small one uses a single one: several would wait for
+    one another longer than they compute."""
+    import torch
+
+    global _threads
+    _threads = _threads or torch.get_num_threads()
+    torch.set_num_threads(_threads if parameters >= THREADED else 1)
+
+
+_threads: int | None = None  # those that the process began with
 
 
 def free_memory(device: str | torch.device) -> int:

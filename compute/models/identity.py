@@ -78,8 +78,8 @@ def read_config(spec: Source, files: weights.Files) -> Config:
     """The checkpoint's config. Raises `BadInput`, also for a quantized checkpoint: its parameters could not be counted,
     nor its blocks be run one by one."""
     path = files.folder / "config.json"
-    found = config.read(path, spec.location)
-    how = next((found.stated[key] for key in QUANTIZED if found.stated.get(key) is not None), None)
+    entries, family = config.stated(path, spec.location)
+    how = next((entries[key] for key in QUANTIZED if entries.get(key) is not None), None)
     if isinstance(how, dict):
         how = how.get("quant_method", "see its config.json")
     if how or (how := weights.packed(files.weights)):
@@ -87,8 +87,7 @@ def read_config(spec: Source, files: weights.Files) -> Config:
             f"{spec.location} is quantized ({how}): memlake measures whole weights only,"
             " so give it the checkpoint that this one was made from"
         )
-    config.check(found, path)
-    return found
+    return config.read(path, entries, family)
 
 
 def end_tokens(spec: Source, own: Config) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from memlake.warehouse.models.tokenizer import load_tokenizer
 
 from .checkpoint import Checkpoint, known_model, load
 from .conditions import Condition
-from .device import pick_device
+from .device import pick_device, use_threads
 
 _loaded: dict[tuple[object, ...], tuple[Checkpoint, int | None]] = {}
 
@@ -25,5 +25,7 @@ def load_once(
     if key not in _loaded:
         known_model(lake, spec, condition)  # its files may have changed since the work was planned
         _loaded.clear()  # before the next one is loaded, so that both are never in memory
-        _loaded[key] = load(spec, condition, device), load_tokenizer(spec).bos_id
+        checkpoint = load(spec, condition, device)
+        use_threads(checkpoint.model.num_parameters())
+        _loaded[key] = checkpoint, load_tokenizer(spec).bos_id
     return _loaded[key]

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import sha256
 from memlake.warehouse.models import hub
 from memlake.warehouse.models.registry import Source
+
+if TYPE_CHECKING:
+    import torch
 
 PIECE = 1 << 24  # bytes read at once
 # What reading a file raises that is not what it should be: JSON of the wrong shape, lengths beyond all bounds, a .bin
@@ -52,10 +55,10 @@ def fetch(source: Source) -> Files:
                 shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadInput(f"{index} is no index of weights, or is damaged: fetch it again") from error
-            paths = [hub.find(source, shard) for shard in shards]
-            if None in paths:
-                raise BadInput(f"{source.location} is incomplete: it lacks {shards[paths.index(None)]}")
-            return Files(config.parent, tuple(paths), commit)
+            found = {shard: hub.find(source, shard) for shard in shards}
+            if missing := [shard for shard, path in found.items() if path is None]:
+                raise BadInput(f"{source.location} is incomplete: it lacks {missing[0]}")
+            return Files(config.parent, tuple(path for path in found.values() if path), commit)
     raise BadInput(f"{source.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
 
 
@@ -104,7 +107,7 @@ class _Stored(NamedTuple):
     path: Path
     begin: int
     end: int
-    tensor: object = None
+    tensor: torch.Tensor | None = None
 
     def chunks(self) -> Iterator[bytes]:
         yield f"{self.name} {self.dtype} {list(self.shape)}\n".encode()

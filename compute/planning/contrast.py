@@ -43,7 +43,9 @@ def pairs(memorized: np.ndarray, entropy: np.ndarray, ids: np.ndarray, caliper: 
     groups = [entropy[known & (memorized == group)] for group in (True, False)]
     variances = [group.var(ddof=1) for group in groups if len(group) > 1]
     most = caliper * np.mean(variances) ** 0.5 if variances else 0.0
-    height, runs, last = 0, [], {}
+    height = 0
+    runs: list[list[int]] = []
+    last: dict[int, list[int]] = {}  # the run that ended last at each height
     for at in np.lexsort((ids, entropy)):
         if not known[at]:
             continue
@@ -54,13 +56,13 @@ def pairs(memorized: np.ndarray, entropy: np.ndarray, ids: np.ndarray, caliper: 
             runs.append(run)
         run.append(at)
         height += memorized[at]
-    found = []
+    found: list[tuple[int, int]] = []
     for run in runs:
         steps = np.diff(entropy[run])
         start = int(len(run) % 2 and steps[1::2].sum() < steps[::2].sum())
         found += zip(run[start::2], run[start + 1 :: 2], strict=False)
-    found = np.array(found, np.int64).reshape(-1, 2)
-    return np.where(memorized[found[:, :1]], found, found[:, ::-1])
+    both = np.array(found, np.int64).reshape(-1, 2)
+    return np.where(memorized[both[:, :1]], both, both[:, ::-1])
 
 
 def _nearest(memorized: np.ndarray, entropy: np.ndarray, ids: np.ndarray) -> np.ndarray:

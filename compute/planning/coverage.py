@@ -76,11 +76,12 @@ def shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[Shard]:
             {"tokenizer": tokenizer, "corpora": list(request.corpora), "domains": list(request.domains)},
         )
         while row := found.fetchone():
-            *sample, ranks = row
-            asked = ranks if request.limit is None else ranks[: max(request.limit - taken[*sample], 0)]
-            taken[*sample] += len(asked)
+            corpus, domain, sample, ranks = row
+            one = (corpus, domain, sample)
+            asked = ranks if request.limit is None else ranks[: max(request.limit - taken[one], 0)]
+            taken[one] += len(asked)
             if asked:
-                yield Shard(*sample, ranks, asked)
+                yield Shard(corpus, domain, sample, ranks, asked)
 
 
 def cover(

@@ -22,9 +22,9 @@ def read(path: Path, prefix_space: bool | None = None) -> tuple[Any, SentencePie
     checkpoint says so beside the model. Raises `BadInput` for a file that is none."""
     from google.protobuf.message import DecodeError
     from sentencepiece import SentencePieceProcessor
-    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+    from sentencepiece import sentencepiece_model_pb2 as format_of_models
 
-    model = ModelProto()
+    model: Any = format_of_models.ModelProto()  # type: ignore[attr-defined]  # protobuf makes the class when it is imported
     try:
         model.ParseFromString(path.read_bytes())
         if not model.pieces:
@@ -59,7 +59,7 @@ def convert(model: Any) -> Tokenizer:
         )
     else:
         raise BadInput("a sentencepiece model of whole words or single characters is not read: only unigram and bpe")
-    steps = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
+    steps: list[Any] = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
     if spec.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
     steps += [normalizers.Prepend("▁")] if spec.add_dummy_prefix else []

@@ -39,7 +39,7 @@ def _declared(said: dict[str, Any], added: dict[str, Any]) -> Iterator[AddedToke
     from tokenizers import AddedToken
 
     roles = [*NAMED, *(k for k in said if k.endswith("_token") and k not in NAMED)]
-    extra = next((said[k] for k in EXTRA if said.get(k)), [])
+    extra: Any = next((said[k] for k in EXTRA if said.get(k)), [])
     named = [said[k] for k in roles if isinstance(said.get(k), str | dict)]
     special = [*named, *(extra.values() if isinstance(extra, dict) else extra)]
     if "added_tokens_decoder" in said:

@@ -45,7 +45,7 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of whole texts, nothing added."""
-        if self.own:
+        if self.own and self.pieces:
             return self.pieces.encode(list(texts))
         return [e.ids for e in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
@@ -66,8 +66,9 @@ class Tokenizer:
     def _special(self) -> re.Pattern[str]:
         """Finds tokens that sentencepiece does not read in a text."""
         added = self.backend.get_added_tokens_decoder().items()
-        known = range(self.pieces.get_piece_size())
-        read = {i for i in known if not self.pieces.is_control(i) and not self.pieces.is_unknown(i)}
+        pieces = self.pieces
+        known = range(pieces.get_piece_size()) if pieces else ()
+        read = {i for i in known if pieces and not pieces.is_control(i) and not pieces.is_unknown(i)}
         return re.compile("|".join(re.escape(t.content) for i, t in added if i not in read) or "(?!)")
 
 
@@ -193,7 +194,7 @@ def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenize
     path = hub.find(source, "config.json")
     config = json_object(path) if path else {}
     named = said.get("tokenizer_class") or config.get("tokenizer_class")
-    name = str(named or CLASSES.get(config.get("model_type"), "GPT2Tokenizer")).removesuffix("Fast")
+    name = str(named or CLASSES.get(str(config.get("model_type")), "GPT2Tokenizer")).removesuffix("Fast")
     try:
         return getattr(transformers, name).from_pretrained(folder, local_files_only=True).backend_tokenizer
     except Exception as error:  # of many kinds: no such class, one that reads other files, a line of merges.txt

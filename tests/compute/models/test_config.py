@@ -6,12 +6,13 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoConfig
 
-from memlake.compute.families import parts
+from memlake.compute.families import Parts, parts
 from memlake.compute.models import config
 from memlake.tests.compute import tiny
 from memlake.warehouse.identity import canonical
@@ -93,6 +94,11 @@ def stated(family: str) -> dict[str, Any]:
     return OLD[family] | {"model_type": parts(family).model_type}
 
 
+def read(folder: Path) -> config.Config:
+    path = folder / "config.json"
+    return config.read(path, *config.stated(path, "m"))
+
+
 def theirs(entries: dict[str, Any]) -> str | None:
     """What transformers makes of kept entries, None where it refuses them."""
     try:
@@ -135,7 +141,7 @@ def test_where_it_is_read_without_transformers_it_is_what_transformers_reads(fam
 def test_what_planning_asks_is_as_transformers_reads_it(family, without, tmp_path):
     entries = {key: value for key, value in stated(family).items() if key not in without}
     (tmp_path / "config.json").write_text(json.dumps(entries))
-    ours, real = config.read(tmp_path / "config.json", "m"), AutoConfig.from_pretrained(tmp_path)
+    ours, real = read(tmp_path), AutoConfig.from_pretrained(tmp_path)
     assert (ours.family, ours.model_type) == (family, real.model_type)
     assert (ours.vocab_size, ours.positions) == (real.vocab_size, real.max_position_embeddings)
     ends = real.eos_token_id
@@ -143,10 +149,22 @@ def test_what_planning_asks_is_as_transformers_reads_it(family, without, tmp_pat
     assert ours.dtype == (None if real.dtype is None else str(real.dtype).removeprefix("torch."))
 
 
+def test_what_tables_do_not_tell_is_read_by_transformers(tmp_path, monkeypatch):
+    entries = stated("olmo3") | {"rope_scaling": {"rope_type": "linear", "factor": 2.0}, "max_position_embeddings": 77}
+    (tmp_path / "config.json").write_text(json.dumps(entries))
+    assert config._plain(config.kept(entries)) is None
+    found = read(tmp_path)
+    assert (found.positions, found.vocab_size, found.end_tokens) == (77, 100278, (100257, 100265))
+    # an architecture whose file has no table of defaults
+    bare = Parts(model_type="olmo3")
+    monkeypatch.setattr(config, "parts", lambda family: bare)
+    assert read(tmp_path) == found
+
+
 def test_a_name_of_old_is_read(tmp_path):
     entries = {"model_type": "gpt_bigcode", "max_position_embeddings": 77, "eos_token_id": None}
     (tmp_path / "config.json").write_text(json.dumps(entries))
-    ours, real = config.read(tmp_path / "config.json", "m"), AutoConfig.from_pretrained(tmp_path)
+    ours, real = read(tmp_path), AutoConfig.from_pretrained(tmp_path)
     assert ours.positions == real.max_position_embeddings == 77
     assert ours.end_tokens == () and real.eos_token_id is None
 
