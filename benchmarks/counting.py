@@ -28,7 +28,7 @@ from memlake.ingest.counting.corpus import BATCH
 from memlake.ingest.counting.matcher import Scan
 from memlake.ingest.counting.ngrams import Wanted, from_lengths, wanted
 from memlake.ingest.counting.scan import as_bytes, tokenized
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer as Loaded
 
 PREFIX, WINDOW = 32, 64
@@ -50,7 +50,7 @@ def texts(megabytes: int) -> Iterator[list[str]]:
 
 
 def loaded(t: Tokenizer) -> Loaded:
-    return Loaded(t, "", t.get_vocab_size(), None, Source("trained here", ""))
+    return Loaded(t, "", t.get_vocab_size(), None, ModelSpec("trained here", ""))
 
 
 def tokenizer(batches: list[list[str]], vocabulary: int) -> Loaded:

@@ -35,7 +35,7 @@ from memlake.compute.models.checkpoint import Checkpoint
 from memlake.compute.models.conditions import Condition
 from memlake.demo import TRAINED
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
 from memlake.warehouse.work.cluster import cluster
 
@@ -74,9 +74,9 @@ def text(folder: Path, per_domain: int) -> tuple[Lake, Tokenizer]:
     lake = Lake.create(folder / "lake")
     with cluster():
         ingest(lake, TRAINED, {"limit": 300})
-        source = train_tokenizer(lake, "pythia", TRAINED)
-        sample(lake, [TRAINED], [source], per_domain=per_domain)
-    return lake, load_tokenizer(Source(name=source.name, location=source.location, is_folder=True))
+        spec = train_tokenizer(lake, "pythia", TRAINED)
+        sample(lake, [TRAINED], [spec], per_domain=per_domain)
+    return lake, load_tokenizer(ModelSpec(name=spec.name, location=spec.location, is_folder=True))
 
 
 def trained(folder: Path, shown: list[Shown], vocab_size: int, rate: float) -> GPTNeoXForCausalLM:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memlake.warehouse import options
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source, find, models
+from memlake.warehouse.models.registry import ModelSpec, find, models
 from memlake.warehouse.models.tokenizer import load_tokenizer, registered
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import say
@@ -97,16 +97,16 @@ def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bo
 
     others = []
     for text in request.models:
-        source = _source(lake, text, request)
-        model = register_model(lake, source)
-        _register_roles(lake, source, request)
-        condition = _condition(lake, source, request)
+        spec = _spec(lake, text, request)
+        model = register_model(lake, spec)
+        _register_roles(lake, spec, request)
+        condition = _condition(lake, spec, request)
         register(lake, "conditions", [condition.row()])
         if condition.name != model["base_condition"]:
             others.append((model, condition.name))
         if condition.name != model["base_condition"] and not base:
             say(
-                f"{source.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
+                f"{spec.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
                 f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
             )
     register(lake, "conditions", [c.row() for c in dict.fromkeys(c for cell in found for c in cell.conditions)])
@@ -185,23 +185,23 @@ def registry() -> pa.Table:
     )
 
 
-def _source(lake: Lake, text: str, request: Request) -> Source:
-    """The source that the request means by one of its models; raises `Conflict` for another family than the
+def _spec(lake: Lake, text: str, request: Request) -> ModelSpec:
+    """The spec of what the request means by one of its models; raises `Conflict` for another family than the
     registry's."""
-    source = find(lake, text)
-    registered = models().get(source.name.partition("@")[0])
+    spec = find(lake, text)
+    registered = models().get(spec.name.partition("@")[0])
     if request.family is None:
-        return source
-    if registered and registered.location == source.location and registered.family != request.family:
-        raise Conflict(f"the registry knows {source.name} as {registered.family}: leave --family out")
-    return replace(source, family=request.family)
+        return spec
+    if registered and registered.location == spec.location and registered.family != request.family:
+        raise Conflict(f"the registry knows {spec.name} as {registered.family}: leave --family out")
+    return replace(spec, family=request.family)
 
 
-def _condition(lake: Lake, source: Source, request: Request) -> Condition:
+def _condition(lake: Lake, spec: ModelSpec, request: Request) -> Condition:
     from .models.checkpoint import base_condition, condition_of
 
-    base = base_condition(lake, source)
-    return condition_of(source, request.dtype, request.attention, request.bos, request.no_eos, base)
+    base = base_condition(lake, spec)
+    return condition_of(spec, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
@@ -209,24 +209,24 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     from .models.identity import identify, read_config
     from .models.weights import count, fetch
 
-    source = _source(lake, text, request)
-    condition = _condition(lake, source, request)
-    known = known_model(lake, source, condition)
-    tokenizer = load_tokenizer(source)
+    spec = _spec(lake, text, request)
+    condition = _condition(lake, spec, request)
+    known = known_model(lake, spec, condition)
+    tokenizer = load_tokenizer(spec)
     names = registered(lake)
     # One that is not registered yet gets this name; sequences of imported results may have it already.
-    hint = source.tokenizer or source.name
+    hint = spec.tokenizer or spec.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
-    files = fetch(source)
-    config = read_config(source, files)
+    files = fetch(spec)
+    config = read_config(spec, files)
     limits = Limits(config.vocab_size, config.positions, int(condition.bos))
     for corpus in request.corpora:
-        role_on(lake, source, corpus, request.role)
+        role_on(lake, spec, corpus, request.role)
         _check_sequences(lake, corpus, name, limits, text, request)
-    digests = known if known and known["weights_digest"] else asdict(identify(source))
+    digests = known if known and known["weights_digest"] else asdict(identify(spec))
     whole = digests["checkpoint_digest"]
     return Subject(
-        spec=source,
+        spec=spec,
         condition=condition,
         checkpoint_digest=whole,
         weights_digest=None if whole else digests["weights_digest"],
@@ -237,15 +237,15 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     )
 
 
-def _register_roles(lake: Lake, source: Source, request: Request) -> None:
+def _register_roles(lake: Lake, spec: ModelSpec, request: Request) -> None:
     """Write whether the model trained on each corpus, where that is known."""
     from .models.checkpoint import role_on
 
     for corpus in request.corpora:
-        if role := role_on(lake, source, corpus, request.role):
-            register(lake, "model_corpora", [{"model": source.name, "corpus": corpus, "role": role}])
+        if role := role_on(lake, spec, corpus, request.role):
+            register(lake, "model_corpora", [{"model": spec.name, "corpus": corpus, "role": role}])
         else:
-            say(f"{source.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
+            say(f"{spec.name}: nothing tells whether it trained on {corpus}: say so with --role trained or control")
 
 
 def _check_places(lake: Lake, request: Request) -> None:

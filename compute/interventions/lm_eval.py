@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.identity import sha256
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def find_task(text: str) -> tuple[str, str | None]:
 
 
 def scores(
-    checkpoint: Checkpoint, source: Source, task: str, ranges: Sequence[Range | None], batch_size: int | None = None
+    checkpoint: Checkpoint, spec: ModelSpec, task: str, ranges: Sequence[Range | None], batch_size: int | None = None
 ) -> Iterator[tuple[Range | None, list[dict]]]:
     """Run a task (as `find_task` takes it) with each range of blocks short-circuited, None being the whole model: rows
     of `benchmark_scores`, without cell, model, condition and blocks.
@@ -67,7 +67,7 @@ def scores(
     from memlake.compute.engine.blocks import Blocks
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_tokenizer(spec)
     model = HFLM(
         pretrained=checkpoint.model,
         tokenizer=_tokenizer(checkpoint, tokenizer),

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import hash63, tagged
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source, resolve
+from memlake.warehouse.models.registry import ModelSpec, resolve
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
@@ -101,25 +101,25 @@ class MiniatureCell(Cell):
         yield "exposures", exposures(lake, self.settings)
 
 
-def train_tokenizer(lake: Lake, family: str, corpus: str) -> Source:
+def train_tokenizer(lake: Lake, family: str, corpus: str) -> ModelSpec:
     """The tokenizer of the family's miniatures, trained on a part of the corpus that is the family's own, saved and
     registered under the name `mini-FAMILY`. One that is there already is taken as it is.
 
     Raises `UnknownName`, and `BadInput` where the lake has no document of the corpus.
     """
     name = f"mini-{family}"
-    spec = miniature_models.family(family)
+    made_of = miniature_models.family(family)
     folder = lake.path / "miniatures" / name
-    source = Source(name=name, location=str(folder), family=family, tokenizer=name, is_folder=True, miniature=True)
+    spec = ModelSpec(name=name, location=str(folder), family=family, tokenizer=name, is_folder=True, miniature=True)
     if not folder.is_dir():
         backend = miniature_models.tokenizer(family, _tokenizer_texts(lake, family, corpus))
-        with_bos = {"bos_token": spec.bos} if spec.bos else {}
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": spec.eos, **with_bos}
+        with_bos = {"bos_token": made_of.bos} if made_of.bos else {}
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": made_of.eos, **with_bos}
         with _finished(folder) as making:
             backend.save(str(making / "tokenizer.json"))
             (making / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    register_tokenizer(lake, load_tokenizer(source), name)
-    return source
+    register_tokenizer(lake, load_tokenizer(spec), name)
+    return spec
 
 
 def cells(
@@ -242,7 +242,7 @@ def _sampled(lake: Lake, corpus: str, tokenizer: Tokenizer) -> tuple[str, int, i
             {"corpus": corpus, "digest": tokenizer.digest},
         ).fetchall()
     if not windows:
-        name = tokenizer.source.name
+        name = tokenizer.spec.name
         raise BadInput(f"corpus {corpus!r} has no sample under the tokenizer {name}: sample it with that one first")
     digest = tagged("sampled", [[i for (i,) in documents], [i for (i,) in windows]])
     return digest, len(documents), len(windows)
@@ -278,13 +278,13 @@ def _train_and_save(lake: Lake, cell: MiniatureCell, folder: Path) -> None:
     settings = cell.settings
     family, size = settings.family, settings.size
     shared = folder.parent / f"mini-{family}"
-    source = Source(name=shared.name, location=str(shared), is_folder=True)
-    tokenizer = load_tokenizer(source)
-    spec = miniature_models.family(family)
+    spec = ModelSpec(name=shared.name, location=str(shared), is_folder=True)
+    tokenizer = load_tokenizer(spec)
+    made_of = miniature_models.family(family)
     torch.set_num_threads(1)  # miniatures are too small for more, and the sums then have one order
     torch.manual_seed(settings.seed)
     config = miniature_models.config(
-        family, size, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.backend.token_to_id(spec.eos)
+        family, size, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.backend.token_to_id(made_of.eos)
     )
     model = AutoModelForCausalLM.from_config(config, attn_implementation=parts(family).kernels[0])
     train(model, showings(lake, settings, tokenizer), miniature_models.size(size).rate, settings.seed)

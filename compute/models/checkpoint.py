@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from memlake.compute.families import kv_heads, parts, sees
 from memlake.warehouse.errors import BadInput, Conflict, one_line
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source, role
+from memlake.warehouse.models.registry import ModelSpec, role
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer, registered
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import say
@@ -44,7 +44,7 @@ class Checkpoint:
         return self.model.device
 
 
-def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoint:
+def load(spec: ModelSpec, condition: Condition, device: str = "auto") -> Checkpoint:
     """Load a checkpoint. `device`: auto (CUDA where there is one), cpu or cuda.
 
     Raises `BadInput`: no such device, no weights, an architecture that is none of ours, weights that do not fit it or
@@ -56,15 +56,15 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
 
     logging.disable_progress_bar()  # the run has one of its own
     logging.set_verbosity_error()  # and what matters of the report on loading is a line below
-    files = weights.fetch(source)
-    own = read_config(source, files)
+    files = weights.fetch(spec)
+    own = read_config(spec, files)
     config = in_transformers(files.folder / "config.json", own.family)
-    forbidden = end_tokens(source, own) if condition.no_eos else ()
+    forbidden = end_tokens(spec, own) if condition.no_eos else ()
     if condition.no_eos and not forbidden:
-        raise BadInput(f"{source.name} names no end-of-sequence token: use --eos")
+        raise BadInput(f"{spec.name} names no end-of-sequence token: use --eos")
     device = own_gpu() if pick_device(device) == "cuda" else "cpu"
     dtype = getattr(torch, condition.dtype)
-    too_large = BadInput(f"{source.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
+    too_large = BadInput(f"{spec.name} does not fit this GPU: use --dtype bfloat16, or --device cpu")
     # Asked before reading, so that a hundred cells do not each read in vain what cannot fit
     if device != "cpu" and weights.count(files.weights) * dtype.itemsize > free_memory(device):
         raise too_large
@@ -80,18 +80,18 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
     )
     model, report = loaded
     if report["missing_keys"]:
-        raise BadInput(f"{source.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
+        raise BadInput(f"{spec.location} lacks weights of its architecture, such as {min(report['missing_keys'])}")
     if report["mismatched_keys"]:
         name, stored, wanted = min(report["mismatched_keys"])
         raise BadInput(
-            f"{source.location} does not fit its config.json: {name} is {list(stored)}, by the config {list(wanted)}"
+            f"{spec.location} does not fit its config.json: {name} is {list(stored)}, by the config {list(wanted)}"
         )
     try:
         model = model.to(device)
     except torch.cuda.OutOfMemoryError as error:
         raise too_large from error
     return Checkpoint(
-        name=source.name,
+        name=spec.name,
         model=model.eval().requires_grad_(False),
         positions=config.max_position_embeddings,
         sees=sees(own.family, config),
@@ -102,7 +102,7 @@ def load(source: Source, condition: Condition, device: str = "auto") -> Checkpoi
 
 
 def condition_of(
-    source: Source,
+    spec: ModelSpec,
     dtype: str | None = None,
     attention: str | None = None,
     bos: bool | None = None,
@@ -112,14 +112,14 @@ def condition_of(
     """The condition to run a checkpoint under; what is None is as in `base`, by default the checkpoint's own: its
     stored dtype, the architecture's first kernel, BOS as in training. Raises `BadInput` for a dtype or a kernel that it
     cannot run with."""
-    files = weights.fetch(source)
-    family = read_config(source, files).family
+    files = weights.fetch(spec)
+    family = read_config(spec, files).family
     kernels = parts(family).kernels
     if attention is not None and attention not in kernels:
-        raise BadInput(f"{source.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
+        raise BadInput(f"{spec.name} cannot run with attention {attention!r}: {family} has {', '.join(kernels)}")
     if dtype is not None and dtype not in DTYPES:
         raise BadInput(f"no dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
-    default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(source.bos))
+    default = base or Condition(weights.stored_dtype(files.weights), kernels[0], bool(spec.bos))
     return replace(
         default,
         dtype=dtype or default.dtype,
@@ -129,14 +129,14 @@ def condition_of(
     )
 
 
-def base_condition(lake: Lake, source: Source) -> Condition | None:
+def base_condition(lake: Lake, spec: ModelSpec) -> Condition | None:
     """The lake's base condition of a model; None where it has none that can be run under (results made elsewhere)."""
     with lake.connect(["models", "conditions"]) as con:
         row = con.execute(
             "select dtype, attention, bos, no_eos"
             " from stored.models join stored.conditions on base_condition = condition"
             " where model = ? and dtype is not null and attention is not null and noise = 0",
-            [source.name],
+            [spec.name],
         ).fetchone()
     if row is None:
         return None
@@ -144,13 +144,13 @@ def base_condition(lake: Lake, source: Source) -> Condition | None:
     return Condition(dtype, attention, bos, no_eos=bool(no_eos))
 
 
-def describe(source: Source, tokenizer: str) -> dict[str, Any]:
+def describe(spec: ModelSpec, tokenizer: str) -> dict[str, Any]:
     """The row of `models`. Parameters are counted on a model without memory: tied ones once, buffers not."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    files = weights.fetch(source)
-    family = read_config(source, files).family
+    files = weights.fetch(spec)
+    family = read_config(spec, files).family
     config = in_transformers(files.folder / "config.json", family)
     try:
         with torch.device("meta"):
@@ -158,111 +158,111 @@ def describe(source: Source, tokenizer: str) -> dict[str, Any]:
     except Exception as error:  # an entry may be of the right type and yet mean nothing: an unknown activation
         raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
     return {
-        "model": source.name,
-        "family": _family(source),
+        "model": spec.name,
+        "family": _family(spec),
         "revision": files.revision,
-        "source": source.location,
-        **asdict(identify(source)),
+        "source": spec.location,
+        **asdict(identify(spec)),
         "tokenizer": tokenizer,
         "n_params": sum(p.numel() for p in model.parameters()),
-        "nominal_params": source.nominal_params,
+        "nominal_params": spec.nominal_params,
         "n_layers": config.num_hidden_layers,
         "n_heads": config.num_attention_heads,
         "n_kv_heads": kv_heads(family, config),
         "hidden_size": config.hidden_size,
         "vocab_size": config.vocab_size,
-        "base_condition": condition_of(source).name,
-        "miniature": source.miniature,
+        "base_condition": condition_of(spec).name,
+        "miniature": spec.miniature,
     }
 
 
-def register_model(lake: Lake, source: Source) -> dict[str, Any]:
+def register_model(lake: Lake, spec: ModelSpec) -> dict[str, Any]:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
     row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
     Raises `Conflict` where the lake has another checkpoint under the same name."""
-    known = known_model(lake, source)
+    known = known_model(lake, spec)
     if known is None or known["weights_digest"] is None:
-        tokenizer = register_tokenizer(lake, load_tokenizer(source))
-        row = describe(source, tokenizer)
-        if source.is_folder:
-            row["source"] = lake.relative(source.location)
-        condition = condition_of(source)
-        _say_dtype(source, condition.dtype)
+        tokenizer = register_tokenizer(lake, load_tokenizer(spec))
+        row = describe(spec, tokenizer)
+        if spec.is_folder:
+            row["source"] = lake.relative(spec.location)
+        condition = condition_of(spec)
+        _say_dtype(spec, condition.dtype)
         register(lake, "conditions", [condition.row()])
         if known:
             row["nominal_params"] = known["nominal_params"]
-            row["family"] = source.family or known["family"]
+            row["family"] = spec.family or known["family"]
             lake.amend("models", row)
         register(lake, "models", [row])
         known = row
     else:
-        known |= _brought_up(lake, source, known)
-    corpora = [{"model": source.name, "corpus": corpus, "role": "trained"} for corpus in source.corpora]
+        known |= _brought_up(lake, spec, known)
+    corpora = [{"model": spec.name, "corpus": corpus, "role": "trained"} for corpus in spec.corpora]
     register(lake, "model_corpora", corpora)
     return known
 
 
-def _brought_up(lake: Lake, source: Source, known: dict[str, Any]) -> dict[str, Any]:
+def _brought_up(lake: Lake, spec: ModelSpec, known: dict[str, Any]) -> dict[str, Any]:
     """What is new in a model's row: its config and architecture, in a lake of before they were recorded, and the family
     that is asked for (there, where none is asked for, its own in place of its architecture's)."""
-    new = {"family": source.family or known["family"]}
+    new = {"family": spec.family or known["family"]}
     if known["config"] is None:
-        now = identify(source)
-        new = {"family": _family(source), "config": now.config, "architecture": now.architecture}
+        now = identify(spec)
+        new = {"family": _family(spec), "config": now.config, "architecture": now.architecture}
         say(
-            f"{source.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
+            f"{spec.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
             " it was measured with. If it has been changed since, take the old rows back with `memlake warehouse"
-            f" forget --model {source.name}`, and run this again"
+            f" forget --model {spec.name}`, and run this again"
         )
     if new["family"] != known["family"]:
-        say(f"{source.name}: of the family {new['family']!r} from now on (was {known['family']!r})")
+        say(f"{spec.name}: of the family {new['family']!r} from now on (was {known['family']!r})")
     if not new.items() <= known.items():
-        lake.amend("models", {"model": source.name, **new})
+        lake.amend("models", {"model": spec.name, **new})
     return new
 
 
-def _say_dtype(source: Source, stored: str) -> None:
+def _say_dtype(spec: ModelSpec, stored: str) -> None:
     """Say where a config.json names another number format than that of the weights."""
-    stated = read_config(source, weights.fetch(source)).dtype
+    stated = read_config(spec, weights.fetch(spec)).dtype
     if stated and stated != stored:
         say(
-            f"{source.name}: its weights are {stored}, its config.json says {stated}: its base condition is {stored},"
+            f"{spec.name}: its weights are {stored}, its config.json says {stated}: its base condition is {stored},"
             f" as stored (--dtype {stated} --base-condition makes it the other)"
         )
 
 
-def _family(source: Source) -> str:
-    return source.family or source.name.partition("@")[0]
+def _family(spec: ModelSpec) -> str:
+    return spec.family or spec.name.partition("@")[0]
 
 
-def known_model(lake: Lake, source: Source, condition: Condition | None = None) -> dict[str, Any] | None:
+def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None) -> dict[str, Any] | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
     its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
     under its name, and other special tokens where `condition` depends on them."""
     with lake.connect(["models"]) as con:
-        rows = con.execute("from stored.models where model = ?", [source.name]).to_arrow_table().to_pylist()
+        rows = con.execute("from stored.models where model = ?", [spec.name]).to_arrow_table().to_pylist()
     if not rows:
         return None
     (known,) = rows
     if known["weights_digest"] is None:
         return known
-    now = identify(source)
+    now = identify(spec)
     differ = changes(known["config"], now.config, condition) if known["config"] else []
     if known["weights_digest"] != now.weights_digest:
         what = "weights"
     elif differ:
         what = f"config ({', '.join(differ)})"
-    elif known["tokenizer"] != registered(lake).get(load_tokenizer(source).digest):
+    elif known["tokenizer"] != registered(lake).get(load_tokenizer(spec).digest):
         what = "tokenizer"
     else:
         return known
     raise Conflict(
-        f"the lake has a model {source.name!r} (from {known['source']}) with another {what}: give the new one another"
-        f" name, or take the old back with `memlake warehouse forget --model {source.name}`"
+        f"the lake has a model {spec.name!r} (from {known['source']}) with another {what}: give the new one another"
+        f" name, or take the old back with `memlake warehouse forget --model {spec.name}`"
     )
 
 
-def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) -> str | None:
+def role_on(lake: Lake, spec: ModelSpec, corpus: str, said: str | None = None) -> str | None:
     """'trained' where a checkpoint trained on a corpus, 'control' where it did not: what the lake holds, else what the
     registry knows, else what the user said; None: nothing is known.
 
@@ -272,11 +272,11 @@ def role_on(lake: Lake, source: Source, corpus: str, said: str | None = None) ->
         raise BadInput(f"no role {said!r}: it is {' or '.join(ROLES)}")
     with lake.connect(["model_corpora"]) as con:
         row = con.execute(
-            "select role from stored.model_corpora where model = ? and corpus = ?", [source.name, corpus]
+            "select role from stored.model_corpora where model = ? and corpus = ?", [spec.name, corpus]
         ).fetchone()
-    known = row[0] if row else role(source, corpus)
+    known = row[0] if row else role(spec, corpus)
     if known and said not in (None, known):
-        where = "the lake" if row else "its memlake.json" if source.is_folder else "the registry"
-        mend = f", or take the model back with `memlake warehouse forget --model {source.name}`" if row else ""
-        raise Conflict(f"{where} knows {source.name} as {known} on {corpus}: leave --role {said} out{mend}")
+        where = "the lake" if row else "its memlake.json" if spec.is_folder else "the registry"
+        mend = f", or take the model back with `memlake warehouse forget --model {spec.name}`" if row else ""
+        raise Conflict(f"{where} knows {spec.name} as {known} on {corpus}: leave --role {said} out{mend}")
     return known or said

@@ -15,7 +15,7 @@ from memlake.compute.families import parts
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import canonical, sha256
 from memlake.warehouse.models import hub
-from memlake.warehouse.models.registry import Source, json_object
+from memlake.warehouse.models.registry import ModelSpec, json_object
 from memlake.warehouse.models.tokenizer import load_tokenizer
 
 from . import config, weights
@@ -36,7 +36,7 @@ class Identity:
     architecture: str
 
 
-def identify(spec: Source) -> Identity:
+def identify(spec: ModelSpec) -> Identity:
     """Read a checkpoint's identity from its files; raises `BadInput`."""
     files = weights.fetch(spec)
     own = read_config(spec, files)
@@ -74,7 +74,7 @@ def changes(before: str, now: str, condition: Condition | None) -> list[str]:
     return [f"{key} was {was.get(key)!r}, now {is_.get(key)!r}" for key in keys]
 
 
-def read_config(spec: Source, files: weights.Files) -> Config:
+def read_config(spec: ModelSpec, files: weights.Files) -> Config:
     """The checkpoint's config. Raises `BadInput`, also for a quantized checkpoint: its parameters could not be counted,
     nor its blocks be run one by one."""
     path = files.folder / "config.json"
@@ -90,7 +90,7 @@ def read_config(spec: Source, files: weights.Files) -> Config:
     return config.read(path, entries, family)
 
 
-def end_tokens(spec: Source, own: Config) -> tuple[int, ...]:
+def end_tokens(spec: ModelSpec, own: Config) -> tuple[int, ...]:
     """The ids that `generate` takes for end-of-sequence: those of generation_config.json, else of config.json."""
     path = hub.find(spec, "generation_config.json")
     ids = json_object(path).get("eos_token_id") if path else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_tokenizer
 
 from .checkpoint import Checkpoint, known_model, load
@@ -14,7 +14,7 @@ _loaded: dict[tuple[object, ...], tuple[Checkpoint, int | None]] = {}
 
 
 def load_once(
-    lake: Lake, spec: Source, digest: str, condition: Condition, device: str
+    lake: Lake, spec: ModelSpec, digest: str, condition: Condition, device: str
 ) -> tuple[Checkpoint, int | None]:
     """A checkpoint, ready to run on what `device` means here, and the id of its BOS token. It stays in memory until
     another is asked for. digest: of the checkpoint as it was planned with.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import sha256
 from memlake.warehouse.models import hub
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -41,25 +41,25 @@ class Files(NamedTuple):
     revision: str | None  # commit of the hub; None for a folder
 
 
-def fetch(source: Source) -> Files:
+def fetch(spec: ModelSpec) -> Files:
     """Find or download what it takes to load the model; raises `BadInput` where weights are missing."""
-    config = hub.find(source, "config.json")
+    config = hub.find(spec, "config.json")
     if config is None:
-        raise BadInput(f"{source.location} holds no checkpoint: it has no config.json")
-    commit = None if source.is_folder else config.parent.name
+        raise BadInput(f"{spec.location} holds no checkpoint: it has no config.json")
+    commit = None if spec.is_folder else config.parent.name
     for name in ("model.safetensors", "pytorch_model.bin"):
-        if path := hub.find(source, name):
+        if path := hub.find(spec, name):
             return Files(config.parent, (path,), commit)
-        if index := hub.find(source, f"{name}.index.json"):
+        if index := hub.find(spec, f"{name}.index.json"):
             try:
                 shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadInput(f"{index} is no index of weights, or is damaged: fetch it again") from error
-            found = {shard: hub.find(source, shard) for shard in shards}
+            found = {shard: hub.find(spec, shard) for shard in shards}
             if missing := [shard for shard, path in found.items() if path is None]:
-                raise BadInput(f"{source.location} is incomplete: it lacks {missing[0]}")
+                raise BadInput(f"{spec.location} is incomplete: it lacks {missing[0]}")
             return Files(config.parent, tuple(path for path in found.values() if path), commit)
-    raise BadInput(f"{source.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
+    raise BadInput(f"{spec.location} holds no weights: neither model.safetensors nor pytorch_model.bin")
 
 
 def digest(paths: tuple[Path, ...]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memlake.compute.models.conditions import Condition
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Limits:
 class Subject:
     """A model as cells refer to it. checkpoint_digest, weights_digest: as `ModelSettings` has them."""
 
-    spec: Source
+    spec: ModelSpec
     condition: Condition
     checkpoint_digest: str | None
     weights_digest: str | None

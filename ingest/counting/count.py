@@ -124,7 +124,7 @@ def plan(lake: Lake, corpus: str, counted: Corpus | Index, way: Way, selection: 
         read=counted.digest,
         complete=counted.complete,
     )
-    second, spec = AddUp(settings), way.tokenizer.source if way.tokenizer else None
+    second, spec = AddUp(settings), way.tokenizer.spec if way.tokenizer else None
     first: Sequence[CountingCell]
     if isinstance(counted, Index):
         first = lookups(lake, counted, selection.wanted, second, spec)

@@ -230,5 +230,5 @@ def _check(folder: Path, width: int, tokenizer: Tokenizer | None) -> None:
         if not top < tokenizer.vocab_size < 1 << 8 * width:
             raise BadInput(
                 f"{folder} holds {8 * width} bits a token, and token {top}; the tokenizer of"
-                f" {tokenizer.source.location} has {tokenizer.vocab_size}: name the index's own with --tokenizer"
+                f" {tokenizer.spec.location} has {tokenizer.vocab_size}: name the index's own with --tokenizer"
             )

@@ -17,7 +17,7 @@ from memlake.ingest.names import name_problem
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_same
 from memlake.warehouse.paths import local
 from memlake.warehouse.work.cells import CellRows

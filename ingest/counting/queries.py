@@ -12,8 +12,7 @@ import pyarrow as pa
 from memlake.ingest.sampling.windows import Encoder, Tokens
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
-from memlake.warehouse.models.registry import find
+from memlake.warehouse.models.registry import ModelSpec, find
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
 
 from .ngrams import Wanted, from_lengths, wanted

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer, load_same
 from memlake.warehouse.work.cells import CellRows
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake, spools
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from memlake.warehouse.work.spool import Spool
 

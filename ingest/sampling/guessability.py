@@ -26,7 +26,7 @@ from functools import lru_cache
 import pyarrow as pa
 
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_same
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 

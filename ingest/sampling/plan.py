@@ -18,7 +18,7 @@ import numpy as np
 
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
 from memlake.warehouse.work.cells import published
 
@@ -88,7 +88,7 @@ def plan_parts(
         asked = min(per_domain, len(anchors))
         for digest, tokenizer in tokenizers.items():
             sample = DomainSample(corpus, domain, names[digest], digest, name, snapshot, seed, rule)
-            parts.append(Part(sample, tokenizer.source, asked, asked, tuple(done.get((name, digest), ()))))
+            parts.append(Part(sample, tokenizer.spec, asked, asked, tuple(done.get((name, digest), ()))))
     return parts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.work.runner import Summary, recover, run
 
 from . import guessability

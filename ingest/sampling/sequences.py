@@ -19,7 +19,7 @@ from memlake.ingest.source import HEAD
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source as ModelSpec
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_same
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 

@@ -61,7 +61,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
         to_bytes = _from_pieces("ByteFallback" in kinds)
     else:
         raise BadInput(
-            f"the tokenizer of {tokenizer.source.location} decodes by {', '.join(sorted(kinds)) or 'nothing'}:"
+            f"the tokenizer of {tokenizer.spec.location} decodes by {', '.join(sorted(kinds)) or 'nothing'}:"
             " only byte-level and SentencePiece-like ones say which bytes a token stands for"
         )
     vocabulary = backend.get_vocab(with_added_tokens=True)

@@ -15,7 +15,7 @@ from memlake.compute.run import execute, plan, planned
 from memlake.tests.compute.models.test_identity import ask, older
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.publishing.check import check
 
 from .small_lake import ROWS, make, said, save
@@ -61,7 +61,7 @@ def test_the_family_of_a_lake_that_took_it_for_the_architecture(own, capsys):
 
 def test_the_registrys_family_is_not_the_users_to_say(own, monkeypatch):
     lake, request, folder = own
-    known = Source("tiny", str(folder / "tiny"), "open_llama", is_folder=True)
+    known = ModelSpec("tiny", str(folder / "tiny"), "open_llama", is_folder=True)
     monkeypatch.setattr("memlake.compute.run.models", lambda: {"tiny": known})
     with pytest.raises(Conflict, match="the registry knows tiny as open_llama: leave --family out"):
         plan(lake, "scoring", replace(request, family="mine"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 
 LINES = [
     "The quick brown fox jumps over the lazy dog, and the dog sleeps on.",
@@ -58,9 +58,9 @@ def with_bytes(t: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(parts))
 
 
-def saved(t: Tokenizer, folder: Path) -> Source:
+def saved(t: Tokenizer, folder: Path) -> ModelSpec:
     """The tokenizer as a checkpoint's folder."""
     folder.mkdir(parents=True)
     t.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text("{}")
-    return Source(name=folder.name, location=str(folder), is_folder=True)
+    return ModelSpec(name=folder.name, location=str(folder), is_folder=True)

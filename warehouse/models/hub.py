@@ -9,18 +9,18 @@ from pathlib import Path
 
 from memlake.warehouse.errors import BadInput, one_line
 
-from .registry import Source
+from .registry import ModelSpec
 
 
-def find(source: Source, name: str) -> Path | None:
+def find(spec: ModelSpec, name: str) -> Path | None:
     """The file `name` of the checkpoint, downloaded where needed; None where it has no such file.
 
     Raises `BadInput` where the hub cannot be reached, does not know the checkpoint, or wants a login for it.
     """
-    if source.is_folder:
-        path = Path(source.location, name)
+    if spec.is_folder:
+        path = Path(spec.location, name)
         return path if path.is_file() else None
-    return _download(source, name) if _reachable() else _cached(source, name)
+    return _download(spec, name) if _reachable() else _cached(spec, name)
 
 
 @cache
@@ -39,10 +39,10 @@ def _reachable() -> bool:
     return True
 
 
-def _download(source: Source, name: str) -> Path | None:
+def _download(spec: ModelSpec, name: str) -> Path | None:
     from huggingface_hub import errors, hf_hub_download
 
-    hub_id, revision = source.location, source.revision
+    hub_id, revision = spec.location, spec.revision
     try:
         return Path(hf_hub_download(hub_id, name, revision=revision))
     except errors.GatedRepoError as error:
@@ -61,17 +61,15 @@ def _download(source: Source, name: str) -> Path | None:
         raise BadInput(f"the hub refused {hub_id} ({one_line(error)}): try again later") from error
 
 
-def _cached(source: Source, name: str) -> Path | None:
+def _cached(spec: ModelSpec, name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found, config = (
-        try_to_load_from_cache(source.location, n, revision=source.revision) for n in (name, "config.json")
-    )
+    found, config = (try_to_load_from_cache(spec.location, n, revision=spec.revision) for n in (name, "config.json"))
     if isinstance(found, str):
         return Path(found)
     if isinstance(config, str):
         return None
     raise BadInput(
-        f"no network to fetch {source.location} from the hub, and it is not in this machine's cache:"
-        f" run `hf download {source.location}` where there is one, or give --model a local folder"
+        f"no network to fetch {spec.location} from the hub, and it is not in this machine's cache:"
+        f" run `hf download {spec.location}` where there is one, or give --model a local folder"
     )

@@ -31,7 +31,7 @@ CATALOG = "memlake.warehouse.models.catalog"
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSpec:
     """Where a checkpoint comes from, and what is known of it before it is loaded."""
 
     name: str  # what its rows are called: `name` or `name@revision`
@@ -59,13 +59,13 @@ class Appearance:
 
 
 @cache
-def models() -> dict[str, Source]:
+def models() -> dict[str, ModelSpec]:
     """Every model of the registry by its name, in the order of the files."""
     found = {}
     for family in families():
         shared = _read(family)
         for name, model in shared["models"].items():
-            found[name] = Source(
+            found[name] = ModelSpec(
                 name=name,
                 location=model["hub"],
                 family=family,
@@ -77,16 +77,16 @@ def models() -> dict[str, Source]:
     return found
 
 
-def role(source: Source, corpus: str) -> str | None:
+def role(spec: ModelSpec, corpus: str) -> str | None:
     """'trained' or 'control', as far as it is known: a model whose corpora are known is a control of every other corpus
     that a family of the registry trained on. None for any other pair.
 
     Known is the name, not the text: corpora of two names may share documents.
     """
-    if corpus in source.corpora:
+    if corpus in spec.corpora:
         return "trained"
     known = {c for model in models().values() for c in model.corpora}
-    return "control" if source.corpora and corpus in known else None
+    return "control" if spec.corpora and corpus in known else None
 
 
 @cache
@@ -101,8 +101,8 @@ def families() -> list[str]:
     return shelf.names(CATALOG, ".toml")
 
 
-def resolve(text: str, revision: str | None = None) -> Source:
-    """The source that `text` means: a name of the registry, a hub id (`owner/name`), or a local folder.
+def resolve(text: str, revision: str | None = None) -> ModelSpec:
+    """The spec of the model that `text` means: a name of the registry, a hub id (`owner/name`), or a local folder.
 
     `name@revision` asks for a revision, as the argument does. Names of the registry are matched without regard to
     case. Raises `UnknownName`, and `BadInput` for a folder that holds no checkpoint.
@@ -115,17 +115,17 @@ def resolve(text: str, revision: str | None = None) -> Source:
         raise BadInput(f"there is no folder {text}")
     base, _, at = text.partition("@")
     revision = revision or at or None
-    for source in models().values():
-        if base.lower() in (source.name, source.location.lower()):
-            return _at(source, revision)
+    for spec in models().values():
+        if base.lower() in (spec.name, spec.location.lower()):
+            return _at(spec, revision)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
         raise UnknownName("model", text, models())
-    return _at(Source(name=base.split("/")[1], location=base, tokenizer=base.split("/")[1]), revision)
+    return _at(ModelSpec(name=base.split("/")[1], location=base, tokenizer=base.split("/")[1]), revision)
 
 
-def find(lake: Lake, text: str) -> Source:
-    """The source that `--model TEXT` means in a lake: a folder, else a model of the lake by its name, else what
-    `resolve` finds. Raises `UnknownName`, `BadInput`."""
+def find(lake: Lake, text: str) -> ModelSpec:
+    """The spec of the model that `--model TEXT` means in a lake: that of a folder, else of a model of the lake by its
+    name, else what `resolve` finds. Raises `UnknownName`, `BadInput`."""
     if local(text).is_dir():
         return resolve(text)
     with lake.connect(["models"]) as con:
@@ -145,17 +145,17 @@ def _read(family: str) -> dict[str, Any]:
     return tomllib.loads(shelf.text(CATALOG, family, ".toml"))
 
 
-def _at(source: Source, revision: str | None) -> Source:
+def _at(spec: ModelSpec, revision: str | None) -> ModelSpec:
     if revision is None:
-        return source
-    return Source(**{**source.__dict__, "name": f"{source.name}@{revision}", "revision": revision})
+        return spec
+    return ModelSpec(**{**spec.__dict__, "name": f"{spec.name}@{revision}", "revision": revision})
 
 
-def _folder(path: Path) -> Source:
+def _folder(path: Path) -> ModelSpec:
     if not (path / "config.json").is_file():
         raise BadInput(f"{path} holds no checkpoint: it has no config.json")
     about = _about(path / "memlake.json")
-    return Source(
+    return ModelSpec(
         name=path.name,
         location=str(path),
         family=about.get("family"),

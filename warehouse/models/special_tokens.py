@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from memlake.warehouse.errors import BadInput
 
 from . import hub
-from .registry import Source, json_object
+from .registry import ModelSpec, json_object
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -18,21 +18,21 @@ EXTRA = ("extra_special_tokens", "additional_special_tokens")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
-def settings(source: Source) -> dict[str, Any]:
+def settings(spec: ModelSpec) -> dict[str, Any]:
     """What tokenizer_config.json says, or special_tokens_map.json above it; the older of the two is not asked where the
     config lists its added tokens (`added_tokens_decoder`)."""
-    config = _read(source, "tokenizer_config.json")
-    return config if "added_tokens_decoder" in config else config | _read(source, "special_tokens_map.json")
+    config = _read(spec, "tokenizer_config.json")
+    return config if "added_tokens_decoder" in config else config | _read(spec, "special_tokens_map.json")
 
 
-def declared(source: Source, said: dict[str, Any]) -> list[AddedToken]:
+def declared(spec: ModelSpec, said: dict[str, Any]) -> list[AddedToken]:
     """The tokens in the order in which they are added: those with an id by it (`added_tokens_decoder`, else
     added_tokens.json), then those with a role, then others that are special. said: its `settings`. Raises
     `BadInput`."""
     try:
-        return list(_declared(said, _read(source, "added_tokens.json")))
+        return list(_declared(said, _read(spec, "added_tokens.json")))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{source.location} declares tokens that cannot be read: {error}") from error
+        raise BadInput(f"{spec.location} declares tokens that cannot be read: {error}") from error
 
 
 def _declared(said: dict[str, Any], added: dict[str, Any]) -> Iterator[AddedToken]:
@@ -59,6 +59,6 @@ def content(token: str | dict[str, Any]) -> str:
     return token["content"] if isinstance(token, dict) else token
 
 
-def _read(source: Source, name: str) -> dict[str, Any]:
-    path = hub.find(source, name)
+def _read(spec: ModelSpec, name: str) -> dict[str, Any]:
+    path = hub.find(spec, name)
     return json_object(path) if path else {}

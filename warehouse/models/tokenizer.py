@@ -15,7 +15,7 @@ from memlake.warehouse.identity import canonical, sha256
 from memlake.warehouse.publishing.register import register
 
 from . import hub, piece_model, special_tokens
-from .registry import Source, json_object
+from .registry import ModelSpec, json_object
 
 if TYPE_CHECKING:
     import tokenizers
@@ -39,7 +39,7 @@ class Tokenizer:
     digest: str  # sha256 of its canonical serialized form
     vocab_size: int  # tokens it can produce
     bos_id: int | None  # the beginning-of-sequence token; None where it has none
-    source: Source
+    spec: ModelSpec
     pieces: SentencePieceProcessor | None = None
     own: bool = False
 
@@ -72,26 +72,26 @@ class Tokenizer:
         return re.compile("|".join(re.escape(t.content) for i, t in added if i not in read) or "(?!)")
 
 
-def load_tokenizer(source: Source) -> Tokenizer:
+def load_tokenizer(spec: ModelSpec) -> Tokenizer:
     """The tokenizer of a checkpoint, with every token that its files declare. Raises `BadInput` where there is none, or
     the hub cannot be reached."""
     pieces = own = None
-    said = special_tokens.settings(source)
+    said = special_tokens.settings(spec)
     prefix_space = said.get("add_prefix_space")
-    if path := hub.find(source, "tokenizer.json"):
+    if path := hub.find(spec, "tokenizer.json"):
         backend = _from_json(path, None if said.get("tokenizer_class") in AS_IT_IS else prefix_space)
-        pieces = _beside(source, prefix_space)
-    elif (vocab := hub.find(source, "vocab.json")) and hub.find(source, "merges.txt"):
-        backend = _from_merges(source, vocab.parent, said)
-    elif path := hub.find(source, "tokenizer.model"):
+        pieces = _beside(spec, prefix_space)
+    elif (vocab := hub.find(spec, "vocab.json")) and hub.find(spec, "merges.txt"):
+        backend = _from_merges(spec, vocab.parent, said)
+    elif path := hub.find(spec, "tokenizer.model"):
         own, pieces = piece_model.read(path, prefix_space)
         backend = piece_model.convert(own)
     else:
         raise BadInput(
-            f"{source.location} holds no tokenizer: none of tokenizer.json, vocab.json + merges.txt, tokenizer.model"
+            f"{spec.location} holds no tokenizer: none of tokenizer.json, vocab.json + merges.txt, tokenizer.model"
             " (`save_pretrained` of transformers' tokenizers writes the first)"
         )
-    _add(backend, special_tokens.declared(source, said))
+    _add(backend, special_tokens.declared(spec, said))
     backend.no_padding()
     backend.no_truncation()
     bits = [own.SerializeToString(deterministic=True)] if own else []
@@ -102,17 +102,17 @@ def load_tokenizer(source: Source) -> Tokenizer:
         digest=sha256([*bits, canonical(form["added_tokens"] if own else form).encode()]),
         vocab_size=backend.get_vocab_size(),
         bos_id=_bos(said, backend, own),
-        source=source,
+        spec=spec,
         pieces=pieces,
         own=own is not None,
     )
 
 
-def load_same(source: Source, digest: str) -> Tokenizer:
+def load_same(spec: ModelSpec, digest: str) -> Tokenizer:
     """The tokenizer of a checkpoint, which was loaded before; raises `Conflict` where it is not that of `digest`."""
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_tokenizer(spec)
     if tokenizer.digest != digest:
-        raise Conflict(f"the tokenizer of {source.location} has changed since the work was planned: run it again")
+        raise Conflict(f"the tokenizer of {spec.location} has changed since the work was planned: run it again")
     return tokenizer
 
 
@@ -125,8 +125,8 @@ def registered(lake: Lake) -> dict[str, str]:
 def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None = None) -> str:
     """The tokenizer's name in this lake: the one its digest has already, else the hint, else hint-DIGEST. The hint is
     by default what the registry calls the tokenizer, else the checkpoint's name."""
-    source = tokenizer.source
-    name_hint = name_hint or source.tokenizer or source.name
+    spec = tokenizer.spec
+    name_hint = name_hint or spec.tokenizer or spec.name
     names = registered(lake)
     if tokenizer.digest in names:
         return names[tokenizer.digest]
@@ -139,7 +139,7 @@ def register_tokenizer(lake: Lake, tokenizer: Tokenizer, name_hint: str | None =
         [
             {
                 "tokenizer": name,
-                "source": lake.relative(source.location) if source.is_folder else source.location,
+                "source": lake.relative(spec.location) if spec.is_folder else spec.location,
                 "digest": tokenizer.digest,
                 "vocab_size": tokenizer.vocab_size,
             }
@@ -185,13 +185,13 @@ def steps(form: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         yield form
 
 
-def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenizers.Tokenizer:
+def _from_merges(spec: ModelSpec, folder: Path, said: dict[str, Any]) -> tokenizers.Tokenizer:
     """By the tokenizer class of transformers that the checkpoint names, else by that of its architecture.
     (AutoTokenizer would do the same, and import torch.)"""
     import transformers
 
-    hub.find(source, "added_tokens.json")  # where the class will look for it; what is `said` lies there
-    path = hub.find(source, "config.json")
+    hub.find(spec, "added_tokens.json")  # where the class will look for it; what is `said` lies there
+    path = hub.find(spec, "config.json")
     config = json_object(path) if path else {}
     named = said.get("tokenizer_class") or config.get("tokenizer_class")
     name = str(named or CLASSES.get(str(config.get("model_type")), "GPT2Tokenizer")).removesuffix("Fast")
@@ -199,14 +199,14 @@ def _from_merges(source: Source, folder: Path, said: dict[str, Any]) -> tokenize
         return getattr(transformers, name).from_pretrained(folder, local_files_only=True).backend_tokenizer
     except Exception as error:  # of many kinds: no such class, one that reads other files, a line of merges.txt
         raise BadInput(
-            f"{source.location}: {name} of transformers cannot read vocab.json and merges.txt ({one_line(error)})"
+            f"{spec.location}: {name} of transformers cannot read vocab.json and merges.txt ({one_line(error)})"
         ) from error
 
 
-def _beside(source: Source, prefix_space: bool | None) -> SentencePieceProcessor | None:
+def _beside(spec: ModelSpec, prefix_space: bool | None) -> SentencePieceProcessor | None:
     """sentencepiece's reading of a checkpoint that also ships a tokenizer.json; other formats have that file's name,
     too (tiktoken)."""
-    path = hub.find(source, "tokenizer.model")
+    path = hub.find(spec, "tokenizer.model")
     try:
         return piece_model.read(path, prefix_space)[1] if path else None
     except BadInput:

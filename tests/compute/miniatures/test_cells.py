@@ -155,13 +155,13 @@ def test_training_through_the_cells(tmp_path):
     assert dict(rows) == expected
 
     folder = lake.path / "miniatures" / "mini-starcoder-100k"
-    source = resolve(str(folder))
-    assert (source.family, source.miniature, source.corpora) == ("starcoder", True, ("mine",))
+    spec = resolve(str(folder))
+    assert (spec.family, spec.miniature, spec.corpora) == ("starcoder", True, ("mine",))
     assert plan(lake, miniatures.cells(lake, **asked)) == []
     known = lake.connect(["models"]).execute("select model, tokenizer, miniature from stored.models").fetchall()
     assert known == [("mini-starcoder-100k", "mini-starcoder", True)]
 
-    checkpoint = load(source, Condition("float32", "sdpa"))
+    checkpoint = load(spec, Condition("float32", "sdpa"))
     memorized = defaultdict(list)
     for document_id, tokens in (
         lake.connect(["sequences"]).execute("select document_id, tokens from stored.sequences").fetchall()
@@ -203,10 +203,10 @@ def test_what_the_user_can_mend(tmp_path):
 
 def test_saved_tokenizer_is_what_transformers_loads(tmp_path):
     lake = make_lake(tmp_path / "lake")
-    source = miniatures.train_tokenizer(lake, "olmo", "mine")
-    assert miniatures.train_tokenizer(lake, "olmo", "mine") == source
-    ours = load_tokenizer(replace(source, tokenizer=None)).backend.encode(AWKWARD, add_special_tokens=False).ids
-    theirs = PreTrainedTokenizerFast.from_pretrained(source.location)
+    spec = miniatures.train_tokenizer(lake, "olmo", "mine")
+    assert miniatures.train_tokenizer(lake, "olmo", "mine") == spec
+    ours = load_tokenizer(replace(spec, tokenizer=None)).backend.encode(AWKWARD, add_special_tokens=False).ids
+    theirs = PreTrainedTokenizerFast.from_pretrained(spec.location)
     assert theirs(AWKWARD, add_special_tokens=False)["input_ids"] == ours
     assert (theirs.bos_token, theirs.eos_token) == (None, "<|endoftext|>")
 
@@ -237,8 +237,8 @@ def make_lake(path: Path) -> Lake:
 
 def cut_sequences(lake: Lake, family: str, each: Mapping[str, int]) -> None:
     """One sequence of each of a domain's first documents, this many; the rank is the number of the document."""
-    source = miniatures.train_tokenizer(lake, family, "mine")
-    backend = load_tokenizer(source).backend
+    spec = miniatures.train_tokenizer(lake, family, "mine")
+    backend = load_tokenizer(spec).backend
     texts = dict(lake.connect(["documents"]).execute("select document_id, text from stored.documents").fetchall())
     for domain, n in each.items():
         rows = []
@@ -248,11 +248,11 @@ def cut_sequences(lake: Lake, family: str, each: Mapping[str, int]) -> None:
             first = 5 + i  # not always at one place
             rows.append(
                 {
-                    "sequence_id": hash63("sequence", source.name, document_id),
+                    "sequence_id": hash63("sequence", spec.name, document_id),
                     "document_id": document_id,
                     "corpus": "mine",
                     "domain": domain,
-                    "tokenizer": source.name,
+                    "tokenizer": spec.name,
                     "rank": i,
                     "anchor": first + PREFIX,
                     "tokens": ids[first : first + PREFIX + CONTINUATION],

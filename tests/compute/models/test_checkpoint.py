@@ -113,10 +113,10 @@ def test_a_quantized_checkpoint_is_one_line(tmp_path, entry, how):
     save(tmp_path / "m")
     path = tmp_path / "m" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | entry))
-    source = resolve(str(tmp_path / "m"))
+    spec = resolve(str(tmp_path / "m"))
     for ask in (condition_of, lambda s: describe(s, "words"), lambda s: load(s, Condition("float32", "sdpa"), "cpu")):
         with pytest.raises(BadInput, match=rf"m is quantized \({how}\): memlake measures whole weights only") as error:
-            ask(source)
+            ask(spec)
         assert "\n" not in str(error.value)
 
 
@@ -248,10 +248,10 @@ def test_a_malformed_config_is_one_line(tmp_path, entries, message):
     if isinstance(entries, dict):
         entries = json.dumps(json.loads(path.read_text()) | entries)
     path.write_text(entries)
-    source = resolve(str(tmp_path / "m"))
+    spec = resolve(str(tmp_path / "m"))
     with pytest.raises(BadInput, match=message) as error:
-        describe(source, "words")
-        load(source, Condition("float32", "sdpa"), "cpu")
+        describe(spec, "words")
+        load(spec, Condition("float32", "sdpa"), "cpu")
     assert "\n" not in str(error.value)
 
 

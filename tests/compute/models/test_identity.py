@@ -95,17 +95,17 @@ def test_what_decides_no_row_makes_no_other_checkpoint(scored):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_default_left_out_is_a_default_stated(tmp_path, family):
     config = save(tmp_path / "m", family).config
-    source = resolve(str(tmp_path / "m"))
-    before = identify(source)
+    spec = resolve(str(tmp_path / "m"))
+    before = identify(spec)
     default = type(config)().to_dict()
     stated = json.loads((tmp_path / "m" / "config.json").read_text())
     same = {key for key, value in stated.items() if key in default and default[key] == value and key != "model_type"}
     assert same
     edit(tmp_path / "m" / "config.json", **dict.fromkeys(same))
-    assert identify(source).checkpoint_digest == before.checkpoint_digest
+    assert identify(spec).checkpoint_digest == before.checkpoint_digest
     assert before.architecture == config.model_type
     edit(tmp_path / "m" / "config.json", vocab_size=98)
-    assert identify(source).checkpoint_digest != before.checkpoint_digest
+    assert identify(spec).checkpoint_digest != before.checkpoint_digest
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_default_left_out_is_a_default_stated(tmp_path, family):
 )
 def test_what_other_versions_of_transformers_write_is_the_same(tmp_path, entries):
     save(tmp_path / "m", "open_llama")
-    source, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
+    spec, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
     linear = {"rope_type": "linear", "factor": 4.0, "rope_theta": 9.0}
     edit(config, rope_parameters=linear)
-    before = identify(source)
+    before = identify(spec)
     edit(config, **entries)
-    after = identify(source)
+    after = identify(spec)
     assert (after.checkpoint_digest, changes(before.config, after.config, None)) == (before.checkpoint_digest, [])
 
 
@@ -139,10 +139,10 @@ def test_special_tokens_of_defaults_are_no_warning(tmp_path, family, monkeypatch
 
 def test_null_is_as_none(tmp_path):
     save(tmp_path / "m")
-    source, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
-    before = identify(source).checkpoint_digest
+    spec, config = resolve(str(tmp_path / "m")), tmp_path / "m" / "config.json"
+    before = identify(spec).checkpoint_digest
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": None, "of_a_fork": None}))
-    assert identify(source).checkpoint_digest == before
+    assert identify(spec).checkpoint_digest == before
 
 
 def test_another_version_of_our_code_is_another_checkpoint(scored, monkeypatch):

@@ -26,11 +26,11 @@ from memlake.tests.compute.small_lake import ROWS, scored
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.identity import canonical
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.publishing.forget import forget
 
 SUBJECT = Subject(
-    spec=Source("m", "/m"),
+    spec=ModelSpec("m", "/m"),
     condition=Condition("float32", "sdpa"),
     checkpoint_digest="sha256:1",
     weights_digest=None,

@@ -92,7 +92,7 @@ def test_a_server_that_is_not_there(serve, index):
 
 
 def test_a_tokenizer_that_no_public_index_has(tmp_path, tokenizer):
-    for of in (None, Tokenizer(tokenizer.backend, "", 100_000, None, tokenizer.source)):
+    for of in (None, Tokenizer(tokenizer.backend, "", 100_000, None, tokenizer.spec)):
         with pytest.raises(BadInput, match="16 bits a token: v4_x is not of this --tokenizer"):
             PublicIndex("v4_x", of, tmp_path / "cache.sqlite")
 
@@ -114,7 +114,7 @@ def test_an_index_of_another_tokenizer(tmp_path, tokenizer):
         LocalIndex(beyond, None)
     with pytest.raises(BadInput, match="is an index of bytes: say --tokenizer bytes"):
         LocalIndex(build(tmp_path / "bytes", [[65]], 1), tokenizer)
-    wide = Tokenizer(tokenizer.backend, "", 100_000, None, tokenizer.source)
+    wide = Tokenizer(tokenizer.backend, "", 100_000, None, tokenizer.spec)
     with pytest.raises(BadInput, match=r"16 bits a token, and token 330; .* has 100000"):
         LocalIndex(beyond, wide)
 

@@ -80,7 +80,7 @@ def test_a_public_index_and_a_scan_agree(serve, sampled):
     lake, tokenizer = sampled
     server = serve(public(stream(tokenizer)))
     assert count(lake, "mine")[0].done
-    options = {"index": "v4_made_up", "tokenizers": [tokenizer.source.location]}
+    options = {"index": "v4_made_up", "tokenizers": [tokenizer.spec.location]}
     summary, table = count(lake, "mine", **options)
     assert not summary.failed, summary.failed
     scanned = rows(lake, FOUND.format("mine"))
@@ -101,7 +101,7 @@ def test_a_run_that_broke_off_goes_on(serve, sampled, monkeypatch):
     monkeypatch.setattr(lookup, "PUBLIC", 20)
     right = public(stream(tokenizer))
     server = serve(lambda payload: right(payload) if len(server.asked) < 30 else (500, b""))
-    options = {"index": "v4_made_up", "tokenizers": [tokenizer.source.location], "within": "mine"}
+    options = {"index": "v4_made_up", "tokenizers": [tokenizer.spec.location], "within": "mine"}
     summary, _ = count(lake, "mine", **options)
     assert summary.done and summary.failed
     assert "gave no answer in 3 tries" in summary.failed[0][1]
@@ -135,14 +135,14 @@ def test_an_index_without_any_token_is_refused(serve, sampled):
     lake, tokenizer = sampled
     serve(lambda payload: exactly(0))
     with pytest.raises(BadInput, match="index v4_made_up holds no token"):
-        count(lake, "mine", index="v4_made_up", tokenizers=[tokenizer.source.location])
+        count(lake, "mine", index="v4_made_up", tokenizers=[tokenizer.spec.location])
 
 
 def test_an_index_that_cannot_be_asked_is_told_before_any_cell(serve, sampled, tmp_path):
     lake, tokenizer = sampled
     server = serve(lambda payload: (200, {"error": "Invalid index: v4_made_up"}))
     with pytest.raises(BadInput, match="answers an error: Invalid index: v4_made_up"):
-        count(lake, "mine", index="v4_made_up", tokenizers=[tokenizer.source.location])
+        count(lake, "mine", index="v4_made_up", tokenizers=[tokenizer.spec.location])
     assert len(server.asked) <= 2
     assert rows(lake, "from stored.cells where experiment = 'count_lookup'") == []
     (tmp_path / "empty").mkdir()
@@ -155,7 +155,7 @@ def test_a_local_index_and_a_scan_agree(sampled, tmp_path, width):
     lake, tokenizer = sampled
     folder = build(tmp_path / "index", stream(tokenizer), width)
     assert count(lake, "mine")[0].done
-    summary, _ = count(lake, "mine", index=str(folder), tokenizers=[tokenizer.source.location])
+    summary, _ = count(lake, "mine", index=str(folder), tokenizers=[tokenizer.spec.location])
     assert not summary.failed, summary.failed
     scanned = rows(lake, FOUND.format("mine"))
     assert scanned and rows(lake, FOUND.format("index")) == scanned
@@ -173,7 +173,7 @@ def test_a_local_index_of_bytes_and_a_scan_agree(sampled, tmp_path):
 
 def test_another_index_of_the_same_name_is_refused(sampled, tmp_path):
     lake, tokenizer = sampled
-    options = {"tokenizers": [tokenizer.source.location], "within": "both"}
+    options = {"tokenizers": [tokenizer.spec.location], "within": "both"}
     for name, documents in (("one", stream(tokenizer)), ("two", stream(tokenizer)[1:])):
         options["index"] = str(build(tmp_path / name, documents, 2))
         if name == "one":

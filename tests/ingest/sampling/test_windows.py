@@ -13,12 +13,12 @@ from tokenizers import Tokenizer, decoders, models
 from memlake.ingest.sampling.windows import Cut, Encoder, Tokens, Window, cut_at, cut_start
 from memlake.tests.ingest import tokenizers
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import Tokenizer as Loaded
 
 
 def loaded(backend: Tokenizer) -> Loaded:
-    return Loaded(backend, "sha256:0", backend.get_vocab_size(), None, Source("t", "here"))
+    return Loaded(backend, "sha256:0", backend.get_vocab_size(), None, ModelSpec("t", "here"))
 
 
 KINDS = {

@@ -42,9 +42,9 @@ def test_the_registry_holds_the_study():
 
 @pytest.mark.parametrize("text", ["pythia-160m", "EleutherAI/pythia-160m", "Pythia-160M"])
 def test_a_model_by_name_or_hub_id(text):
-    source = resolve(text)
-    assert (source.name, source.family, source.nominal_params) == ("pythia-160m", "pythia", 160_000_000)
-    assert source.corpora == ("pile",)
+    spec = resolve(text)
+    assert (spec.name, spec.family, spec.nominal_params) == ("pythia-160m", "pythia", 160_000_000)
+    assert spec.corpora == ("pile",)
 
 
 def test_roles():
@@ -60,8 +60,8 @@ def test_revisions_are_part_of_the_name():
 
 
 def test_a_hub_id_that_is_not_in_the_registry():
-    source = resolve("someone/Some-Model")
-    assert (source.name, source.family, source.location) == ("Some-Model", None, "someone/Some-Model")
+    spec = resolve("someone/Some-Model")
+    assert (spec.name, spec.family, spec.location) == ("Some-Model", None, "someone/Some-Model")
 
 
 def test_an_unknown_name_gives_the_near_one():
@@ -73,9 +73,9 @@ def test_a_folder_tells_about_itself(folder):
     assert (resolve(str(folder)).name, resolve(str(folder)).bos) == ("mine", None)
     about = {"family": "olmo", "corpora": ["c"], "bos": True, "miniature": True}
     (folder / "memlake.json").write_text(json.dumps(about))
-    source = resolve(str(folder))
-    assert source.bos
-    assert (source.family, source.corpora, source.miniature, source.location) == ("olmo", ("c",), True, str(folder))
+    spec = resolve(str(folder))
+    assert spec.bos
+    assert (spec.family, spec.corpora, spec.miniature, spec.location) == ("olmo", ("c",), True, str(folder))
 
 
 def test_folders_that_are_no_checkpoints(tmp_path):

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from memlake.ingest.counting.scan import tokenized
 from memlake.ingest.sampling.windows import Encoder
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.models.registry import Source
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_tokenizer
 
 LINES = [
@@ -66,14 +66,14 @@ def piece_models() -> dict[str, bytes]:
     return {name: trained(name) for name in FLAGS}
 
 
-def folder(path, **files) -> Source:
+def folder(path, **files) -> ModelSpec:
     """A checkpoint's folder with these files: bytes, or what is written as JSON or text."""
     path.mkdir()
     files = {"config.json": {"model_type": "llama"}} | {k.replace("__", "."): v for k, v in files.items()}
     for name, held in files.items():
         data = held if isinstance(held, bytes) else (held if isinstance(held, str) else json.dumps(held)).encode()
         (path / name).write_bytes(data)
-    return Source(name=path.name, location=str(path), is_folder=True)
+    return ModelSpec(name=path.name, location=str(path), is_folder=True)
 
 
 @pytest.mark.parametrize("kind", FLAGS)
@@ -128,24 +128,22 @@ def test_a_prefix_space_is_put_where_the_config_says(tmp_path, piece_models):
     for kind in ("llama", "no_prefix"):
         for said in (True, False):
             config = {"add_prefix_space": said, "tokenizer_class": "LlamaTokenizer", "legacy": False}
-            source = folder(
+            spec = folder(
                 tmp_path / f"{kind}{said}", tokenizer__model=piece_models[kind], tokenizer_config__json=config
             )
-            ours = load_tokenizer(source).encode(["the fox"])
-            assert ours == [
-                AutoTokenizer.from_pretrained(source.location)("the fox", add_special_tokens=False).input_ids
-            ]
+            ours = load_tokenizer(spec).encode(["the fox"])
+            assert ours == [AutoTokenizer.from_pretrained(spec.location)("the fox", add_special_tokens=False).input_ids]
 
 
 def test_added_tokens_beside_a_sentencepiece_model(tmp_path, piece_models):
     added = {"<|im_start|>": 330, "<|im_end|>": 331}
-    source = folder(
+    spec = folder(
         tmp_path / "m",
         tokenizer__model=piece_models["llama"],
         added_tokens__json=added,
         tokenizer_config__json={"tokenizer_class": "LlamaTokenizer", "bos_token": "<|im_start|>"},
     )
-    loaded, auto = load_tokenizer(source), AutoTokenizer.from_pretrained(source.location)
+    loaded, auto = load_tokenizer(spec), AutoTokenizer.from_pretrained(spec.location)
     size = sentencepiece.SentencePieceProcessor(model_proto=piece_models["llama"]).get_piece_size()
     assert loaded.backend.token_to_id("<|im_end|>") == auto.convert_tokens_to_ids("<|im_end|>") == size + 1
     assert (loaded.vocab_size, loaded.bos_id) == (len(auto), auto.bos_token_id)
@@ -193,11 +191,11 @@ BESIDE = {
 @pytest.mark.parametrize(("model_type", "named"), [("gpt_neo", None), ("gpt_neox", None), ("gpt_neo", "GPT2Tokenizer")])
 def test_vocabulary_and_merges_as_auto_tokenizer_reads_them(beside, model_type, named, tmp_path):
     config = BESIDE[beside].get("tokenizer_config__json", {}) | ({"tokenizer_class": named} if named else {})
-    source = folder(
+    spec = folder(
         tmp_path / "m", config__json={"model_type": model_type}, **BESIDE[beside] | {"tokenizer_config__json": config}
     )
-    byte_level().model.save(source.location)
-    loaded, auto = load_tokenizer(source), AutoTokenizer.from_pretrained(source.location)
+    byte_level().model.save(spec.location)
+    loaded, auto = load_tokenizer(spec), AutoTokenizer.from_pretrained(spec.location)
     assert loaded.encode(TEXTS) == [auto(t, add_special_tokens=False).input_ids for t in TEXTS]
     assert loaded.vocab_size == len(auto)
     for text, tokens in zip(TEXTS, Encoder(loaded).encode(TEXTS), strict=True):
@@ -210,8 +208,8 @@ def test_vocabulary_and_merges_as_auto_tokenizer_reads_them(beside, model_type, 
 def test_tokens_declared_beside_tokenizer_json(beside, tmp_path):
     config = {"tokenizer_class": "PreTrainedTokenizerFast"} | BESIDE[beside].get("tokenizer_config__json", {})
     files = BESIDE[beside] | {"tokenizer_config__json": config, "tokenizer__json": byte_level().to_str()}
-    source = folder(tmp_path / "m", **files)
-    loaded, auto = load_tokenizer(source), AutoTokenizer.from_pretrained(source.location)
+    spec = folder(tmp_path / "m", **files)
+    loaded, auto = load_tokenizer(spec), AutoTokenizer.from_pretrained(spec.location)
     assert loaded.encode(TEXTS) == [auto(t, add_special_tokens=False).input_ids for t in TEXTS]
     assert loaded.vocab_size == len(auto)
     alone = load_tokenizer(folder(tmp_path / "alone", tokenizer__json=byte_level().to_str()))
@@ -287,10 +285,10 @@ def test_a_prefix_space_is_put_before_what_tokenizer_json_cuts(named, held, said
     made.decoder = decoders.ByteLevel()
     made.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=330, show_progress=False))
     config = {"tokenizer_class": named, "add_prefix_space": said}
-    source = folder(tmp_path / "m", tokenizer__json=made.to_str(), tokenizer_config__json=config)
-    auto = AutoTokenizer.from_pretrained(source.location)
+    spec = folder(tmp_path / "m", tokenizer__json=made.to_str(), tokenizer_config__json=config)
+    auto = AutoTokenizer.from_pretrained(spec.location)
     texts = ["the fox", "fox and dog", " the dog"]
-    assert load_tokenizer(source).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
+    assert load_tokenizer(spec).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
 
 
 @pytest.mark.parametrize("form", ["metaspace", "prepend"])
@@ -306,6 +304,6 @@ def test_no_prefix_space_before_what_tokenizer_json_of_a_llama_cuts(form, tmp_pa
     texts = ["the fox", "the  dog", "  fox"][: 3 if form == "metaspace" else 2]  # Prepend puts one before a space, too
     for said in (False, True, None):
         config = {"tokenizer_class": "LlamaTokenizer", "add_prefix_space": said}
-        source = folder(tmp_path / str(said), tokenizer__json=made, tokenizer_config__json=config)
-        auto = AutoTokenizer.from_pretrained(source.location)
-        assert load_tokenizer(source).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
+        spec = folder(tmp_path / str(said), tokenizer__json=made, tokenizer_config__json=config)
+        auto = AutoTokenizer.from_pretrained(spec.location)
+        assert load_tokenizer(spec).encode(texts) == [auto(t, add_special_tokens=False).input_ids for t in texts]
