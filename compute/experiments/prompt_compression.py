@@ -85,7 +85,6 @@ CELLS = (CompressionCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[CompressionCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-
     done = measured(lake, CompressionCell.EXPERIMENT, CompressionSettings)
 
     def want(shard: Shard) -> CompressionSettings:
