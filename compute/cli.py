@@ -39,6 +39,7 @@ NoEos = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes, 0: none but this one; default: what is faster.")]
 Family = Annotated[
     str | None, typer.Option(help="Training line of these models; default: the registry's, else each its own.")
 ]
@@ -53,7 +54,7 @@ Role = Annotated[
 @app.command("list")
 def list_experiments(form: Format = FormatName.table) -> None:
     """The experiments."""
-    from memlake.compute.run import experiments
+    from .run import experiments
 
     show(experiments(), form)
 
@@ -61,7 +62,7 @@ def list_experiments(form: Format = FormatName.table) -> None:
 @app.command("show")
 def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> None:
     """What an experiment measures, and the options of its own."""
-    from memlake.compute.run import description
+    from .run import description
 
     text, options = description(experiment)
     if form is FormatName.table:
@@ -72,7 +73,7 @@ def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> 
 @app.command()
 def models(form: Format = FormatName.table) -> None:
     """The models of the registry."""
-    from memlake.compute.run import registry
+    from .run import registry
 
     show(registry(), form)
 
@@ -118,8 +119,9 @@ def _asks(function: Callable[..., None]) -> Callable[..., None]:
 @_asks
 def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """What `run` would do, without doing it."""
-    from memlake.compute.run import planned
     from memlake.warehouse.lake import Lake
+
+    from .run import planned
 
     show(planned(Lake.open(lake), experiment, request), form)
 
@@ -129,7 +131,7 @@ def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, fo
 def run(
     experiment: Experiment,
     request: Any,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
+    workers: Workers = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     base_condition: Annotated[
         bool,
@@ -144,7 +146,8 @@ def run(
 
     What is not said of the condition is as in the model's base condition: at first as it was stored and trained.
     """
-    from memlake.compute.run import execute
     from memlake.warehouse.lake import Lake
+
+    from .run import execute
 
     finish(execute(Lake.open(lake), experiment, request, workers, scheduler, base_condition), experiment)
