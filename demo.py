@@ -18,7 +18,7 @@ from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import finish, say, show
 from memlake.warehouse.work.cells import published
 from memlake.warehouse.work.cluster import cluster
-from memlake.warehouse.work.runner import run as run_cells
+from memlake.warehouse.work.runner import run_cells
 
 TRAINED, CONTROL = "python_environment", "python_environment_held_out"
 SHOWN = "python_environment_shown"  # the sampled windows of TRAINED, each as often as training showed it

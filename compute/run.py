@@ -15,7 +15,7 @@ from memlake.warehouse.models.tokenizer import load_tokenizer, registered
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.show.terminal import say
 from memlake.warehouse.work import cells
-from memlake.warehouse.work.runner import Summary, recover, run
+from memlake.warehouse.work.runner import Summary, recover, run_cells
 
 from .experiment import experiment as take
 from .experiment import names, tables
@@ -64,7 +64,7 @@ def execute(
     for line in nothing_memorized(lake, found):
         say(line)
     others = _register(lake, request, found, base)
-    summary = run(lake, found, workers=workers, scheduler=scheduler, title=experiment)
+    summary = run_cells(lake, found, workers=workers, scheduler=scheduler, title=experiment)
     for line in left_out(lake, found):
         say(line)
     if base and not summary.failed:

@@ -7,7 +7,7 @@ from typing import Any
 
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell
-from memlake.warehouse.work.runner import Summary, run
+from memlake.warehouse.work.runner import Summary, run_cells
 
 from .source import make
 
@@ -32,7 +32,7 @@ def ingest(
     for stage in source.stages(lake, corpus, keep=keep, strict=strict):
         stage.before()
         if stage.cells:
-            summary.add(run(lake, stage.cells, workers=workers, title=f"ingest {name}"))
+            summary.add(run_cells(lake, stage.cells, workers=workers, title=f"ingest {name}"))
             cells += stage.cells
         if summary.failed:
             break

@@ -54,10 +54,11 @@ qualify rank() over (
 OF_MODEL = "model, role is not distinct from 'control', corpus = 'memorized_evals'"
 OF_FAMILY = "family, miniature"
 OURS = f"""
-with compression as (
-    select model, sample, coalesce(text, sequence_id) as text, count(*) as n, sum(ratio) as total
-    from ({ONE_SAMPLE.format(rows="prompt_compression join model_corpora using (model, corpus)", of=OF_MODEL)})
-    left join sequence_texts using (sequence_id, corpus, domain)
+with shortest_prompts as (
+    {ONE_SAMPLE.format(rows="prompt_compression join model_corpora using (model, corpus)", of=OF_MODEL)}
+), compression as (
+    select model, sample, text, count(*) as n, sum(ratio) as total
+    from with_text(shortest_prompts)
     where role = 'trained' and "window" = 'suffix' and ratio is not null
     group by all
 ), heads as (

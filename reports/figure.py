@@ -8,11 +8,10 @@ command fills the finding where there are no rows yet.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import pyarrow as pa
 
@@ -20,9 +19,18 @@ from memlake.warehouse import shelf
 
 if TYPE_CHECKING:
     import pandas as pd
+    from altair.typing import ChartType
 
 SHELF = "memlake.reports.figures"
+SAMPLE = ["sample_rule", "sample_window"]
 RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
+
+
+class FigureModule(Protocol):
+    """Such a file, imported; `RUN` and `ALSO` it may leave out."""
+
+    def draw(self, rows: pd.DataFrame, /, *also: pd.DataFrame) -> Sequence[ChartType]:
+        """The panels, none where there is nothing to draw. also: the rows of the findings of `ALSO`, in that order."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,8 @@ class Figure:
 
         names = [self.name, *getattr(self._module, "ALSO", ())]
         drawings: list[Drawing] = []
-        for heading, rows in _by_sample([answers[name].to_pandas() for name in names]):
-            charts = self._module.draw(*rows)
+        for heading, (rows, *also) in _by_sample([answers[name].to_pandas() for name in names]):
+            charts = self._module.draw(rows, *also)
             panels = [render(chart, f"{self.name}-{len(drawings)}-{i}") for i, chart in enumerate(charts)]
             if panels:
                 drawings.append(Drawing(heading, panels))
@@ -70,11 +78,11 @@ class Figure:
     @cached_property
     def _docstring(self) -> str:
         source = shelf.text(SHELF, self.name)
-        return ast.get_docstring(ast.parse(source))  # without its import, which takes Altair's seconds
+        return ast.get_docstring(ast.parse(source)) or ""  # without its import, which takes Altair's seconds
 
     @property
-    def _module(self) -> ModuleType:
-        return shelf.take(SHELF, self.name, "figure")
+    def _module(self) -> FigureModule:
+        return cast(FigureModule, shelf.take(SHELF, self.name, "figure"))
 
 
 def names() -> list[str]:
@@ -90,16 +98,18 @@ def find(finding: str) -> Figure | None:
 def _by_sample(frames: list[pd.DataFrame]) -> Iterator[tuple[str, list[pd.DataFrame]]]:
     """The frames for each sampling rule and window of the first, with a heading where there are several: figures add
     nothing up over them."""
-    by = ["sample_rule", "sample_window"]
-    if by[0] not in frames[0]:
+    if SAMPLE[0] not in frames[0]:
         yield "", frames
         return
-    samples = [frame[by].fillna("not known") if by[0] in frame else None for frame in frames]
-    found = samples[0].drop_duplicates().sort_values(by)
+    found = _samples(frames[0]).drop_duplicates().sort_values(SAMPLE)
     for rule, window in found.itertuples(index=False):
         parts = [
-            frame if sample is None else frame[(sample == [rule, window]).all(axis=1)]
-            for frame, sample in zip(frames, samples, strict=True)
+            frame[(_samples(frame) == [rule, window]).all(axis=1)] if SAMPLE[0] in frame else frame for frame in frames
         ]
         heading = f"Anchors: {rule}, window: {window}" if len(found) > 1 else ""
         yield heading, [part.reset_index(drop=True) for part in parts]
+
+
+def _samples(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of which sample each row is."""
+    return frame[SAMPLE].fillna("not known")

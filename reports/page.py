@@ -87,7 +87,7 @@ def overview() -> pa.Table:
 def question(finding: Finding) -> str:
     """What the finding asks: the question of its figure, or what one row is where it has none."""
     drawn = figure.find(finding.name)
-    return drawn.question if drawn else finding.grain
+    return (drawn.question if drawn else "") or finding.grain
 
 
 def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: datetime | None = None) -> Path:
@@ -119,7 +119,7 @@ def draw(lake: Lake, only: Iterable[str], now: datetime) -> str:
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
     with ask.connect(lake, files) as con:
         answers = Answers(con)
-        sections = [of_finding(f, answers) for f in findings]
+        sections: list[Section] = [of_finding(f, answers) for f in findings]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
     page = Page(
         lake=lake.path.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .figures import _style as style
 
 if TYPE_CHECKING:
-    import altair as alt
+    from altair.typing import ChartType
 
 # vl-convert brings Liberation Sans and measures text with it; Arial and Helvetica have the same widths.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
@@ -34,7 +34,7 @@ CONFIG = {
 }  # fmt: skip
 
 
-def render(chart: alt.Chart, name: str) -> str:
+def render(chart: ChartType, name: str) -> str:
     """The chart as an `<svg>` element, the same for the same chart. `name` is put before its ids, which must differ
     within a page."""
     import altair as alt

@@ -35,9 +35,11 @@ def code_and_links(text: str) -> list[Piece]:
 
 
 def _cut(pattern: str, text: str) -> list[Piece]:
-    pieces, end = [], 0
+    pieces: list[Piece] = []
+    end = 0
     for match in re.finditer(pattern, text):
-        pieces += [Piece("text", text[end : match.start()]), Piece(match.lastgroup, match[match.lastgroup])]
+        found = [Piece(kind, part) for kind, part in match.groupdict().items() if part]
+        pieces += [Piece("text", text[end : match.start()]), *found]
         end = match.end()
     return [piece for piece in (*pieces, Piece("text", text[end:])) if piece.text]
 

@@ -11,7 +11,7 @@ import pytest
 
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 
 @pytest.fixture
@@ -49,5 +49,5 @@ class Given(Cell):
 
 def publish_rows(lake: Lake, corpus: str, table: str, given: list[dict[str, object]]) -> None:
     """Publish these rows, as a cell that is about the corpus."""
-    summary = run(lake, [Given(GivenSettings(corpus), table, given)])
+    summary = run_cells(lake, [Given(GivenSettings(corpus), table, given)])
     assert summary.done and not summary.failed, summary.failed

@@ -16,7 +16,7 @@ from memlake.warehouse.publishing.register import register
 from memlake.warehouse.publishing.stage import Stage
 from memlake.warehouse.work.attempt import attempt_at
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
-from memlake.warehouse.work.runner import Summary, run
+from memlake.warehouse.work.runner import Summary, run_cells
 
 N = 40  # sequences a domain
 PREFIX, CONTINUATION = 4, 12
@@ -252,6 +252,6 @@ def make_lake(path, domains=DOMAINS) -> Lake:
     register(lake, "tokenizers", [{"tokenizer": "t", "source": "made", "digest": "sha256:1", "vocab_size": 100}])
     register(lake, "conditions", [CONDITION])
     register(lake, "models", [MODEL])
-    summary: Summary = run(lake, [ingest_cell(d) for d in domains])
+    summary: Summary = run_cells(lake, [ingest_cell(d) for d in domains])
     assert not summary.failed, summary.failed
     return lake

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from memlake.compute.run import EXPERIMENTS
+from memlake.compute import experiment
 from memlake.queries import finding
-from memlake.warehouse import schema, shelf
+from memlake.warehouse import schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "method").glob("*.md"))
@@ -38,7 +38,7 @@ def test_every_link_leads_to_a_file_and_a_heading(document):
 
 def test_every_experiment_and_finding_has_its_page_and_every_page_stands_in_the_list():
     heads = {page.stem: page.read_text(encoding="utf-8").split("\n\n")[1] for page in PAGES if page.stem != "README"}
-    assert set(shelf.names(EXPERIMENTS)) <= set(heads)
+    assert set(experiment.names()) <= set(heads)
     found = [name for head in heads.values() for name in re.findall(r"queries/findings/(\w+)\.sql", head)]
     assert sorted(set(found)) == finding.names()
     tables = {name for head in heads.values() for name in re.findall(r"warehouse/tables/(\w+)\.py", head)}

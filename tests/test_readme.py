@@ -14,10 +14,9 @@ import typer
 import zstandard
 
 from memlake.cli import app as app_of_memlake
+from memlake.compute import experiment
 from memlake.compute.miniatures import models as miniature_models
-from memlake.compute.run import EXPERIMENTS
 from memlake.queries import finding
-from memlake.warehouse import shelf
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MEMLAKE = Path(sys.executable).parent / "memlake"
@@ -53,7 +52,7 @@ def test_every_finding_and_experiment_stands_in_a_table():
     rows = [line.split("|") for line in README.splitlines() if line.startswith("|")]
     first, last = ({name for row in rows for name in re.findall(r"`(\w+)`", row[at])} for at in (1, -2))
     assert set(finding.names()) <= last
-    assert set(shelf.names(EXPERIMENTS)) - {"scoring"} <= first  # which the four lines run
+    assert set(experiment.names()) - {"scoring"} <= first  # which the four lines run
 
 
 def save_checkpoint(folder: Path, texts: list[str]) -> None:

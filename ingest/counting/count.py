@@ -28,7 +28,7 @@ from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import sha256
 from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.work.cells import Cell, published
-from memlake.warehouse.work.runner import Summary, recover, run
+from memlake.warehouse.work.runner import Summary, recover, run_cells
 from memlake.warehouse.work.spool import Spool
 
 from .corpus import Corpus, stored, streamed
@@ -157,7 +157,7 @@ def _count(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> Ex
 
 def _run_stage(lake: Lake, cells: Sequence[Cell], way: Way, total: Summary, workers: int | None) -> bool:
     """Whether all of them could be run."""
-    summary = run(lake, cells, workers=workers, title=f"count under {way.name}")
+    summary = run_cells(lake, cells, workers=workers, title=f"count under {way.name}")
     total.add(summary)
     return not summary.failed
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from memlake.ingest.sampling.anchors import mix
+from memlake.ingest.hashing import mix
 
 from .ngrams import Span, from_lengths, pairs
 

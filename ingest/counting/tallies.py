@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memlake.warehouse.identity import tagged
-from memlake.warehouse.lake import Lake
+from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.models.registry import ModelSpec
-from memlake.warehouse.publishing.forget import spools
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from memlake.warehouse.work.spool import Spool
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from memlake.ingest.hashing import mix
 from memlake.warehouse.identity import hash63, tagged
 
 from .unspaced import boundaries
@@ -63,15 +64,6 @@ def between_spaces(text: bytes, at: np.ndarray) -> np.ndarray:
     found = boundaries(np.frombuffer(text, dtype=np.uint8))
     stretch = np.searchsorted(first[wide], found, side="right") - 1
     return found[(stretch >= 0) & (found <= last[wide][stretch])]
-
-
-def mix(key: int, values: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of (key, value) for each value: the finalizer of SplitMix64 (Steele, Lea and Flood 2014). A draw
-    over every space of a corpus needs a hash that numpy computes."""
-    z = np.asarray(values, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def choose(places: np.ndarray, key: int, most: int) -> list[int]:

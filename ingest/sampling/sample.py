@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import ModelSpec
-from memlake.warehouse.work.runner import Summary, recover, run
+from memlake.warehouse.work.runner import Summary, recover, run_cells
 
 from . import guessability
 from .plan import Part, plan_parts, published_ranks, redraw
@@ -43,14 +43,14 @@ def sample(
     again, whole = _publish(lake, [redraw(lake, p, done, per_domain) for p in whole], workers)
     summary.add(again)
     unguessed = guessability.cells(lake, {p.sample.tokenizer: p.spec for p in parts})
-    summary.failed += run(lake, unguessed, workers=workers, title="guessability").failed
+    summary.failed += run_cells(lake, unguessed, workers=workers, title="guessability").failed
     return summary, counts(lake, whole)
 
 
 def _publish(lake: Lake, parts: Sequence[Part], workers: int | None) -> tuple[Summary, list[Part]]:
     """Publish what is missing of the parts; how it went, and the parts of which nothing is missing now."""
     cells = [p.cells() for p in parts]
-    summary = run(lake, [c for found in cells for c in found], workers=workers, title="sample")
+    summary = run_cells(lake, [c for found in cells for c in found], workers=workers, title="sample")
     failed = {cell.id for cell, _ in summary.failed}
     return summary, [p for p, found in zip(parts, cells, strict=True) if not failed & {c.id for c in found}]
 

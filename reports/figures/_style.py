@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, TypeVar, overload
 
 import altair as alt
 import pandas as pd
@@ -20,6 +21,7 @@ from memlake.warehouse.identity import hash63
 from memlake.warehouse.models.registry import appearances
 
 INK, MUTED, CONTROL, GRID = "#1f2933", "#5b6770", "#8a939b", "#e8ebee"
+Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Stroke)
 WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on a page of 1200
 
 
@@ -154,12 +156,12 @@ def signed(number: float) -> str:
 SIZE_LABELS = "replace(format(datum.value, '~s'), 'G', 'B')"
 
 
-def percent(domain: Sequence[float], heading: str, **scale: object) -> alt.Y:
+def percent(domain: Sequence[float], heading: str) -> alt.Y:
     """The vertical axis of shares in column `y`."""
     return alt.Y(
         "y:Q",
         title=heading,
-        scale=alt.Scale(domain=list(domain), nice=False, **scale),
+        scale=alt.Scale(domain=list(domain), nice=False),
         axis=alt.Axis(format="~%", tickCount=5),
     )
 
@@ -218,7 +220,15 @@ def curves(panel: Panel) -> pd.DataFrame:
     return pd.concat([part for part in (control, studied) if not part.empty], ignore_index=True)
 
 
-def plain(column: str, channel: type = alt.Color) -> alt.Color:
+@overload
+def plain(column: str) -> alt.Color: ...
+
+
+@overload
+def plain(column: str, channel: type[Channel]) -> Channel: ...
+
+
+def plain(column: str, channel: type[Any] = alt.Color) -> Any:
     """A column that holds the colours themselves."""
     return channel(f"{column}:N", scale=None)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 from ._models import by_domain
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """For each corpus one panel a number of bytes, and one of the bits, where most anchors are left."""
     rows = rows[rows["note"].isna()]
     panels = []
@@ -32,7 +33,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return panels
 
 
-def _panel(rows: pd.DataFrame, corpus: str, x: alt.X) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, corpus: str, x: alt.X) -> ChartType:
     """Rows of one horizon."""
     row = rows.iloc[0]
     (panel,) = by_domain(rows.assign(domain="", **{"class": None}), x)

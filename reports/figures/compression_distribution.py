@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run prompt_compression --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus. Of prompts of several lengths those of which there are most are drawn."""
     rows = rows[rows["window"] == "suffix"]
     if rows.empty:
@@ -25,7 +26,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, length) for panel in style.panels(rows[rows["prefix_tokens"] == length])]
 
 
-def _panel(panel: style.Panel, length: int) -> alt.LayerChart:
+def _panel(panel: style.Panel, length: int) -> ChartType:
     x = alt.X(
         "x:Q",
         title=f"tokens of the prompt kept, of {length}",

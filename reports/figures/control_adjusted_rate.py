@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 from ._models import ROW, places_of
@@ -21,7 +22,7 @@ MARKS = {  # basis: shape, filled
 }
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a corpus and domain, structural domains first."""
     rows = strongest(rows)
     if rows.empty:
@@ -51,7 +52,7 @@ def strongest(rows: pd.DataFrame) -> pd.DataFrame:
     return known.loc[known.groupby(["model", "corpus", "domain", "basis"])["control_rate"].idxmax()]
 
 
-def _panel(rows: pd.DataFrame, places: dict[str, float], x: alt.X, y: alt.Y) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, places: dict[str, float], x: alt.X, y: alt.Y) -> ChartType:
     names = pd.DataFrame({"text": list(places), "y": list(places.values())})
     base = alt.Chart(rows)
     plain = style.plain("colour")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 from ._models import by_domain
@@ -16,7 +17,7 @@ from ._models import by_domain
 WEIGHTS = {"bytes": ("the corpus", "weighted by bytes"), "sample": ("the sample", "as sampled")}
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a weight."""
     rows = rows[rows["rate"].notna()]
     scale = alt.Scale(domain=[0, style.top(rows["high"])], nice=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -17,12 +18,12 @@ RUN = "`memlake compute run layer_tokens --model MODEL --corpus CORPUS`, or `mem
 ROW, GAP = 11, 0.8  # pixels of one group; groups between models
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
 
 
-def _panel(panel: style.Panel) -> alt.LayerChart:
+def _panel(panel: style.Panel) -> ChartType:
     colours = style.groups(panel.family)
     step = len(colours) + GAP
     places = {model: i * step for i, model in enumerate(panel.models)}

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 ROW = 15  # pixels
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus that it was trained on, structural domains first."""
     rows = rows[rows["share"].notna()]
     shown = pd.concat([_weighted(of_model) for _, of_model in rows.groupby(["model", "corpus"])] or [rows])
@@ -30,7 +31,7 @@ def _weighted(rows: pd.DataFrame) -> pd.DataFrame:
     return rows if by_bytes.empty else by_bytes
 
 
-def _panel(panel: style.Panel, x: alt.X) -> alt.LayerChart:
+def _panel(panel: style.Panel, x: alt.X) -> ChartType:
     rows = panel.studied[panel.studied["model"] == panel.largest]
     rows = rows.sort_values(["class", "domain"], ascending=[False, True]).reset_index(drop=True)
     data = rows[["domain", "low", "high"]].assign(y=rows.index, x=rows["share"], expected=rows["expected_share"])

@@ -13,16 +13,17 @@ import math
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _counts as counts
 from . import _style as style
 
 RUN = "`memlake ingest count`, or `memlake demo`, whose miniatures are trained with recorded exposures"
 ZERO = 0.4  # where 0 stands on a logarithmic axis that begins at 1
-DASHES = {"solid": [1, 0], "dashed": [5, 2], "dotted": [1.5, 2]}
+DASHES: dict[str, list[float]] = {"solid": [1, 0], "dashed": [5, 2], "dotted": [1.5, 2]}
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = counts.one_way(rows[rows["mean_dose"].notna()])
     if rows.empty:
@@ -32,7 +33,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, ticks, 2.0**doublings) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, ticks: list[float], most: float) -> alt.LayerChart:
+def _panel(panel: style.Panel, ticks: list[float], most: float) -> ChartType:
     x = alt.X(
         "x:Q",
         title="times shown, or counted",

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = rows[rows["rate"].notna()]
     return [_panel(panel, [rows["attempts"].min(), rows["attempts"].max()]) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, across: list[int]) -> alt.LayerChart:
+def _panel(panel: style.Panel, across: list[int]) -> ChartType:
     x = alt.X(
         "x:Q",
         title="n, samples drawn",
@@ -41,10 +42,8 @@ def _panel(panel: style.Panel, across: list[int]) -> alt.LayerChart:
         text=rows["probability"].map("p = {:g}".format).mask(control, "control"),
     )
     base = alt.Chart(data).encode(x=x, detail=["text:N", "corpus:N", "top_k:N", "temperature:N"])
-    heading = panel.title.copy()
-    heading.subtitle = [heading.subtitle, panel.largest]
     return alt.layer(
         base.mark_area(opacity=0.13).encode(y="low:Q", y2="high", fill=style.plain("colour", alt.Fill)),
         base.mark_line(strokeWidth=1.8).encode(y=y, color=style.plain("colour")),
         style.end_labels(data, x, y),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=heading)
+    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, panel.largest))

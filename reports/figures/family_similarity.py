@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
+
+from memlake.reports.text import count
 
 from . import _heads as heads
 from . import _style as style
@@ -17,17 +20,17 @@ RUN = heads.RUN
 ROW = 22  # pixels
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel for published models, one for miniatures."""
     return [_panel(part, bool(miniature)) for miniature, part in heads.shown(rows).groupby("miniature")]
 
 
-def _panel(rows: pd.DataFrame, miniature: bool) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, miniature: bool) -> ChartType:
     rows = rows.sort_values("family", key=lambda f: f.map(style.rank))
     data = rows[["family", "within", "across", "within_low", "within_high"]].assign(
         at=range(len(rows)),
         colour=rows["family"].map(style.colour),
-        text=[_text(row) for row in rows.itertuples()],
+        text=[_text(row) for _, row in rows.iterrows()],
     )
     y = alt.Y("at:Q", scale=alt.Scale(domain=[len(rows) - 0.4, -0.6], nice=False), axis=None)
     x = alt.X("x:Q", title="similarity of layer profiles", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5))
@@ -48,6 +51,6 @@ def _panel(rows: pd.DataFrame, miniature: bool) -> alt.LayerChart:
     )
 
 
-def _text(row: object) -> str:
-    counted = f"{row.models} model{'' if row.models == 1 else 's'}"
-    return f"{counted}, {row.note}" if isinstance(row.note, str) else f"{counted}, p = {row.p_adjusted:.2g}"
+def _text(row: pd.Series) -> str:
+    tested = row["note"] if isinstance(row["note"], str) else f"p = {row['p_adjusted']:.2g}"
+    return f"{count(row['models'], 'model')}, {tested}"

@@ -12,6 +12,7 @@ import math
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _counts as counts
 from . import _style as style
@@ -21,7 +22,7 @@ WHOLE = {"unigrams": "tokens", "bigrams": "pairs", "continuation": "cont.", "win
 PROFILE, STEP = 140, 34  # pixels of the window, and from one whole span to the next
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = rows[(rows["role"] != "control") & rows["span"].isin(list(WHOLE))]
     rows = counts.one_corpus(counts.one_way(rows))
@@ -31,7 +32,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, top) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, top: float) -> alt.LayerChart:
+def _panel(panel: style.Panel, top: int) -> ChartType:
     rows = panel.studied[panel.studied["model"] == panel.largest]
     colours = dict(zip(("memorized", "half", "unmemorized"), style.groups(panel.family).values(), strict=True))
     rows = rows.sort_values("group", key=lambda g: -g.map(list(colours).index), kind="stable")  # memorized on top

@@ -11,6 +11,7 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
@@ -19,7 +20,7 @@ RUN = heads.RUN
 STEPS = 8  # shades
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     return [_panel(panel) for panel in style.panels(heads.shown(rows))]
 
@@ -42,7 +43,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(x2=found["x2"] + 1, y=found["layer"], y2=found["layer"] + 1)
 
 
-def _panel(panel: style.Panel) -> alt.Chart:
+def _panel(panel: style.Panel) -> ChartType:
     rows = panel.studied[panel.studied["model"] == panel.largest]
     layers, width = int(rows["layer"].max()) + 1, int(rows["head"].max()) + 1
     data = cells(rows)
@@ -50,10 +51,9 @@ def _panel(panel: style.Panel) -> alt.Chart:
     data["colour"] = [style.pale(ink if s >= 0 else style.CONTROL, 0.04 + 0.96 * abs(s) / STEPS) for s in data["shade"]]
     x = alt.X("x:Q", title="head", scale=alt.Scale(domain=[0, width], nice=False), axis=_whole(width))
     y = alt.Y("y:Q", title="layer", scale=alt.Scale(domain=[0, layers], nice=False), axis=_whole(layers))
-    heading = panel.title.copy()
     most = rows.groupby(["layer", "head"])["mean_drop"].mean().max()
     about = f"{rows['domain'].nunique()} domains; strongest head {most:.2g} nats"
-    heading.subtitle = [heading.subtitle, panel.largest, about.replace("-", "\N{MINUS SIGN}")]
+    heading = style.under(panel.title, panel.largest, about.replace("-", "\N{MINUS SIGN}"))
     frame = pd.DataFrame({"x": [0], "x2": [width], "y": [0], "y2": [layers]})
     place = {"x": x, "x2": "x2:Q", "y": y, "y2": "y2:Q"}
     return alt.layer(

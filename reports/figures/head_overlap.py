@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
@@ -20,7 +21,7 @@ from ._models import WIDTH, beside, lines
 RUN = heads.RUN
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel."""
     rows = heads.shown(rows)
     if rows.empty:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
@@ -19,7 +20,7 @@ RUN = heads.RUN
 MEAN = ["model", "family", "y", "colour"]
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """Two panels."""
     rows = heads.shown(rows)
     if rows.empty:
@@ -36,7 +37,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     titles = {"reliability": "reliability of the ranking", "detectable_drop": "smallest drop found"}
     sizes = sorted(rows.loc[rows["projected"], "examples"].unique())
     about = f"dots: {', '.join(f'{n:,}' for n in sizes)} examples"
-    panels = []
+    panels: list[ChartType] = []
     for column, x in axes.items():
         layers = [*grid, *_dots(rows.assign(x=rows[column]).dropna(subset=["x"]), x, y)]
         panels.append(alt.layer(*layers).properties(width=230, height=height, title=style.title(titles[column], about)))

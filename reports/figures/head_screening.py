@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run head_ablation --screen --model MODEL --corpus CORPUS`"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel for published models, one for miniatures."""
     lower = min(0.05, rows["cost"].min() / 1.2)
     return [_panel(part, bool(miniature), lower) for miniature, part in rows.groupby("miniature")]
 
 
-def _panel(rows: pd.DataFrame, miniature: bool, lower: float) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, miniature: bool, lower: float) -> ChartType:
     upper = max(1.0, rows["cost"].max())
     x = alt.X(
         "x:Q",

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run layer_tokens --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = rows[rows["group"] != "unmemorized"]
     return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
 
 
-def _panel(panel: style.Panel) -> alt.LayerChart:
+def _panel(panel: style.Panel) -> ChartType:
     x, y = style.depth(), style.percent([0, 1], "agrees with the final token")
     rows = panel.studied
     matched = rows[(rows["group"] == "matched") & (rows["model"] == panel.largest)]

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run layer_tokens --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
 
 
-def _panel(panel: style.Panel) -> alt.LayerChart:
+def _panel(panel: style.Panel) -> ChartType:
     x, y = style.depth(), style.percent([0, 1], "probability of the target")
     rows = panel.studied[panel.studied["model"] == panel.largest]
     colours = style.groups(panel.family)
@@ -29,10 +30,8 @@ def _panel(panel: style.Panel) -> alt.LayerChart:
         x=rows["depth"], y=rows["probability"], text=rows["group"], colour=rows["group"].map(colours)
     )
     data = data.sort_values("text", key=lambda t: t.map({g: i for i, g in enumerate(reversed(colours))}), kind="stable")
-    heading = panel.title.copy()
-    heading.subtitle = [heading.subtitle, panel.largest, style.support(rows)]
     partners = style.paired(rows, "depth", "probability", x, y, colours["memorized"])
     # narrower than others: the labels are long
     return alt.layer(*style.banded(data, x, y), partners).properties(
-        width=style.WIDTH - 20, height=style.HEIGHT, title=heading
+        width=style.WIDTH - 20, height=style.HEIGHT, title=style.under(panel.title, panel.largest, style.support(rows))
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
@@ -16,7 +17,7 @@ from . import _style as style
 RUN = heads.RUN
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = heads.shown(rows)
     rows = rows[rows["relative"].notna()]
@@ -26,7 +27,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, lower) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, lower: float) -> alt.LayerChart:
+def _panel(panel: style.Panel, lower: float) -> ChartType:
     x = alt.X(
         "x:Q",
         title="relative depth of the layer",

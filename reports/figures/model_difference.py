@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 from ._models import ROW
@@ -17,7 +18,7 @@ from ._models import ROW
 WIDTH, FOUND = 200, 0.05  # pixels; p below which a difference is taken to be one
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     if rows.empty:
         return []
@@ -30,7 +31,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     ]
 
 
-def _panel(rows: pd.DataFrame, title: alt.TitleParams, x: alt.X) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, title: alt.TitleParams, x: alt.X) -> ChartType:
     colour = title.color
     rows = rows.assign(
         y=range(len(rows)), text=rows["model_a"] + ", " + rows["model_b"],

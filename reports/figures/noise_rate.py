@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run noise --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family, corpus, and layer and scope of the noise."""
     x = style.noise(rows)
     return [_panel(panel, x, place) for place, part in style.noises(rows) for panel in style.panels(part)]
 
 
-def _panel(panel: style.Panel, x: alt.X, place: str) -> alt.LayerChart:
+def _panel(panel: style.Panel, x: alt.X, place: str) -> ChartType:
     y = style.percent([0, 1], "produced verbatim")
     rows = style.curves(panel)
     data = rows[["text", "corpus", "colour", "low", "high"]].assign(x=rows["noise"], y=rows["rate"])

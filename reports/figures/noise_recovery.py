@@ -13,13 +13,14 @@ import math
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 RUN = "`memlake compute run noise --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family, corpus, and layer and scope of the noise."""
     rows = rows[(rows["part"] == "continuation") & (rows["role"] != "control")]
     rows = rows[rows["noise"] == rows.groupby("model")["noise"].transform("max")]
@@ -27,7 +28,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, min(lower, 0.9), place) for place, part in style.noises(rows) for panel in style.panels(part)]
 
 
-def _panel(panel: style.Panel, lower: float, place: str) -> alt.LayerChart:
+def _panel(panel: style.Panel, lower: float, place: str) -> ChartType:
     y = alt.Y(
         "y:Q",
         title="cosine with the clean state",

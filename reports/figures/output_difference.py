@@ -12,6 +12,7 @@ import math
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -20,13 +21,13 @@ LINES = 6
 ROOM = 100  # how far above the largest difference bounds are followed
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     rows = rows[rows["difference"] > 0]
     return [_panel(panel) for panel in style.panels(rows) if not panel.studied.empty]
 
 
-def _panel(panel: style.Panel) -> alt.LayerChart:
+def _panel(panel: style.Panel) -> ChartType:
     rows = panel.studied[panel.studied["model"] == panel.largest]
     rows = rows.assign(x=(rows["after_block"] + 1) / rows["n_layers"])
     blocks = sorted(rows["block"].unique())
@@ -46,12 +47,10 @@ def _panel(panel: style.Panel) -> alt.LayerChart:
     bounds = rows[["x", "block", "colour"]].assign(y=rows["bound"]).dropna()
     bounds = bounds[bounds["y"] <= domain[1]]
     ink = style.plain("colour")
-    heading = panel.title.copy()
-    heading.subtitle = [heading.subtitle, panel.largest]
     return alt.layer(
         alt.Chart(bounds).mark_line(strokeWidth=1.2, strokeDash=[3, 2]).encode(x=x, y=y, detail="block:N", color=ink),
         alt.Chart(lines).mark_line(strokeWidth=1.8).encode(x=x, y=y, detail="block:N", color=ink),
         alt.Chart(lines.drop_duplicates("block"))
         .mark_point(size=22, filled=True, opacity=1)
         .encode(x=x, y=y, color=ink),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=heading)
+    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, panel.largest))

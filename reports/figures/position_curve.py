@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus."""
     last = int(rows["position"].max())
     return [_panel(panel, last) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, last: int) -> alt.LayerChart:
+def _panel(panel: style.Panel, last: int) -> ChartType:
     x = alt.X(
         "x:Q",
         title="token of the continuation",

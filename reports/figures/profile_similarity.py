@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
@@ -21,7 +22,7 @@ RED, BLUE = "#c0504d", "#08427f"
 LIKELY, PALE = "#d5dde4", "#f7f8f9"  # p below 5 %, above
 
 
-def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[ChartType]:
     """One panel for published models, one for miniatures."""
     rows = heads.shown(rows[rows["similarity"].notna()])
     models = models.assign(rank=models["family"].map(style.rank)).sort_values(["rank", "params", "model"])
@@ -29,7 +30,7 @@ def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(part, order, bool(miniature)) for miniature, part in rows.groupby("miniature")]
 
 
-def _panel(rows: pd.DataFrame, order: pd.Series, miniature: bool) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, order: pd.Series, miniature: bool) -> ChartType:
     met = {*rows["model_a"], *rows["model_b"]}
     order = order[[m in met for m in order.index]]
     place = {model: i for i, model in enumerate(order.index)}
@@ -55,7 +56,7 @@ def _shade(r: float) -> str:
     return style.pale(BLUE if r >= 0 else RED, 0.03 + 0.97 * abs(r) ** 1.5)
 
 
-def _matrix(cells: pd.DataFrame, names: pd.DataFrame) -> alt.LayerChart:
+def _matrix(cells: pd.DataFrame, names: pd.DataFrame) -> ChartType:
     """Squares with their text, and the names to the left and below."""
     n = len(names)
     across = alt.Scale(domain=[-0.5, n - 0.5], nice=False)

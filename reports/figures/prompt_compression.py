@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _models as models
 
 RUN = "`memlake compute run prompt_compression --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a domain, structural ones first."""
     rows = rows[rows["window"] == "suffix"]
     rows = rows.assign(x=rows["median"], low=rows["lower"], high=rows["upper"])

@@ -14,6 +14,7 @@ import math
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -23,7 +24,7 @@ LINE = ["family", "miniature", "revision", "corpus", "role", "condition"]
 INTERVALS = {"other models": ("slope_low", "slope_high"), "other texts": ("sample_low", "sample_high")}
 
 
-def draw(rows: pd.DataFrame, rates: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame, rates: pd.DataFrame) -> list[ChartType]:
     """One panel a family, corpus and revision."""
     dots = points(rates)
     panels = []
@@ -47,12 +48,13 @@ def points(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _limits(dots: pd.DataFrame) -> tuple[list[float], float]:
+    """The ends of the axis of parameters, and where that of rates ends."""
     low, high = (math.log10(dots["params"].agg(end)) for end in ("min", "max"))
     room = 0.12 * (high - low) or 0.5
     return [10 ** (low - room), 10 ** (high + room)], style.top(dots["rate"])
 
 
-def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], float]) -> alt.LayerChart:
+def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], float]) -> ChartType:
     across, upper = limits
     powers = [10.0**i * m for i in range(2, 13) for m in (1, 3) if across[0] <= 10.0**i * m <= across[1]]
     x = alt.X(
@@ -62,14 +64,15 @@ def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], fl
         axis=alt.Axis(values=powers, labelExpr=style.SIZE_LABELS, grid=False),
     )
     y = style.percent([0, upper], "sequences memorized")
-    layers, notes = [], []
+    layers: list[alt.Chart] = []
+    notes: list[str] = []
     for dots, colour in ((panel.control, style.CONTROL), (panel.studied, style.colour(panel.family))):
         notes = notes if dots.empty else []  # those of control text stand only where there is no other
         for key, line in dots.assign(role=dots["role"].fillna("")).groupby(LINE):
             fit = _fit(rows, key)
             notes += _notes(fit) if dots["condition"].nunique() == 1 else [key[-1], *_notes(fit)]
             if fit is not None and pd.notna(fit["slope"]):
-                ends = pd.DataFrame({"x": np.geomspace(*across, 60)})
+                ends = pd.DataFrame({"x": np.geomspace(across[0], across[1], 60)})
                 ends["y"] = (fit["intercept"] + fit["slope"] * np.log10(ends["x"])) / 100
                 inside = ends[ends["y"].between(0, upper)]
                 layers.append(alt.Chart(inside).mark_line(color=colour, strokeWidth=1.5, opacity=0.6).encode(x=x, y=y))
@@ -80,9 +83,9 @@ def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], fl
                 .mark_point(size=55, stroke=colour, fill=fill, strokeWidth=1.5, opacity=1)
                 .encode(x=x, y=y)
             )
-    heading = panel.title.copy()
-    heading.subtitle = [heading.subtitle, *notes]
-    return alt.layer(*layers).properties(width=style.WIDTH + 35, height=style.HEIGHT - 10, title=heading)
+    return alt.layer(*layers).properties(
+        width=style.WIDTH + 35, height=style.HEIGHT - 10, title=style.under(panel.title, *notes)
+    )
 
 
 def _fit(rows: pd.DataFrame, key: tuple) -> pd.Series | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 BINS = 16  # where continuations differ in length; the last level, every token produced, stands for itself
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a family and corpus. Its levels are tokens where all continuations have as many, else sixteenths."""
     rows = rows[rows["n"] > 0]
     lengths = rows["n_tokens"].unique()
@@ -26,7 +27,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(panel, last, heading) for panel in style.panels(rows)]
 
 
-def _panel(panel: style.Panel, last: int, heading: str) -> alt.LayerChart:
+def _panel(panel: style.Panel, last: int, heading: str) -> ChartType:
     axis = alt.Axis(format="~%", values=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
     y = alt.Y("y:Q", title="share of sequences", scale=alt.Scale(type="sqrt", domain=[0, 1]), axis=axis)
     x = alt.X(

@@ -8,15 +8,19 @@ produces verbatim stay memorized in the larger, with the 95 % interval. Control 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
 CELL, BINS = 31, 5  # pixels, bins
+Axis = TypeVar("Axis", alt.X, alt.Y)
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a pair of models and corpus."""
     panels = []
     for panel in style.panels(rows):
@@ -34,7 +38,7 @@ def _names(rows: pd.DataFrame) -> dict[str, str]:
     return sizes.to_dict() if sizes.is_unique else {model: model for model in models.index}
 
 
-def _panel(rows: pd.DataFrame, panel: style.Panel, names: dict[str, str]) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, panel: style.Panel, names: dict[str, str]) -> ChartType:
     matrix, stay = rows[rows["from_score"] != "memorized"], rows[rows["from_score"] == "memorized"].iloc[0]
     low_end = matrix[["from_score", "to_score"]].map(lambda score: float(score[1:4]))
     cells = pd.DataFrame({"x": low_end["to_score"] + 0.1, "y": low_end["from_score"] + 0.1, "value": matrix["share"]})
@@ -56,7 +60,7 @@ def _panel(rows: pd.DataFrame, panel: style.Panel, names: dict[str, str]) -> alt
     )
 
 
-def _axis(channel: type, column: str, heading: str) -> alt.X | alt.Y:
+def _axis(channel: type[Axis], column: str, heading: str) -> Axis:
     return channel(
         f"{column}:Q",
         title=heading,

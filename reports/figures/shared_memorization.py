@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -17,14 +18,14 @@ ALSO = ("memorization_rate",)  # the finding that knows families and sizes
 CELL = 25  # pixels
 
 
-def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame, models: pd.DataFrame) -> list[ChartType]:
     """One panel a corpus."""
     models = models.assign(rank=models["family"].map(style.rank)).sort_values(["miniature", "rank", "params", "model"])
     order = models.drop_duplicates("model").set_index("model")["family"]
     return [_panel(part, order, corpus) for corpus, part in rows[rows["n"] > 0].groupby("corpus")]
 
 
-def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> ChartType:
     met = {*rows["model_a"], *rows["model_b"]}
     order = order[[m in met for m in order.index]]
     place = {model: i for i, model in enumerate(order.index)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -19,7 +20,7 @@ ENDS = ["x", "low", "high"]
 BAR, ROW = 7, 20  # pixels of a bar, and of a model with its two
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a quarter, the models in the same places in all."""
     places, at = {}, 0.0
     for panel in style.panels(rows):
@@ -63,7 +64,7 @@ def _bars(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).dropna(subset="x")
 
 
-def _panel(bars: pd.DataFrame, names: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.LayerChart:
+def _panel(bars: pd.DataFrame, names: pd.DataFrame, x: alt.X, y: alt.Y) -> ChartType:
     base, ink = alt.Chart(bars), style.plain("colour")
     return alt.layer(
         alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 
@@ -17,7 +18,7 @@ RUN = "`memlake compute run short_circuit --model MODEL --corpus CORPUS`, or `me
 FEW = 16  # blocks up to which each has its dot
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a model and corpus."""
     return [
         _panel(panel.studied[panel.studied["model"] == model], style.title(model, panel.title.subtitle, ink), ink)
@@ -27,7 +28,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     ]
 
 
-def _panel(rows: pd.DataFrame, title: alt.TitleParams, colour: str) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, title: alt.TitleParams, colour: str) -> ChartType:
     x, y, ink = style.depth(), style.percent([0, 1], "still produced"), style.plain("colour")
     single = rows["first_block"] == rows["last_block"]
     memory, ability = (

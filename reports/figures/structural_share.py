@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _style as style
 from ._models import WIDTH, beside, lines
@@ -17,7 +18,7 @@ from ._models import WIDTH, beside, lines
 WEIGHTS = {"sample": "of the sample", "bytes": "of the corpus, by bytes"}
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a weight, control corpora left out."""
     rows = rows[rows["share"].notna() & (rows["role"] != "control")]
     if rows.empty:
@@ -32,12 +33,14 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     ]
 
 
-def _panel(rows: pd.DataFrame, grid: list[alt.Chart], y: alt.Y) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, grid: list[alt.Chart], y: alt.Y) -> ChartType:
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X(
         "x:Q", title="structural share of what is memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=5)
     )
-    data = rows[["y", "colour", "low", "high"]].assign(x=rows["share"], text=[_ratio(r) for r in rows.itertuples()])
+    data = rows[["y", "colour", "low", "high"]].assign(
+        x=rows["share"], text=[_ratio(row) for _, row in rows.iterrows()]
+    )
     ink = style.plain("colour")
     return alt.layer(
         *grid,
@@ -50,10 +53,10 @@ def _panel(rows: pd.DataFrame, grid: list[alt.Chart], y: alt.Y) -> alt.LayerChar
     )
 
 
-def _ratio(row: tuple) -> str:
+def _ratio(row: pd.Series) -> str:
     """`1.7 (0.4 to 12)`; empty where a class is missing, `> 0.4` where no free text is memorized."""
-    if row.ratio_low != row.ratio_low:
+    if pd.isna(row["ratio_low"]):
         return ""
-    if row.ratio != row.ratio:
-        return f"> {row.ratio_low:.2g}"
-    return f"{row.ratio:.2g} ({row.ratio_low:.2g} to {row.ratio_high:.2g})"
+    if pd.isna(row["ratio"]):
+        return f"> {row['ratio_low']:.2g}"
+    return f"{row['ratio']:.2g} ({row['ratio_low']:.2g} to {row['ratio_high']:.2g})"

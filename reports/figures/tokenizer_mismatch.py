@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from . import _counts as counts
 from . import _style as style
@@ -20,7 +21,7 @@ SPANS = ("window", "continuation", "bigrams", "unigrams")
 WIDTH = 150  # pixels
 
 
-def draw(rows: pd.DataFrame) -> list[alt.Chart]:
+def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a span."""
     rows = counts.one_corpus(rows[rows["role"] != "control"])
     if rows.empty:
@@ -38,7 +39,7 @@ def draw(rows: pd.DataFrame) -> list[alt.Chart]:
     return [_panel(rows[rows["span"] == span], rows, span, most) for span in SPANS if (rows["span"] == span).any()]
 
 
-def _panel(rows: pd.DataFrame, shown: pd.DataFrame, span: str, most: float) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, shown: pd.DataFrame, span: str, most: float) -> ChartType:
     """The pairs of one span over the names of all that are shown."""
     at, end = places_of(shown)
     rows = rows.assign(y=rows["model"].map(at), colour=rows["family"].map(style.colour))

@@ -22,7 +22,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 from .tiny import VOCAB, build, windows
 
@@ -53,7 +53,7 @@ def make(
     tokenizer = register_tokenizer(lake, load_tokenizer(resolve(str(checkpoint))), "words")
     tokens, prefix, expected = windows(model, ROWS, (8, 16), (12, 20))
     settings = SmallSettings(corpus, tokenizer, tuple(tuple(t.tolist()) for t in tokens), tuple(prefix.tolist()))
-    summary = run(lake, [SmallCell(settings)])
+    summary = run_cells(lake, [SmallCell(settings)])
     assert summary.done, summary.failed
     return lake, tokens, prefix, expected
 

@@ -18,7 +18,7 @@ from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 from .small_lake import BYTES, ROWS, make, said, save
 from .tiny import windows
@@ -159,7 +159,7 @@ def test_a_sample_without_a_sequence(road, tmp_path, last, why):
     path.write_text(path.read_text().replace('"w1"', '"other"'))
     name = register_tokenizer(lake, load_tokenizer(resolve(str(tmp_path / "foreign"))))
     place = {"corpus": "mine", "domain": "code", "tokenizer": name, "first_rank": 0, "last_rank": last}
-    assert run(lake, [made_cell("sample", place | {"sample": "s", "rule": {}})]).done
+    assert run_cells(lake, [made_cell("sample", place | {"sample": "s", "rule": {}})]).done
     with pytest.raises(BadInput, match=f"no sequences under .*: it was sampled under it, but .*{why}") as raised:
         plan(lake, "scoring", request(folder, models=(str(tmp_path / "foreign"),)))
     assert "\n" not in str(raised.value) and "first" not in str(raised.value)
@@ -269,9 +269,8 @@ def test_a_limit_does_not_shrink_a_finished_cell(road):
     assert (row["first_rank"], row["last_rank"], row["sequences"], row["state"]) == (0, 7, 8, "done")
 
 
-def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
+def test_another_condition_says_where_its_rows_stand(road, capsys):
     folder, lake, *_ = road
-    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, **options: cells)
     execute(lake, "scoring", request(folder))
     assert said(capsys) == []
     execute(lake, "scoring", request(folder, bos=True))
@@ -284,7 +283,7 @@ def test_another_condition_says_where_its_rows_stand(road, capsys, monkeypatch):
 def test_the_workers_of_a_scheduler_pick_the_device(road, monkeypatch):
     folder, lake, *_ = road
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("memlake.compute.run.run", lambda lake, cells, **options: {c.device for c in cells})
+    monkeypatch.setattr("memlake.compute.run.run_cells", lambda lake, cells, **options: {c.device for c in cells})
     for asked in ("auto", "cpu", "cuda"):
         assert execute(lake, "scoring", request(folder, device=asked), scheduler="tcp://there:1") == {asked}
     with pytest.raises(BadInput, match="no CUDA device here"):

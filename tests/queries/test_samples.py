@@ -9,7 +9,7 @@ import pytest
 
 from memlake.ingest.run import ingest
 from memlake.ingest.sampling.sample import sample
-from memlake.queries import ask
+from memlake.queries import ask, catalog
 from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
 from memlake.queries.only import Only
@@ -25,8 +25,8 @@ from .conftest import done, drawn, put
 from .findings import cases, database, filled
 
 CASES = [(name, case) for name in names() for case in cases(name)]
-OF_SEQUENCES = {name for name in schema.names() if "sequence_id" in ask._columns(name)}
-SAMPLED = {name for name in schema.names() if ask._sample_keys(name)}
+OF_SEQUENCES = {name for name in schema.names() if "sequence_id" in schema.table(name).schema.names}
+SAMPLED = {name for name in schema.names() if catalog.sample_keys(name)}
 APART = 10**9  # between the ids of two samples
 
 

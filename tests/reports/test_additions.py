@@ -105,6 +105,13 @@ def test_a_figure_is_one_file_and_its_question_is_escaped_in_attributes_too(shel
     assert page.overview().to_pylist()[-1]["question"] == QUESTION
 
 
+def test_a_figure_that_asks_nothing_stands_under_what_a_row_of_its_finding_is(shelves):
+    (shelves["memlake.queries.findings"] / "models_per_family.sql").write_text(FINDING)
+    (shelves["memlake.reports.figures"] / "models_per_family.py").write_text(FIGURE.rpartition('"""')[2])
+    last = page.overview().to_pylist()[-1]
+    assert (last["question"], last["figure"]) == ("One row is one family: how many models it has.", "yes")
+
+
 def test_a_family_is_one_file_and_has_its_colour(shelves, small):
     assert style.colour("newcomer") not in ("#123456", style.colour("stranger"))
     (shelves["memlake.warehouse.models.catalog"] / "newcomer.toml").write_text(FAMILY)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 from altair.utils.schemapi import debug_mode
 
-from memlake.queries import ask
+from memlake.queries import ask, catalog
 from memlake.queries.finding import find, names
 from memlake.reports import page
 from memlake.reports.answers import Answers
 from memlake.tests.queries.conftest import done, drawn, put
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 
 from .conftest import NOW
@@ -66,8 +67,8 @@ def imported(rows: Rows) -> Rows:
 
 def two_samples(rows: Rows) -> Rows:
     """All of it at spaces, and again, of other sequences, at the starts of documents."""
-    sampled = [t for t in rows if ask._sample_keys(t)]
-    of_sequences = [t for t in rows if "sequence_id" in ask._columns(t)]
+    sampled = [t for t in rows if catalog.sample_keys(t)]
+    of_sequences = [t for t in rows if "sequence_id" in schema.table(t).schema.names]
     both = dict(rows)
     for t in {*sampled, *of_sequences}:
         both[t] = [row | {"cell": "one"} for row in rows[t]]
@@ -83,7 +84,7 @@ def two_samples(rows: Rows) -> Rows:
 
 LAKES: dict[str, Callable[[], Rows]] = {
     "nothing": dict,
-    "models and texts, nothing measured": lambda: {t: some for t, some in made().items() if not ask._sample_keys(t)},
+    "models and texts, nothing measured": lambda: {t: some for t, some in made().items() if not catalog.sample_keys(t)},
     "one model": made,
     "two models": lambda: made(sizes=["100k", "1m"]),
     "one row": lambda: one_row(made()),

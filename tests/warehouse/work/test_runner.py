@@ -18,7 +18,7 @@ from memlake.tests.small import DOMAINS, Made, MatchCell, N, make_lake, match_ce
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import CellRows, plan, published
-from memlake.warehouse.work.runner import recover, run
+from memlake.warehouse.work.runner import recover, run_cells
 
 CELLS = [match_cell(d) for d in DOMAINS]
 COLUMNS = "sequence_id, model, corpus, domain, condition, n_tokens, n_match, first_mismatch, hex(match), cell"
@@ -50,17 +50,17 @@ def lake(prepared, tmp_path) -> Lake:
 def undisturbed(prepared, tmp_path_factory) -> list[tuple]:
     """What is published when nothing goes wrong, with one worker."""
     lake = Lake.open(shutil.copytree(prepared.path, tmp_path_factory.mktemp("undisturbed") / "lake"))
-    assert run(lake, CELLS, workers=1).failed == []
+    assert run_cells(lake, CELLS, workers=1).failed == []
     assert len(contents(lake)) == 2 * N * 2 + 4
     return contents(lake)
 
 
 def test_same_lake_with_one_and_two_workers(lake, undisturbed):
-    summary = run(lake, CELLS, workers=2)
+    summary = run_cells(lake, CELLS, workers=2)
     assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
     assert contents(lake) == undisturbed
     assert plan(lake, CELLS) == []
-    assert run(lake, CELLS).skipped == 2
+    assert run_cells(lake, CELLS).skipped == 2
     assert dict(published(lake, "small_scoring", Made)) == {c.id: c.settings for c in CELLS}
     assert not list(lake.staging.glob("run-*"))
 
@@ -99,7 +99,7 @@ class TimedCell(MatchCell):
 )
 def test_cells_run_in_this_process_where_it_is_faster(lake, undisturbed, tmp_path, takes, alone, workers, here):
     cells = [TimedCell(match_cell(d).settings, str(tmp_path / "log"), takes, alone) for d in DOMAINS]
-    summary = run(lake, cells, workers=workers)
+    summary = run_cells(lake, cells, workers=workers)
     assert sorted(summary.done) == sorted(c.id for c in CELLS) and not summary.failed
     where = {int(line) for line in (tmp_path / "log").read_text().split()}
     assert (where == {os.getpid()}) == here and (os.getpid() in where) == here
@@ -111,12 +111,12 @@ def test_what_fails_in_this_process_does_not_stop_the_others(tmp_path):
     names = ("c++", "bug", "ok")
     lake = make_lake(tmp_path / "lake", names)
     trouble = {"c++": "user", "bug": "bug"}
-    summary = run(lake, [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names], workers=0)
+    summary = run_cells(lake, [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names], workers=0)
     failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
     assert failed["c++"] == "the checkpoint has 7 heads: name another"
     assert "ZeroDivisionError: a bug" in failed["bug"]
     assert len(summary.done) == 1
-    assert len(run(lake, [match_cell(d) for d in names], workers=0).done) == 2
+    assert len(run_cells(lake, [match_cell(d) for d in names], workers=0).done) == 2
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
     def cells(trouble):
         return [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names]
 
-    summary = run(lake, cells(trouble), workers=1)  # one group: the killed cell has neighbours
+    summary = run_cells(lake, cells(trouble), workers=1)  # one group: the killed cell has neighbours
     failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
     assert failed["c++"] == "the checkpoint has 7 heads: name another"
     assert "Traceback" in failed["bug"] and "ZeroDivisionError: a bug" in failed["bug"]
@@ -156,7 +156,7 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
         ).fetchall()
     assert outcomes == [("done", 2), ("failed", 3)]
 
-    summary = run(lake, cells({}), workers=2)
+    summary = run_cells(lake, cells({}), workers=2)
     assert len(summary.done) == 3 and summary.skipped == 2 and not summary.failed
     assert len(lake.files("matches")) == 5
 
@@ -166,11 +166,11 @@ import sys
 from memlake.tests.small import DOMAINS
 from memlake.tests.warehouse.work.test_runner import slow_cell
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 if __name__ == "__main__":
     lake = Lake.open(sys.argv[1])
     print("begin", flush=True)
-    run(lake, [slow_cell(d) for d in DOMAINS], workers=2)
+    run_cells(lake, [slow_cell(d) for d in DOMAINS], workers=2)
 """
 
 
@@ -233,7 +233,7 @@ def test_the_tail_that_a_kill_left_missing_is_added(lake, monkeypatch, step):
     # The run's folder is left as a kill leaves it: the staged rows, and a lock that nobody holds.
     monkeypatch.setattr("memlake.warehouse.work.runner.shutil.rmtree", lambda *a, **k: None)
     with pytest.raises(Killed):
-        run(lake, CELLS[:1], workers=1)
+        run_cells(lake, CELLS[:1], workers=1)
     assert plan(lake, CELLS[:1]) == CELLS[:1]
     monkeypatch.undo()
     recover(lake)
@@ -250,7 +250,7 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
     with _run_folder(lake) as folder:
         assert recover(lake) == 1
         assert folder.is_dir()
-        assert run(lake, []).done == []
+        assert run_cells(lake, []).done == []
         assert "another memlake command is writing to this lake: both go on" in capsys.readouterr().err
     assert recover(lake) == 0
     assert not folder.exists()
@@ -259,7 +259,7 @@ def test_a_run_under_way_is_left_alone_by_another(lake, capsys):
 def test_no_scheduler_at_the_address(lake, monkeypatch):
     monkeypatch.setattr("memlake.warehouse.work.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(BadInput, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        run(lake, CELLS[:1], scheduler="tcp://127.0.0.1:1")
+        run_cells(lake, CELLS[:1], scheduler="tcp://127.0.0.1:1")
 
 
 def test_two_runs_with_overlapping_cells_publish_no_row_twice(lake):
@@ -288,7 +288,7 @@ def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "commit", full)
-    summary = run(lake, CELLS[:1], workers=1)
+    summary = run_cells(lake, CELLS[:1], workers=1)
     assert "No space left on device" in summary.failed[0][1] and "its rows stay in staging/run-" in summary.failed[0][1]
     recover(lake)  # still full: says so, loses nothing
     monkeypatch.undo()

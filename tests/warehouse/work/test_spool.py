@@ -12,7 +12,7 @@ from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.work.cells import Cell, CellRows, Settings, plan
-from memlake.warehouse.work.runner import run
+from memlake.warehouse.work.runner import run_cells
 from memlake.warehouse.work.spool import Spool
 
 
@@ -52,7 +52,7 @@ SECOND = [Second(Corpus("mine"))]
 
 
 def test_files_are_listed_by_their_cell_and_removed(lake):
-    run(lake, FIRST)
+    run_cells(lake, FIRST)
     spool = Spool(lake, "pair")
     assert set(spool.files()) == {c.id for c in FIRST}
     assert [p.read_text() for p in spool.take([c.id for c in FIRST])] == ["0.jsonl", "1.jsonl", "2.jsonl"]
@@ -86,20 +86,20 @@ def test_a_file_that_was_not_ended_is_missing(lake):
 
 
 def test_a_cell_whose_file_is_lost_is_run_again(lake):
-    run(lake, FIRST)
+    run_cells(lake, FIRST)
     spool = Spool(lake, "pair")
     spool.files()[FIRST[1].id].unlink()
     spool.replan(FIRST, SECOND)
     assert plan(lake, FIRST) == [FIRST[1]]
     assert rows(lake, "select count(*) from stored.domains") == [(2,)]
-    run(lake, FIRST)
+    run_cells(lake, FIRST)
     assert len(spool.files()) == 3
     assert rows(lake, "select count(*) from stored.domains") == [(3,)]
 
 
 def test_when_the_second_stage_is_published_nothing_is_left_and_nothing_run_again(lake):
-    run(lake, FIRST)
-    run(lake, SECOND)
+    run_cells(lake, FIRST)
+    run_cells(lake, SECOND)
     spool = Spool(lake, "pair")
     spool.replan(FIRST, SECOND)
     assert spool.files() == {} and not spool.folder.exists()
