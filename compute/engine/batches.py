@@ -1,4 +1,4 @@
-"""Windows in batches that fit the memory."""
+"""Sequences in batches that fit the memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CPU_TOKENS = 1 << 15  # a batch on a CPU: with more, nothing gets faster
 def prepared(
     checkpoint: Checkpoint, tokens: list[np.ndarray], prefix: np.ndarray, bos_id: int | None
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Windows as the checkpoint's condition has them: with its BOS token in front, if it wants one.
+    """Sequences as the checkpoint's condition has them: with its BOS token in front, if it wants one.
 
-    `tokens`: for each window its int token ids, prefix first; `prefix` int64 [windows]: how many of them are prompt.
-    Raises `BadInput`: a window without a prompt or longer than the model's positions, an id beyond its vocabulary, no
+    `tokens`: for each its int token ids, prefix first; `prefix` int64 [sequences]: how many of them are prompt.
+    Raises `BadInput`: a sequence without a prompt or longer than the model's positions, an id beyond its vocabulary, no
     BOS token where the condition wants one.
     """
     if checkpoint.condition.bos:
@@ -56,12 +56,12 @@ def each_batch(
     run: Callable[[np.ndarray, Batch], None],
     batch_size: int | None = None,
 ) -> None:
-    """Call run(rows, batch) until it has seen every window; `rows` int64: which of them the batch holds.
+    """Call run(rows, batch) until it has seen every sequence; `rows` int64: which of them the batch holds.
 
-    `batch_size`: windows at once; by default what fits. Raises `BadInput` for a GPU too small for one window.
+    `batch_size`: sequences at once; by default what fits. Raises `BadInput` for a GPU too small for one sequence.
     """
     lengths = np.array([len(t) for t in tokens])
-    order = np.argsort(-lengths, kind="stable")  # windows of one length together; the longest, which need most, first
+    order = np.argsort(-lengths, kind="stable")  # those of one length together; the longest, which need most, first
 
     def part(rows: np.ndarray) -> None:
         run(rows, batch([tokens[r] for r in rows], prefix[rows]))
@@ -90,7 +90,7 @@ def in_parts(items: np.ndarray, size: int, run: Callable[[np.ndarray], None]) ->
 
 
 def fitting(checkpoint: Checkpoint, length: int) -> int:
-    """Windows of this length that fit in a batch: keys and values twice, and the widest activations of a block."""
+    """Sequences of this length that fit in a batch: keys and values twice, and the widest activations of a block."""
     config = checkpoint.model.config
     a_token = config.hidden_size * checkpoint.model.dtype.itemsize * (4 * config.num_hidden_layers + 24)
     if checkpoint.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""One teacher-forced forward over a batch of windows, read out at the continuation positions only.
+"""One teacher-forced forward over a batch of sequences, read out at the continuation positions only.
 
 Rows are padded on the right: with causal attention nothing real ever sees the padding, so that no mask is needed, and
 position in the row = position id = slot in the cache.
@@ -25,7 +25,7 @@ LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows side by side. `ids` int64 [rows, slots]: what the model reads, all tokens but each row's last.
+    """Sequences side by side. `ids` int64 [rows, slots]: what the model reads, all tokens but each row's last.
 
     `row` and `slot` int64 [positions]: the continuation positions, row after row, slot being the one that predicts;
     `target` int64 [positions]: the token that stands there. `prefix` and `n` int64 [rows]: tokens before and in the
@@ -52,7 +52,7 @@ class Forced:
 
 
 def batch(tokens: list[np.ndarray], prefix: np.ndarray) -> Batch:
-    """Lay windows side by side. `tokens`: one int array a window; `prefix`: tokens before each continuation, from 1."""
+    """Lay sequences side by side. `tokens`: one int array each; `prefix`: tokens before each continuation, from 1."""
     lengths = np.array([len(t) for t in tokens])
     n = lengths - prefix
     ids = np.zeros((len(tokens), lengths.max()), dtype=np.int64)

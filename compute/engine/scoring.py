@@ -1,4 +1,4 @@
-"""Score windows: how likely the model finds each continuation, and how much of it greedy decoding reproduces.
+"""Score sequences: how likely the model finds each continuation, and how much of it greedy decoding reproduces.
 
 Equal to `generate`: end-of-sequence is an ordinary token, the checkpoint's generation_config is not used, no
 beginning-of-sequence token unless the condition says so, ties take the lowest id. The forced and the greedy decoding
@@ -25,10 +25,10 @@ READ_OUTS = ("logprob", "log_p", "entropy", "margin")
 
 @dataclass(frozen=True)
 class Scores:
-    """Read-outs of windows in the order they were given, each [windows, longest continuation]; what stands after a
+    """Read-outs of sequences in the order they were given, each [sequences, longest continuation]; what stands after a
     row's own continuation means nothing. See `forward.Forced`; `generated` int64, None where decoding was skipped."""
 
-    n: np.ndarray  # int64 [windows]: tokens of the continuation
+    n: np.ndarray  # int64 [sequences]: tokens of the continuation
     target: np.ndarray  # int64: the tokens that stand there
     match: np.ndarray  # bool: teacher-forced
     logprob: np.ndarray
@@ -39,7 +39,7 @@ class Scores:
 
     @property
     def inside(self) -> np.ndarray:
-        """bool [windows, longest continuation]: is the place part of its row's continuation."""
+        """bool [sequences, longest continuation]: is the place part of its row's continuation."""
         return np.arange(self.match.shape[1]) < self.n[:, None]
 
 
@@ -53,12 +53,12 @@ def score(
     decode: bool = True,
     batch_size: int | None = None,
 ) -> Scores:
-    """Score windows under the checkpoint's condition.
+    """Score sequences under the checkpoint's condition.
 
-    `tokens`: for each window its int token ids, prefix first; `prefix` int64 [windows]: how many of them are prompt.
-    `batch_size`: windows at once; by default what fits. Rows do not depend on it beyond float tolerance.
-    Raises `BadInput`: a window without a prompt or longer than the model's positions, an id beyond its vocabulary, no
-    BOS token where the condition wants one, logits that are not finite, a GPU too small for one window.
+    `tokens`: for each its int token ids, prefix first; `prefix` int64 [sequences]: how many of them are prompt.
+    `batch_size`: sequences at once; by default what fits. Rows do not depend on it beyond float tolerance.
+    Raises `BadInput`: a sequence without a prompt or longer than the model's positions, an id beyond its vocabulary, no
+    BOS token where the condition wants one, logits that are not finite, a GPU too small for one sequence.
     """
     tokens, prefix = prepared(checkpoint, tokens, prefix, bos_id)
     out = empty(np.array([len(t) for t in tokens]) - prefix, decode)
@@ -71,7 +71,7 @@ def score(
 
 
 def empty(n: np.ndarray, decode: bool) -> Scores:
-    """Scores to be filled, of windows with so many continuation tokens: `n` int64 [windows]."""
+    """Scores to be filled, of sequences with so many continuation tokens: `n` int64 [sequences]."""
 
     def square(dtype: type) -> np.ndarray:
         return np.zeros((len(n), n.max()), dtype)

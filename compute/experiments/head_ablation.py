@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from memlake.compute.interventions.screen import DEFAULT, Screen
 from memlake.compute.models.checkpoint import known_model
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, published_and_missing, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
 from memlake.compute.planning.unfit import rejected
 from memlake.warehouse.errors import BadInput
@@ -145,7 +145,7 @@ CELLS = (HeadAblationCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[HeadAblationCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    done = measured(lake, HeadAblationCell.EXPERIMENT, HeadAblationSettings)
+    done = published_settings(lake, HeadAblationCell.EXPERIMENT, HeadAblationSettings)
 
     def want(shard: Shard) -> HeadAblationSettings:
         choice = shard.choice(subject, options.among)
@@ -153,7 +153,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
     found: list[HeadAblationCell] = []
     model = known_model(lake, subject.spec)
-    for settings, _ in cover(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
+    for settings, _ in published_and_missing(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
         n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
         assert model and model.n_layers and model.n_heads  # where there are scored sequences the lake knows them
         if settings.screen and settings.method == "peer_mean" and model.n_heads == 1:

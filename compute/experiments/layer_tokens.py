@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured, pieces
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -73,13 +73,13 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     import pyarrow.compute as pc
 
-    done = measured(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
+    done = published_settings(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
 
     def want(shard: Shard) -> ChoiceSettings:
         return ChoiceSettings(**shard.choice(subject, options.among))
 
     found = []
-    for settings, _ in cover(lake, subject, request, LayerTokensCell.EXPERIMENT, done, want):
+    for settings, _ in published_and_missing(lake, subject, request, LayerTokensCell.EXPERIMENT, done, want):
         rows = chosen(lake, settings, settings.choice, subject.tokenizer, "n_tokens")
         tokens = pc.sum(rows["n_tokens"]).as_py() or 0
         found.append(LayerTokensCell(settings, subject, request.execution, rows.num_rows, tokens))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from memlake.compute.models.checkpoint import known_model
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, measured, pieces
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -152,7 +152,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     known = known_model(lake, subject.spec)
     if known and known.n_layers and not 0 <= options.layer < known.n_layers:
         raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known.n_layers - 1}")
-    done = measured(lake, NoiseCell.EXPERIMENT, NoiseSettings)
+    done = published_settings(lake, NoiseCell.EXPERIMENT, NoiseSettings)
     found = []
     for seed in options.seed:
 
@@ -166,7 +166,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
                 strengths=options.strength,
             )
 
-        for settings, _ in cover(lake, subject, request, NoiseCell.EXPERIMENT, done, want):
+        for settings, _ in published_and_missing(lake, subject, request, NoiseCell.EXPERIMENT, done, want):
             rows = chosen(lake, settings, settings.choice, subject.tokenizer, "prefix_tokens")
             compared = pc.greater(rows["prefix_tokens"], 0 if subject.condition.bos else 1)
             prefixes = pc.sum(compared).as_py() or 0

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, every, measured, pieces
+from memlake.compute.planning.coverage import (
+    COLUMNS,
+    Shard,
+    chosen,
+    pieces,
+    published_and_missing,
+    published_settings,
+    whole_range,
+)
 from memlake.compute.planning.settings import RangeSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -85,13 +93,13 @@ CELLS = (CompressionCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[CompressionCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    done = measured(lake, CompressionCell.EXPERIMENT, CompressionSettings)
+    done = published_settings(lake, CompressionCell.EXPERIMENT, CompressionSettings)
 
     def want(shard: Shard) -> CompressionSettings:
         return CompressionSettings(**shard.settings(subject), window=options.window)
 
     found = []
-    for settings, _ in cover(lake, subject, request, CompressionCell.EXPERIMENT, done, want):
+    for settings, _ in published_and_missing(lake, subject, request, CompressionCell.EXPERIMENT, done, want):
         n = _prompted(lake, settings, subject.tokenizer, "prefix_tokens").num_rows
         found.append(CompressionCell(settings, subject, request.execution, n))
     return found
@@ -102,7 +110,7 @@ def _prompted(lake: Lake, settings: CompressionSettings, tokenizer: str, columns
     nothing to shorten."""
     import pyarrow.compute as pc
 
-    rows = chosen(lake, settings, every(settings, "memorized"), tokenizer, columns)
+    rows = chosen(lake, settings, whole_range(settings, "memorized"), tokenizer, columns)
     return rows.filter(pc.greater(rows["prefix_tokens"], 0))
 
 

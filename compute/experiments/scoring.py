@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import Shard, cover, measured
+from memlake.compute.planning.coverage import Shard, published_and_missing, published_settings
 from memlake.compute.planning.settings import RangeSettings
 from memlake.compute.planning.unfit import UNFIT, rejected
 from memlake.warehouse.lake import Lake
@@ -118,13 +118,13 @@ CELLS = (ScoringCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ScoringCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    done = measured(lake, ScoringCell.EXPERIMENT, ScoringSettings)
+    done = published_settings(lake, ScoringCell.EXPERIMENT, ScoringSettings)
 
     def want(shard: Shard) -> ScoringSettings:
         return ScoringSettings(**shard.settings(subject), decoding=options.decoding)
 
     unfit, found = _unfit(lake, subject, request), []
-    for s, ranks in cover(lake, subject, request, ScoringCell.EXPERIMENT, done, want):
+    for s, ranks in published_and_missing(lake, subject, request, ScoringCell.EXPERIMENT, done, want):
         out = sum(s.first_rank <= r <= s.last_rank for r in unfit[s.corpus, s.domain, s.sample])
         found.append(ScoringCell(s, subject, request.execution, ranks - out, out))
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from memlake.compute.models.checkpoint import known_model, role_on
 from memlake.compute.planning.cells import ModelCell, RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, cover, pieces
+from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -163,7 +163,9 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         def want(shard: Shard, among: str = among) -> ShortCircuitSettings:
             return ShortCircuitSettings(**shard.choice(subject, among), blocks=blocks)
 
-        for settings, _ in cover(lake, subject, replace(request, corpora=(corpus,)), EXPERIMENT, done, want):
+        for settings, _ in published_and_missing(
+            lake, subject, replace(request, corpora=(corpus,)), EXPERIMENT, done, want
+        ):
             n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
             found.append(ShortCircuitCell(settings, subject, request.execution, n))
     tasks = [TaskSettings.from_json(said) for said in stored if "task" in said]

@@ -65,8 +65,8 @@ class Reference:
     passes: as in `Ablation`, of what was run for the means.
     """
 
-    def __init__(self, checkpoint: Checkpoint, blocks: Blocks, windows: Tokenized):
-        self.checkpoint, self.blocks, self.windows = checkpoint, blocks, windows
+    def __init__(self, checkpoint: Checkpoint, blocks: Blocks, sequences: Tokenized):
+        self.checkpoint, self.blocks, self.sequences = checkpoint, blocks, sequences
         self.passes = 0.0
         self._means: list[torch.Tensor] | None = None
 
@@ -83,17 +83,17 @@ class Reference:
                     sums[layer] = sums[layer] + heads[real].sum(0, dtype=torch.float64)
                 self.passes += self.blocks.n_layers * len(b.n)
 
-            each_batch(self.checkpoint, self.windows.tokens, self.windows.prefix, add)
-            positions = sum(len(t) - 1 for t in self.windows.tokens)
+            each_batch(self.checkpoint, self.sequences.tokens, self.sequences.prefix, add)
+            positions = sum(len(t) - 1 for t in self.sequences.tokens)
             self._means = [(s / positions).to(self.checkpoint.model.dtype) for s in sums]
         return self._means
 
     def partners(self, ids: Sequence[int]) -> np.ndarray:
         """Which reference sequence each of these sequences takes from, int64 [rows]: drawn by hash, and the next one
         where that is the sequence itself. Raises `BadInput` where there is no other."""
-        n = len(self.windows.ids)
+        n = len(self.sequences.ids)
         drawn = np.array([hash63("resample", int(i)) % n for i in ids])
-        own = np.array([self.windows.ids[p] == i for p, i in zip(drawn, ids, strict=True)])
+        own = np.array([self.sequences.ids[p] == i for p, i in zip(drawn, ids, strict=True)])
         if n == 1 and own.any():
             raise BadInput("resample takes heads from another sequence, and the domain's sample has only one")
         return (drawn + own) % n
@@ -102,7 +102,7 @@ class Reference:
 def ablate(
     checkpoint: Checkpoint,
     blocks: Blocks,
-    windows: Tokenized,
+    sequences: Tokenized,
     heads: Sequence[tuple[int, int]],
     method: str,
     reference: Reference | None = None,
@@ -114,15 +114,15 @@ def ablate(
     Raises `BadInput` for logits that are not finite, for a GPU too small for one row, and where `resample` has no
     sequence to take from.
     """
-    clean, after = _empty(len(windows.tokens)), _empty(len(heads), len(windows.tokens))
+    clean, after = _empty(len(sequences.tokens)), _empty(len(heads), len(sequences.tokens))
 
     def run(rows: np.ndarray, b: Batch) -> None:
-        ablation = Ablation(checkpoint, blocks, b, method, reference, [windows.ids[row] for row in rows])
+        ablation = Ablation(checkpoint, blocks, b, method, reference, [sequences.ids[row] for row in rows])
         _put(clean, rows, ablation.clean)
         _put(after, (slice(None), rows), ablation.effects(heads))
 
     with torch.inference_mode():
-        each_batch(checkpoint, windows.tokens, windows.prefix, run, batch_size)
+        each_batch(checkpoint, sequences.tokens, sequences.prefix, run, batch_size)
     return clean, after
 
 
@@ -247,9 +247,9 @@ class Ablation:
 
     def _trace_partners(self, reference: Reference, ids: Sequence[int]) -> None:
         """Trace the sequences that the rows take their heads from; a shorter one begins anew after its last slot."""
-        windows, device = reference.windows, self.checkpoint.device
+        sequences, device = reference.sequences, self.checkpoint.device
         which, row = np.unique(reference.partners(ids), return_inverse=True)
-        b = batch([windows.tokens[i] for i in which], windows.prefix[which])
+        b = batch([sequences.tokens[i] for i in which], sequences.prefix[which])
         self._partners = self.blocks.trace(b.ids, heads=True)
         self.passes += self.blocks.n_layers * len(which)
         slot = np.arange(self.slots) % (b.prefix + b.n - 1)[row, None]

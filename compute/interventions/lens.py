@@ -19,11 +19,11 @@ from memlake.compute.models.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Lens:
-    """Read-outs of windows in the order they were given. The first axis is the continuation positions, window after
-    window; the second, where there is one, n_layers + 1 entries: 0 after the embedding, l after block l, the last being
-    the model's own output."""
+    """Read-outs of sequences in the order they were given. The first axis is the continuation positions, sequence after
+    sequence; the second, where there is one, n_layers + 1 entries: 0 after the embedding, l after block l, the last
+    being the model's own output."""
 
-    n: np.ndarray  # int64 [windows]: tokens of the continuation
+    n: np.ndarray  # int64 [sequences]: tokens of the continuation
     target: np.ndarray  # int64 [positions]: the token that stands there
     top1: np.ndarray  # int32 [positions, entries]: arg-max token, of equals the lowest id
     probability: np.ndarray  # float32: of the target
@@ -48,7 +48,7 @@ def decode(
     bos_id: int | None = None,
     batch_size: int | None = None,
 ) -> Lens:
-    """Read every layer of windows under the checkpoint's condition; arguments and errors as of `scoring.score`."""
+    """Read every layer of sequences under the checkpoint's condition; arguments and errors as of `scoring.score`."""
     tokens, prefix = prepared(checkpoint, tokens, prefix, bos_id)
     blocks = Blocks(checkpoint)
     n = np.array([len(t) for t in tokens]) - prefix

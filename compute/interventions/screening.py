@@ -31,7 +31,7 @@ PAIRS = 1 << 18  # of head and sequence, measured and handed over at once
 
 
 class Screening:
-    """Screening of one cell: its windows in the order of their ranks, at least one.
+    """Screening of one cell: its sequences in the order of their ranks, at least one.
 
     After `measured` has ended: estimate float64 [heads], layer after layer: the estimated mean change of
     log-probability, None where no sequence was to be estimated on; summary: the columns of `head_screens` that do not
@@ -42,23 +42,24 @@ class Screening:
         self,
         checkpoint: Checkpoint,
         blocks: Blocks,
-        windows: Tokenized,
+        sequences: Tokenized,
         method: str,
         reference: Reference | None = None,
         batch_size: int | None = None,
         screen: Screen = DEFAULT,
     ):
         self.study = checkpoint, blocks, method, reference, batch_size
-        self.windows, self.screen = windows, screen
+        self.sequences, self.screen = sequences, screen
         self.heads = [(layer, head) for layer in range(blocks.n_layers) for head in range(blocks.n_heads)]
-        self.field = Field(len(self.heads), len(windows.ids), screen)
+        self.field = Field(len(self.heads), len(sequences.ids), screen)
         self.passes = 0.0
         self.estimate: np.ndarray | None = None
         self.summary: dict[str, object] = {}
 
     def measured(self) -> Iterator[tuple[np.ndarray, list[tuple[int, int]], Effects, Effects]]:
-        """Take away what is to be taken away, piece by piece: places of some windows, int64 [rows]; heads; read-outs of
-        the model as it is, [rows], and without each of these heads, [heads, rows]. No head comes twice on a window."""
+        """Take away what is to be taken away, piece by piece: places of some sequences, int64 [rows]; heads; read-outs
+        of the model as it is, [rows], and without each of these heads, [heads, rows]. No head comes twice on a
+        sequence."""
         checkpoint, blocks, method, reference, batch_size = self.study
         self.estimate = self.estimates()
         for heads, first, last in self.field.rounds(self.estimate):
@@ -67,29 +68,29 @@ class Screening:
             size = max(1, PAIRS // len(heads))
             for start in range(first, last, size):
                 at = np.arange(start, min(start + size, last))
-                windows = self.windows.take(at)
-                clean, after = ablate(checkpoint, blocks, windows, chosen, method, reference, batch_size)
+                sequences = self.sequences.take(at)
+                clean, after = ablate(checkpoint, blocks, sequences, chosen, method, reference, batch_size)
                 self.field.add(heads, after.logprob - clean.logprob)
                 yield at, chosen, clean, after
-        every = len(self.windows.ids) * passes(blocks.n_layers, self.heads)
+        every = len(self.sequences.ids) * passes(blocks.n_layers, self.heads)
         self.summary = self.field.summary(self.estimate) | {"cost": self.passes / every}
 
     def estimates(self) -> np.ndarray | None:
         """The mean estimate of each head, float64 [heads]; None where no sequence is to be estimated on."""
         checkpoint, blocks, method, reference, batch_size = self.study
-        n = self.screen.sequences(self.screen.estimated, len(self.windows.ids))
+        n = self.screen.sequences(self.screen.estimated, len(self.sequences.ids))
         if not n:
             return None
-        windows = self.windows.take(np.arange(n))
+        sequences = self.sequences.take(np.arange(n))
         total = np.zeros((blocks.n_layers, blocks.n_heads))
 
         def run(rows: np.ndarray, b: Batch) -> None:
-            ablation = Ablation(checkpoint, blocks, b, method, reference, [windows.ids[row] for row in rows])
+            ablation = Ablation(checkpoint, blocks, b, method, reference, [sequences.ids[row] for row in rows])
             total[:] += estimates(ablation).sum(-1, dtype=np.float64)
             self.passes += ablation.passes
 
         with torch.inference_mode(False), torch.no_grad():
-            each_batch(checkpoint, windows.tokens, windows.prefix, run, batch_size)
+            each_batch(checkpoint, sequences.tokens, sequences.prefix, run, batch_size)
         return total.ravel() / n
 
 

@@ -26,7 +26,8 @@ Range = tuple[int, int]  # first and last short-circuited block, from 0
 
 @dataclass(frozen=True)
 class Effects:
-    """Forced read-outs of windows in the order they were given, each [ranges, windows] with the range short-circuited.
+    """Forced read-outs of sequences in the order they were given, each [ranges, sequences] with the range
+    short-circuited.
 
     difference: |short-circuited - clean| of the residual stream, Euclidean, root mean square over the continuation
     positions; bound: what `bounds` says it cannot exceed. Entry b of the last axis is after block b.
@@ -35,8 +36,8 @@ class Effects:
     n_match: np.ndarray  # int64: tokens of the continuation that are the arg-max
     entropy: np.ndarray  # float64: predictive entropy summed over the continuation positions, nats
     delta_logprob: np.ndarray  # float64: log-probability of the continuation, short-circuited - clean, nats
-    difference: np.ndarray  # float32 [ranges, windows, n_layers]: 0 before the first block of the range
-    bound: np.ndarray  # float32 [ranges, windows, n_layers]: 0 before the first block of the range
+    difference: np.ndarray  # float32 [ranges, sequences, n_layers]: 0 before the first block of the range
+    bound: np.ndarray  # float32 [ranges, sequences, n_layers]: 0 before the first block of the range
 
 
 @torch.inference_mode()
@@ -65,7 +66,7 @@ def short_circuit(
         bounds = Bounds(checkpoint, blocks, batch.trace)
 
         size = max(1, fitting(checkpoint, b.ids.shape[1]) // len(rows))
-        for start in range(0, len(order), size):  # out of memory here halves the windows, as in the trace
+        for start in range(0, len(order), size):  # out of memory here halves the sequences, as in the trace
             some = order[start : start + size]
             at, cuts = np.ix_(some, rows), [ranges[i] for i in some]
             out.n_match[at], out.entropy[at], logprob, out.difference[at] = batch.effects(cuts)
@@ -94,7 +95,7 @@ def states_after(
 
 
 class _Batch:
-    """One batch of windows, traced once. logprob float64 [rows]: of each continuation, nothing short-circuited."""
+    """One batch of sequences, traced once. logprob float64 [rows]: of each continuation, nothing short-circuited."""
 
     def __init__(self, checkpoint: Checkpoint, blocks: Blocks, b: Batch):
         self.checkpoint, self.blocks, self.batch = checkpoint, blocks, b

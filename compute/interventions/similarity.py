@@ -1,4 +1,5 @@
-"""Score windows under noise, and how near the states of that forward are to clean ones (arXiv 2603.21658, section 4.4).
+"""Score sequences under noise, and how near the states of that forward are to clean ones (arXiv 2603.21658, section
+4.4).
 
 One clean forward and one draw of the noise serve all strengths, and the forward that scores a strength is the one that
 is compared: a strength costs no more than scoring does.
@@ -25,10 +26,10 @@ PARTS = ("prefix", "continuation")
 
 @dataclass(frozen=True)
 class Similarity:
-    """How near noisy states are to clean ones, mean over the positions of a part of each window.
+    """How near noisy states are to clean ones, mean over the positions of a part of each sequence.
 
-    cosine, relative_l2: float32 [parts, windows, n_layers + 1], entry l being what enters block l, the last what leaves
-    the last block. positions: int64 [parts, windows]; where it is 0 the means mean nothing.
+    cosine, relative_l2: float32 [parts, sequences, n_layers + 1], entry l being what enters block l, the last what
+    leaves the last block. positions: int64 [parts, sequences]; where it is 0 the means mean nothing.
     """
 
     cosine: np.ndarray
@@ -51,9 +52,9 @@ def measure(
     decode: bool = True,
     batch_size: int | None = None,
 ) -> list[tuple[Scores, Similarity]]:
-    """Score windows under noise of each strength, and compare the states of the forced forward with the clean ones.
+    """Score sequences under noise of each strength, and compare the states of the forced forward with the clean ones.
 
-    `tokens`, `prefix`, `batch_size`: as in `scoring.score`, which says what it raises; `sequence_ids` int64 [windows].
+    `tokens`, `prefix`, `batch_size`: as in `scoring.score`, which says what it raises; `sequence_ids` int64.
     `layer`: entry of hidden_states that the noise is added to. `scope`: RMS over each token's vector or over the row;
     with 'row' `decode` must be False, since a row that is being generated has no RMS yet.
     """

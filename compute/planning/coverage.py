@@ -84,7 +84,7 @@ def shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[Shard]:
                 yield Shard(corpus, domain, sample, ranks, asked)
 
 
-def cover(
+def published_and_missing(
     lake: Lake, subject: Subject, request: Request, experiment: str, done: Sequence[S], want: Callable[[Shard], S]
 ) -> Iterator[tuple[S, int]]:
     """(settings, number of sequences in their ranks) of the cells that answer a request: those published before, and
@@ -95,7 +95,7 @@ def cover(
     """
     for shard in shards(lake, subject.tokenizer, request):
         wanted = want(shard)
-        for settings, n in answers(shard, wanted, done):
+        for settings, n in in_shard(shard, wanted, done):
             if settings.detail < wanted.detail:
                 raise Conflict(
                     f"{settings.corpus} {settings.domain} has been measured ({experiment}, {settings.model}) with"
@@ -105,13 +105,13 @@ def cover(
             yield settings, n
 
 
-def measured(lake: Lake, experiment: str, kind: type[S]) -> list[S]:
+def published_settings(lake: Lake, experiment: str, kind: type[S]) -> list[S]:
     """Settings of an experiment's published cells."""
     return [settings for _, settings in published(lake, experiment, kind)]
 
 
-def answers(shard: Shard, wanted: S, done: Iterable[S]) -> Iterator[tuple[S, int]]:
-    """The part of `cover` for one shard."""
+def in_shard(shard: Shard, wanted: S, done: Iterable[S]) -> Iterator[tuple[S, int]]:
+    """The part of `published_and_missing` for one shard."""
     here = [s for s in done if s.question == wanted.question and s.meets(wanted.first_rank, wanted.last_rank)]
     used: list[S] = []
     missing: list[tuple[list[tuple[S, int]], list[object]]] = []  # new cells, and the items that they all lack
@@ -214,7 +214,7 @@ def nothing_memorized(lake: Lake, cells: Iterable[ModelCell]) -> Iterator[str]:
         if any(cell.sequences for cell in here):
             continue
         ranges = {(c.settings.domain, c.settings.sample, c.settings.first_rank): c for c in here}.values()
-        scored = [chosen(lake, c.settings, every(c.settings), c.subject.tokenizer) for c in ranges]
+        scored = [chosen(lake, c.settings, whole_range(c.settings), c.subject.tokenizer) for c in ranges]
         if not any(pc.any(rows["memorized"]).as_py() for rows in scored):
             other = (
                 "--among all measures what is not memorized"
@@ -225,7 +225,7 @@ def nothing_memorized(lake: Lake, cells: Iterable[ModelCell]) -> Iterator[str]:
             yield f"{model} on {corpus}: of {n} scored sequences none is memorized, nothing to measure: {other}"
 
 
-def every(settings: RangeSettings, among: str = "all") -> Choice:
+def whole_range(settings: RangeSettings, among: str = "all") -> Choice:
     """All sequences of a range, or all the memorized ones."""
     return Choice(first_rank=settings.first_rank, last_rank=settings.last_rank, among=among)
 

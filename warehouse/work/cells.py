@@ -111,11 +111,14 @@ def published(lake: Lake, experiment: str, kind: type[S]) -> Iterator[tuple[str,
     """Id and settings of every published cell of an experiment, by id."""
     with lake.connect(["cells"]) as con:
         found = con.execute(
-            "select cell, any_value(settings) from stored.cells where experiment = ? and outcome = 'done'"
-            " group by cell order by cell",
+            "select cell, any_value(settings) filter (outcome = 'done'), bool_or(outcome = 'forgotten')"
+            " from stored.cells where experiment = ? and outcome in ('done', 'forgotten')"
+            " group by cell having bool_or(outcome = 'done') order by cell",
             [experiment],
         ).fetchall()
     log = lake.delta("cells")
-    for cell, settings in found:
-        if lake.holds("cells", cell, log):
+    for cell, settings, forgotten in found:
+        # A row of 'done' is in the log with its cell. Only one that was once forgotten may be there no more: to look up
+        # each would take longer than all else
+        if not forgotten or lake.holds("cells", cell, log):
             yield cell, kind.from_json(json.loads(settings))

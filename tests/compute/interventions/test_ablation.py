@@ -233,7 +233,7 @@ def test_cuda_equals_cpu(family, method):
     c, blocks, given, reference = setting(family)
     cpu = ablate(c, blocks, given, ALL, method, reference)[1]
     c.model.cuda()
-    fresh = Reference(c, blocks, reference.windows)
+    fresh = Reference(c, blocks, reference.sequences)
     gpu = ablate(c, blocks, given, ALL, method, fresh)[1]
     np.testing.assert_allclose(gpu.logprob, cpu.logprob, rtol=1e-3, atol=1e-2)
     assert (gpu.n_match == cpu.n_match).mean() > 0.95

@@ -17,7 +17,7 @@ from memlake.compute.interventions.screen import Screen
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning import coverage
 from memlake.compute.planning.cells import ModelCell
-from memlake.compute.planning.coverage import Shard, answers, chosen, every, shards
+from memlake.compute.planning.coverage import Shard, chosen, in_shard, shards, whole_range
 from memlake.compute.planning.request import Limits, Request, Subject
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.compute.run import execute, plan
@@ -59,14 +59,14 @@ def layers(first: int, last: int, among: str, caliper: float | None = None, beyo
 
 def test_items_that_are_missing_in_the_same_ranks_share_a_cell():
     done = [noise((0.1,)), noise((0.2, 0.5), last=4)]
-    assert list(answers(SHARD, noise((0.1, 0.2, 0.3, 0.4)), done)) == [
+    assert list(in_shard(SHARD, noise((0.1, 0.2, 0.3, 0.4)), done)) == [
         (done[0], 10),
         (done[1], 5),
         (noise((0.2,), first=5), 5),
         (noise((0.3, 0.4)), 10),
     ]
     other = Shard("c", "d", "s", range(10), range(3))
-    assert list(answers(other, noise((0.1,), last=2, seed=1), done)) == [(noise((0.1,), last=2, seed=1), 3)]
+    assert list(in_shard(other, noise((0.1,), last=2, seed=1), done)) == [(noise((0.1,), last=2, seed=1), 3)]
 
 
 def test_published_cells_that_hold_less_are_a_conflict(monkeypatch):
@@ -74,7 +74,9 @@ def test_published_cells_that_hold_less_are_a_conflict(monkeypatch):
 
     def covered(decoding: str, done: ScoringSettings) -> list[tuple[ScoringSettings, int]]:
         request = Request(models=("m",), corpora=("c",))
-        return list(coverage.cover(None, SUBJECT, request, "scoring", [done], lambda shard: scoring(decoding)))
+        return list(
+            coverage.published_and_missing(None, SUBJECT, request, "scoring", [done], lambda shard: scoring(decoding))
+        )
 
     done = scoring("greedy", last=4)
     assert covered("forced", done) == [(done, 5), (scoring("forced", first=5), 5)]
@@ -97,14 +99,14 @@ def test_a_limit_takes_the_first_sequences_of_a_sample(tmp_path, limit, expected
     asked = Request(models=("m",), corpora=("c",), limit=limit)
     found = {"s": [], "other": []}
     for shard in shards(lake, "t", asked):
-        for settings, n in answers(shard, ScoringSettings(**shard.settings(SUBJECT), decoding="greedy"), []):
+        for settings, n in in_shard(shard, ScoringSettings(**shard.settings(SUBJECT), decoding="greedy"), []):
             found[shard.sample].append((settings.first_rank, settings.last_rank, n))
     assert found == {"s": expected, "other": [(7, 7, 1)]}
 
 
 def new(wanted: ChoiceSettings, *done: ChoiceSettings) -> list[ChoiceSettings]:
     """The cells that are planned anew for ten ranks."""
-    return [settings for settings, _ in answers(SHARD, wanted, done) if settings not in done]
+    return [settings for settings, _ in in_shard(SHARD, wanted, done) if settings not in done]
 
 
 def test_a_wider_among_goes_beyond_what_is_measured():
@@ -229,4 +231,4 @@ def test_what_is_memorized_is_not_said_to_be_nothing(lake, capsys):
     (cell,) = plan(lake, "layer_tokens", request)[0]
     assert cell.settings.caliper == 0.2
     for among in AMONG:
-        assert chosen(lake, cell.settings, every(cell.settings, among), "words").num_rows
+        assert chosen(lake, cell.settings, whole_range(cell.settings, among), "words").num_rows
