@@ -54,28 +54,30 @@ Role = Annotated[
 @app.command("list")
 def list_experiments(form: Format = FormatName.table) -> None:
     """The experiments."""
-    from .run import experiments
+    from .experiment import listing
 
-    show(experiments(), form)
+    show(listing(), form)
 
 
 @app.command("show")
 def show_experiment(experiment: Experiment, form: Format = FormatName.table) -> None:
     """What an experiment measures, and the options of its own."""
-    from .run import description
+    from memlake.warehouse import options
 
-    text, options = description(experiment)
+    from .experiment import description
+    from .experiment import experiment as take
+
     if form is FormatName.table:
-        print(text + "\n")
-    show(options, form)
+        print(description(experiment) + "\n")
+    show(options.listing(take(experiment).Options), form)
 
 
 @app.command()
 def models(form: Format = FormatName.table) -> None:
     """The models of the registry."""
-    from .run import registry
+    from memlake.warehouse.models.registry import listing
 
-    show(registry(), form)
+    show(listing(), form)
 
 
 def _request(

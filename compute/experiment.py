@@ -6,13 +6,16 @@ The first line of its docstring says what it measures, as `memlake compute list`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from memlake.warehouse import shelf
 from memlake.warehouse.lake import Lake
 
 from .planning.cells import ModelCell
 from .planning.request import Request, Subject
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHELF = "memlake.compute.experiments"
 
@@ -46,3 +49,23 @@ def names() -> list[str]:
 def tables(of: Experiment) -> list[str]:
     """The data tables that an experiment writes, in order of commit."""
     return list(dict.fromkeys(table for cell in of.CELLS for table in cell.TABLES))
+
+
+def listing() -> pa.Table:
+    """One row is one experiment: its name, the tables it writes, and what it measures."""
+    import pyarrow as pa
+
+    rows = [
+        {
+            "experiment": name,
+            "tables": ", ".join(tables(experiment(name))),
+            "measures": description(name).splitlines()[0],
+        }
+        for name in names()
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def description(name: str) -> str:
+    """What an experiment says of itself; raises `UnknownName`."""
+    return (experiment(name).__doc__ or "").strip()

@@ -1,4 +1,4 @@
-"""Plan and run an experiment: from what was asked to cells, and a loaded model for each worker."""
+"""Plan and run an experiment: from what was asked to cells, and what is registered before they run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from memlake.warehouse.work import cells
 from memlake.warehouse.work.runner import Summary, recover, run_cells
 
 from .experiment import experiment as take
-from .experiment import names, tables
 from .models import weights
 from .models.checkpoint import ModelRow, base_condition, condition_of, known_model, register_model, role_on
 from .models.conditions import Condition
@@ -144,44 +143,6 @@ def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
                 ("state", pa.string()),
             ]
         ),
-    )
-
-
-def experiments() -> pa.Table:
-    """One row is one experiment: its name, the tables it writes, and what it measures."""
-    import pyarrow as pa
-
-    modules = {name: take(name) for name in names()}
-    return pa.Table.from_pylist(
-        [
-            {"experiment": name, "tables": ", ".join(tables(m)), "measures": (m.__doc__ or "").strip().splitlines()[0]}
-            for name, m in modules.items()
-        ]
-    )
-
-
-def description(name: str) -> tuple[str, pa.Table]:
-    """What an experiment says of itself, and its options, a row each; raises `UnknownName`."""
-    module = take(name)
-    return (module.__doc__ or "").strip(), options.listing(module.Options)
-
-
-def registry() -> pa.Table:
-    """One row is one model of the registry."""
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(
-        [
-            {
-                "model": m.name,
-                "family": m.family,
-                "hub_id": m.location,
-                "nominal_params": m.nominal_params,
-                "bos": m.bos,
-                "trained_on": ", ".join(m.corpora),
-            }
-            for m in models().values()
-        ]
     )
 
 

@@ -21,6 +21,8 @@ from memlake.warehouse.json_files import json_object
 from memlake.warehouse.paths import local
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from memlake.warehouse.lake import Lake
 
 # What a `memlake.json` may say, and how JSON calls its type
@@ -75,6 +77,25 @@ def models() -> dict[str, ModelSpec]:
                 tokenizer=shared["tokenizer"],
             )
     return found
+
+
+def listing() -> pa.Table:
+    """One row is one model of the registry."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {
+                "model": m.name,
+                "family": m.family,
+                "hub_id": m.location,
+                "nominal_params": m.nominal_params,
+                "bos": m.bos,
+                "trained_on": ", ".join(m.corpora),
+            }
+            for m in models().values()
+        ]
+    )
 
 
 def role(spec: ModelSpec, corpus: str) -> str | None:
