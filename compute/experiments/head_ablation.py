@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from memlake.compute.interventions.screen import DEFAULT, Screen
-from memlake.compute.models.checkpoint import known_model
+from memlake.compute.models.checkpoint import known_model, unscored
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, published_and_missing, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
@@ -155,7 +155,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     model = known_model(lake, subject.spec)
     for settings, _ in published_and_missing(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
         n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
-        assert model and model.n_layers and model.n_heads  # where there are scored sequences the lake knows them
+        if model is None or model.n_layers is None or model.n_heads is None:
+            raise unscored(subject.spec.name)
         if settings.screen and settings.method == "peer_mean" and model.n_heads == 1:
             raise BadInput(f"heads of {model.model} have no peers, so that there is nothing to screen")
         if settings.screen and settings.screening is None:

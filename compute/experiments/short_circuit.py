@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.models.checkpoint import known_model, role_on
+from memlake.compute.models.checkpoint import known_model, role_on, unscored
 from memlake.compute.planning.cells import ModelCell, RangeCell
 from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
@@ -150,8 +150,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     missing. Raises `BadInput` for blocks that the model has not."""
     known = known_model(lake, subject.spec)
     if known is None or known.n_layers is None:
-        name = subject.spec.name
-        raise BadInput(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
+        raise unscored(subject.spec.name)
     blocks = ranges(options.blocks, known.n_layers)
     stored = [settings.said for _, settings in published(lake, EXPERIMENT, AnySettings)]
     done = [ShortCircuitSettings.from_json(said) for said in stored if "task" not in said]

@@ -286,6 +286,11 @@ def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None)
     )
 
 
+def unscored(name: str) -> BadInput:
+    """What is wrong where the lake knows nothing yet of a model's checkpoint: results may have been imported."""
+    return BadInput(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
+
+
 def role_on(lake: Lake, spec: ModelSpec, corpus: str, said: str | None = None) -> str | None:
     """'trained' where a checkpoint trained on a corpus, 'control' where it did not: what the lake holds, else what the
     registry knows, else what the user said; None: nothing is known.

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from memlake.compute.models.checkpoint import known_model
 from memlake.compute.run import execute, plan
 from memlake.tests.compute.interventions.test_ablation import ALL, Plain
 from memlake.tests.compute.small_lake import ROWS, save, scored
 from memlake.tests.compute.tiny import build, windows
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.tables.head_deltas import METHODS
 
 FIRST = 9  # ranks of the first of two cells
@@ -217,3 +219,11 @@ def test_it_wants_scores(measured, tmp_path):
     save(tmp_path / "another", "gpt_neo", seed=1)
     with pytest.raises(BadInput, match=r"is not scored for another .*run scoring"):
         plan(lake, "head_ablation", replace(request, models=(str(tmp_path / "another"),)))
+
+
+def test_scores_that_were_imported_do_not_tell_which_heads_there_are(measured, monkeypatch):
+    lake, request, _ = measured
+    imported = replace(known_model(lake, resolve(request.models[0])), n_layers=None, n_heads=None)
+    monkeypatch.setattr("memlake.compute.experiments.head_ablation.known_model", lambda *_: imported)
+    with pytest.raises(BadInput, match="not scored yet: run `memlake compute run scoring --model"):
+        plan(lake, "head_ablation", request)
