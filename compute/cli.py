@@ -129,7 +129,12 @@ def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, fo
 def run(
     experiment: Experiment,
     request: Any,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a GPU, else one a core.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes; 0: this one alone. Default: one a GPU, one a core, or 0 where that is faster."
+        ),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     base_condition: Annotated[
         bool,

@@ -14,7 +14,10 @@ app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequen
 SOURCE = Kind("source", "memlake.ingest.sources", "Source")
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one a core.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes; 0: this one alone. Default: one a core, or 0 where that is faster."),
+]
 
 # What `count` counts with, and in
 Tokenizers = Annotated[
