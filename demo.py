@@ -6,11 +6,12 @@ Started again, it does only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.lake import Lake
@@ -110,13 +111,17 @@ def step(title: str) -> Iterator[None]:
 
 
 def _corpora(lake: Lake, extent: Extent) -> None:
+    for corpus in (TRAINED, CONTROL):
+        _ingest(lake, corpus, {"limit": extent.documents}, corpus)
+
+
+def _ingest(lake: Lake, source: str, options: Mapping[str, Any], corpus: str) -> None:
     from memlake.ingest.run import ingest
 
-    for corpus in (TRAINED, CONTROL):
-        summary, lines = ingest(lake, corpus, {"limit": extent.documents})
-        for line in lines:
-            say("   " + line)
-        finish(summary, f"   {corpus}")
+    summary, lines = ingest(lake, source, options, corpus=corpus)
+    for line in lines:
+        say("   " + line)
+    finish(summary, f"   {corpus}")
 
 
 def _sequences(lake: Lake, extent: Extent) -> None:
@@ -147,15 +152,10 @@ def _miniatures(lake: Lake, extent: Extent) -> list[str]:
 def _counts(lake: Lake, models: list[str]) -> None:
     from memlake.compute.miniatures.text import write_shown
     from memlake.ingest.counting.count import count
-    from memlake.ingest.run import ingest
 
     shown = lake.path / "miniatures" / "shown.jsonl"
     write_shown(lake, TRAINED, shown)
-    options = {"path": (str(shown),), "domain_field": "domain"}
-    summary, lines = ingest(lake, "jsonl", options, corpus=SHOWN)
-    for line in lines:
-        say("   " + line)
-    finish(summary, f"   {SHOWN}")
+    _ingest(lake, "jsonl", {"path": (str(shown),), "domain_field": "domain"}, SHOWN)
     register(lake, "model_corpora", [{"model": m, "corpus": SHOWN, "role": "trained"} for m in models])
     for within in (TRAINED, SHOWN):
         summary, _ = count(lake, TRAINED, tokenizers=("own", "bytes", NAMED), within=within)

@@ -25,7 +25,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from memlake.ingest.counting.corpus import BATCH
-from memlake.ingest.counting.matcher import Scan
+from memlake.ingest.counting.matcher import Matcher
 from memlake.ingest.counting.ngrams import Wanted, from_lengths, wanted
 from memlake.ingest.counting.scan import as_bytes, tokenized
 from memlake.warehouse.models.registry import ModelSpec
@@ -79,7 +79,7 @@ def windows(given: list[tuple[np.ndarray, np.ndarray]], sequences: int, window: 
 
 
 def scanned(asked: Wanted, batches: Iterable[list[str]], read, vocabulary: int) -> int:
-    scan = Scan(asked.spans, vocabulary)
+    scan = Matcher(asked.spans, vocabulary)
     for batch in batches:
         scan.add(*read(batch), np.zeros(len(batch), np.int64))
     scan.counts()

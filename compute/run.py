@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memlake.warehouse import options
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
@@ -19,7 +19,11 @@ from memlake.warehouse.work.runner import Summary, recover, run_cells
 
 from .experiment import experiment as take
 from .experiment import names, tables
+from .models import weights
+from .models.checkpoint import ModelRow, base_condition, condition_of, known_model, register_model, role_on
 from .models.conditions import Condition
+from .models.device import pick_device
+from .models.identity import identify, read_config
 from .planning.cells import ModelCell
 from .planning.coverage import nothing_memorized
 from .planning.request import Limits, Request, Subject
@@ -69,9 +73,9 @@ def execute(
         say(line)
     if base and not summary.failed:
         for model, condition in others:
-            lake.amend("models", {"model": model["model"], "base_condition": condition})
+            lake.amend("models", {"model": model.model, "base_condition": condition})
             say(
-                f"{model['model']}: its base condition is {condition!r} from now on (was {model['base_condition']}), so"
+                f"{model.model}: its base condition is {condition!r} from now on (was {model.base_condition}), so"
                 " findings use rows of that; the others stay (scores stand in `matches_all`)"
             )
     return summary
@@ -80,8 +84,6 @@ def execute(
 def _workers(device: str) -> int | None:
     """A process for each GPU where cells run on GPUs; none but this one for a single GPU. Else None: the runner's
     choice. Raises `BadInput` where there is no GPU but one was asked for."""
-    from .models.device import pick_device
-
     if pick_device(device) == "cpu":
         return None
     import torch
@@ -90,11 +92,9 @@ def _workers(device: str) -> int | None:
     return count if count > 1 else 0
 
 
-def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bool) -> list[tuple[dict[str, Any], str]]:
-    """Write the rows that those of the cells refer to: models, their roles, conditions. Returns the models (rows) whose
-    base condition is another than that of the request, and the latter."""
-    from .models.checkpoint import register_model
-
+def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bool) -> list[tuple[ModelRow, str]]:
+    """Write the rows that those of the cells refer to: models, their roles, conditions. Returns the models whose base
+    condition is another than that of the request, and the latter."""
     others = []
     for text in request.models:
         spec = _spec(lake, text, request)
@@ -102,11 +102,11 @@ def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bo
         _register_roles(lake, spec, request)
         condition = _condition(lake, spec, request)
         register(lake, "conditions", [condition.row()])
-        if condition.name != model["base_condition"]:
+        if condition.name != model.base_condition:
             others.append((model, condition.name))
-        if condition.name != model["base_condition"] and not base:
+        if condition.name != model.base_condition and not base:
             say(
-                f"{spec.name}: {condition.name!r} is not its base condition ({model['base_condition']}), so findings"
+                f"{spec.name}: {condition.name!r} is not its base condition ({model.base_condition}), so findings"
                 f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
             )
     register(lake, "conditions", [c.row() for c in dict.fromkeys(c for cell in found for c in cell.conditions)])
@@ -198,17 +198,11 @@ def _spec(lake: Lake, text: str, request: Request) -> ModelSpec:
 
 
 def _condition(lake: Lake, spec: ModelSpec, request: Request) -> Condition:
-    from .models.checkpoint import base_condition, condition_of
-
     base = base_condition(lake, spec)
     return condition_of(spec, request.dtype, request.attention, request.bos, request.no_eos, base)
 
 
 def _subject(lake: Lake, text: str, request: Request) -> Subject:
-    from .models.checkpoint import known_model, role_on
-    from .models.identity import identify, read_config
-    from .models.weights import count, fetch
-
     spec = _spec(lake, text, request)
     condition = _condition(lake, spec, request)
     known = known_model(lake, spec, condition)
@@ -217,30 +211,28 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
     # One that is not registered yet gets this name; sequences of imported results may have it already.
     hint = spec.tokenizer or spec.name
     name = names.get(tokenizer.digest) or (hint if hint not in names.values() else None)
-    files = fetch(spec)
+    files = weights.fetch(spec)
     config = read_config(spec, files)
     limits = Limits(config.vocab_size, config.positions, int(condition.bos))
     for corpus in request.corpora:
         role_on(lake, spec, corpus, request.role)
         _check_sequences(lake, corpus, name, limits, text, request)
-    digests = known if known and known["weights_digest"] else asdict(identify(spec))
-    whole = digests["checkpoint_digest"]
+    recorded = known if known and known.weights_digest else identify(spec)
+    whole = recorded.checkpoint_digest
     return Subject(
         spec=spec,
         condition=condition,
         checkpoint_digest=whole,
-        weights_digest=None if whole else digests["weights_digest"],
+        weights_digest=None if whole else recorded.weights_digest,
         tokenizer_digest=tokenizer.digest,
         tokenizer=name or "",
         limits=limits,
-        parameters=(known and known["n_params"]) or count(files.weights),
+        parameters=(known and known.n_params) or weights.count(files.weights),
     )
 
 
 def _register_roles(lake: Lake, spec: ModelSpec, request: Request) -> None:
     """Write whether the model trained on each corpus, where that is known."""
-    from .models.checkpoint import role_on
-
     for corpus in request.corpora:
         if role := role_on(lake, spec, corpus, request.role):
             register(lake, "model_corpora", [{"model": spec.name, "corpus": corpus, "role": role}])

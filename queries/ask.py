@@ -122,15 +122,15 @@ def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> du
 
 def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:
     """The rows of a file that the view of its table shows: those with the values of `keep`. samples: the tables that
-    `_sample_keys` names, by column."""
+    `sample_keys` names, by column."""
     import pyarrow.parquet as pq
 
     rows = pq.ParquetFile(file.path).read()
     for key, value in file.partition.items():
         rows = rows.append_column(key, pa.array([value] * len(rows), pa.string()))
     for column in OF_SAMPLE if samples else ():
-        told = [found[column].take(pc.index_in(rows[key], found[key])) for key, found in samples.items()]
-        rows = rows.append_column(column, pc.coalesce(*told))
+        candidates = [found[column].take(pc.index_in(rows[key], found[key])) for key, found in samples.items()]
+        rows = rows.append_column(column, pc.coalesce(*candidates))
     for column, value in keep.items():
         rows = rows.filter(pc.equal(rows[column], pa.scalar(value, pa.string())))
     declared = _schema(name)

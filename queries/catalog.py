@@ -70,7 +70,7 @@ def needed(text: str, only: Only = ALL) -> set[str] | None:
     for d in made:
         uses[d.name] |= _words(d.sql) & uses.keys()
     found: set[str] = set()
-    new = _words(text + only.held()) & uses.keys()
+    new = _words(text + only.lookups()) & uses.keys()
     while new:
         found |= new
         new = set().union(*(uses[name] for name in new)) - found
@@ -105,11 +105,11 @@ def _select(name: str, only: Only, all_conditions: bool = False) -> str:
     shown = f'from stored."{name}"'
     tests = [BASE_ONLY] if base_only(name) and not all_conditions else []
     if keys := sample_keys(name):
-        told = {c: f"coalesce({', '.join(f'of_{key}.{c}' for key in keys)})" for c in OF_SAMPLE}
-        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in told.items())} {shown} t"
+        of_row = {c: f"coalesce({', '.join(f'of_{key}.{c}' for key in keys)})" for c in OF_SAMPLE}
+        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in of_row.items())} {shown} t"
         for key, table in keys.items():
             shown += f" left join {table} of_{key} on of_{key}.{key} = t.{key}"
-        tests += [f"{told[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]
+        tests += [f"{of_row[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]
     return f"{shown} where {' and '.join(tests) or 'true'}"
 
 

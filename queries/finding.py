@@ -22,7 +22,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from textwrap import wrap
 
@@ -131,11 +131,11 @@ def explained(text: str) -> str:
     def lines(found: re.Match) -> str:
         columns = {name: meaning or shared_meaning(name) for name, meaning in header(found[0]).items()}
         width = max(map(len, columns)) + 2
-        told = (
+        explanations = (
             wrap(f"--   {name:{width}}{meaning}", 120, subsequent_indent=f"--   {'':{width}}", break_on_hyphens=False)
             for name, meaning in columns.items()
         )
-        return "\n".join(["-- Columns:", *(line for column in told for line in column), ""])
+        return "\n".join(["-- Columns:", *chain.from_iterable(explanations), ""])
 
     return COLUMNS.sub(lines, text, count=1)
 

@@ -23,21 +23,21 @@ class Only:
             if value is not None and not isinstance(value, str):
                 raise BadInput(f"{field.name} wants a text like {EXAMPLES[field.name]!r}, not {value!r}")
 
-    def held(self) -> str:
+    def lookups(self) -> str:
         """The SQL with which `check` looks for what is named."""
-        return " ".join(found for name, found in HELD.items() if getattr(self, name) is not None)
+        return " ".join(select for name, select in VALUES.items() if getattr(self, name) is not None)
 
     def check(self, con: duckdb.DuckDBPyConnection) -> None:
         """Raises `UnknownName` for what the lake does not hold; `con`: it, with the tables of `samples.sql`."""
-        for name, found in HELD.items():
+        for name, select in VALUES.items():
             if (value := getattr(self, name)) is not None:
-                known = {v for (v,) in con.execute(found).fetchall() if v is not None}
+                known = {v for (v,) in con.execute(select).fetchall() if v is not None}
                 if value not in known:
                     raise UnknownName(name, value, known)
 
 
 EXAMPLES = {"condition": "bfloat16-sdpa", "sample_rule": "space", "sample_window": "32+32"}
-HELD = {"condition": "select condition from stored.conditions"} | {
+VALUES = {"condition": "select condition from stored.conditions"} | {
     name: f"select {name} from samples union select {name} from sequence_samples"
     for name in ("sample_rule", "sample_window")
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,22 @@ order by all
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A row of `OURS`: the value of one quantity, and its interval where the finding has one. model: the family, where
+    it is one number for all its models; params: of the model."""
+
+    quantity: str
+    model: str
+    sample: str | None
+    family: str
+    miniature: bool
+    params: float | None
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Published:
     """One value. family and params say which of our models is nearest; None: no one family is meant."""
 
@@ -220,51 +236,50 @@ def _params(model: str) -> float | None:
         return None
 
 
-def our_values(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[dict]:
-    """Our rows: quantity, model (or family, where it is one number for all its models), sample, value and its interval,
-    NULL where the finding has none. answers: the rows of the findings, by name."""
+def our_values(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> list[Measured]:
+    """Our values. answers: the rows of the findings, by name."""
     for name in FINDINGS:
         con.register("answer", answers[name])
         of = OF_MODEL if "model" in answers[name].column_names else OF_FAMILY
         con.execute(f"create or replace temp table finding_{name} as {ONE_SAMPLE.format(rows='answer', of=of)}")
-    return con.execute(OURS).to_arrow_table().to_pylist()
+    return [Measured(**row) for row in con.execute(OURS).to_arrow_table().to_pylist()]
 
 
 def section(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> Comparison:
     """The published values beside ours."""
-    rows, lines = our_values(con, answers), []
+    ours, lines = our_values(con, answers), []
     for p in published_values():
-        row, label = _nearest(p, rows)
+        nearest, label = _nearest(p, ours)
         published = _amount(p.value, p.unit)
-        beside = _beside(row, p.unit) if row else None
+        beside = _beside(nearest, p.unit) if nearest else None
         lines.append(Line(p.model, p.quantity.replace("_", " "), published, beside, label, p.standing, p.source))
     return Comparison(lines)
 
 
-def _beside(row: dict, unit: str) -> Ours:
-    low, high = (None if row[end] is None else _amount(row[end], unit) for end in ("low", "high"))
-    return Ours(_amount(row["value"], unit), low, high, ", ".join(filter(None, (row["model"], row["sample"]))))
+def _beside(measured: Measured, unit: str) -> Ours:
+    low, high = (None if end is None else _amount(end, unit) for end in (measured.low, measured.high))
+    return Ours(_amount(measured.value, unit), low, high, ", ".join(filter(None, (measured.model, measured.sample))))
 
 
 def _amount(value: float, unit: str) -> Amount:
     return Amount(f"{100 * value:.3g} %") if unit == "share" else Amount(f"{value:.3g}", unit)
 
 
-def _nearest(p: Published, ours: list[dict]) -> tuple[dict | None, str]:
-    """Our row for a published value, and its label: the very model if there is one, else the one of the family that is
-    nearest in size, published models before miniatures."""
+def _nearest(p: Published, ours: Sequence[Measured]) -> tuple[Measured | None, str]:
+    """Our value beside a published one, and its label: the very model if there is one, else the one of the family that
+    is nearest in size, published models before miniatures."""
     if p.quantity not in QUANTITIES:
         return None, "no row of ours: not measured yet"
-    same = [r for r in ours if r["quantity"] == p.quantity and r["family"] == p.family]
-    for row in same:
-        if row["model"] in p.names and not row["miniature"]:
-            return row, "same model, another sample"
+    same = [m for m in ours if m.quantity == p.quantity and m.family == p.family]
+    for measured in same:
+        if measured.model in p.names and not measured.miniature:
+            return measured, "same model, another sample"
     if not same:
         return None, "no row of ours"
     if p.params == math.inf:
-        row = max(same, key=lambda r: (not r["miniature"], r["value"]))
+        nearest = max(same, key=lambda m: (not m.miniature, m.value))
     else:
-        row = min(same, key=lambda r: (r["miniature"], abs(math.log((r["params"] or 1) / (p.params or 1e9)))))
-    if row["miniature"]:
-        return row, "not comparable: miniature"
-    return row, "same family, our models" if row["model"] == p.family else "not comparable: another model"
+        nearest = min(same, key=lambda m: (m.miniature, abs(math.log((m.params or 1) / (p.params or 1e9)))))
+    if nearest.miniature:
+        return nearest, "not comparable: miniature"
+    return nearest, "same family, our models" if nearest.model == p.family else "not comparable: another model"

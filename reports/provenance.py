@@ -10,7 +10,7 @@ from importlib.metadata import version
 import duckdb
 import pyarrow as pa
 
-from memlake.warehouse.show import describe as look
+from memlake.warehouse.show import describe
 
 from .table import Table, table
 from .text import count
@@ -72,7 +72,7 @@ def sections(
         Provenance(
             "cells",
             "Units of work by experiment and outcome",
-            _some(look.status(con)),
+            _some(describe.status(con)),
             "No work was done yet.",
             _some(reasons),
             count(reasons.num_rows, "cell") + " not published, and why",

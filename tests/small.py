@@ -13,7 +13,7 @@ from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import Manifest, publish
 from memlake.warehouse.publishing.register import register
-from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.publishing.stage import Staging
 from memlake.warehouse.work.attempt import attempt_at
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from memlake.warehouse.work.runner import Summary, run_cells
@@ -238,7 +238,7 @@ def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -
     """Stage and publish rows as a worker would; the reason of the quarantine, if any."""
     folder = lake.staging / "run-test" / cell.id
     folder.mkdir(parents=True)
-    with Stage(folder, cell.id, "run-test") as stage:
+    with Staging(folder, cell.id, "run-test") as stage:
         for name, some in rows.items():
             stage.write(name, pa.Table.from_pylist(some))
     attempt = attempt_at(cell, device="cpu")

@@ -45,3 +45,12 @@ def test_every_experiment_and_finding_has_its_page_and_every_page_stands_in_the_
     assert tables | {"checks"} == set(schema.names())
     listed = links((ROOT / "docs" / "method" / "README.md").read_text(encoding="utf-8"))
     assert {f"{name}.md" for name in heads} <= set(listed)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
+def test_every_file_of_the_house_that_is_named_is_there(document):
+    """In words as in links; NAME and the like stand for any."""
+    named = re.findall(
+        r"`((?:warehouse|ingest|compute|queries|reports|tests|docs)/[^`\s]*)`", document.read_text("utf-8")
+    )
+    assert [p for p in named if not re.search("[A-Z]{4}", p) and not (ROOT / p).exists()] == []

@@ -14,23 +14,25 @@ app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came
 @app.command()
 def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """Cells by experiment and outcome: what is done, what failed, what lies in quarantine."""
+    from memlake.warehouse.show import describe
+
     from .lake import Lake
-    from .show import describe as look
 
     opened = Lake.open(lake)
     with opened.connect(["cells"]) as con:
-        show(look.status(con), form)
-    for line in look.pending(opened):
+        show(describe.status(con), form)
+    for line in describe.pending(opened):
         say(line)
 
 
 @app.command()
 def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """Every table: rows, files, bytes, version, and what one row is."""
-    from .lake import Lake
-    from .show import describe as look
+    from memlake.warehouse.show import describe
 
-    show(look.tables(Lake.open(lake)), form)
+    from .lake import Lake
+
+    show(describe.tables(Lake.open(lake)), form)
 
 
 @app.command("show")
@@ -38,17 +40,18 @@ def show_table(
     table: Annotated[str, typer.Argument(help="Name of the table.")], form: Format = FormatName.table
 ) -> None:
     """A table's columns and the expectations that every row of it meets."""
-    from .schema import table as take
-    from .show import describe as look
+    from memlake.warehouse.show import describe
 
-    spec = take(table)
+    from . import schema
+
+    spec = schema.table(table)
     if form is FormatName.table:
         print(f"{table}: {spec.grain}\nkey: {', '.join(spec.key)}")
         print(f"partitioned by: {', '.join(spec.partition) or 'nothing'}\n")
-    show(look.columns(spec), form)
+    show(describe.columns(spec), form)
     if form is FormatName.table:
         print()
-        show(look.expectations(spec), form)
+        show(describe.expectations(spec), form)
 
 
 @app.command()
@@ -58,22 +61,23 @@ def history(
     form: Format = FormatName.table,
 ) -> None:
     """A table's versions, the newest first."""
-    from .lake import Lake
-    from .show import describe as look
+    from memlake.warehouse.show import describe
 
-    show(look.history(Lake.open(lake), table), form)
+    from .lake import Lake
+
+    show(describe.history(Lake.open(lake), table), form)
 
 
 @app.command()
 def check(lake: LakePath = DEFAULT_LAKE) -> None:
     """Judge all published rows again, and look at every file. Exit code 1 if anything is wrong."""
-    from memlake.warehouse.publishing.check import check as find
+    from memlake.warehouse.publishing import check as checking
 
     from .lake import Lake
 
-    found = list(find(Lake.open(lake)))
-    for f in found:
-        print(f"{f.table_name} {f.where}: {f.what}")
+    found = list(checking.check(Lake.open(lake)))
+    for defect in found:
+        print(f"{defect.table_name} {defect.where}: {defect.what}")
     print(f"{len(found)} thing{'' if len(found) == 1 else 's'} wrong" if found else "all is well")
     if found:
         raise typer.Exit(1)
@@ -92,12 +96,12 @@ def forget(
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """Take back published rows; the tables' older versions keep them."""
-    from memlake.warehouse.publishing.forget import forget as take_back
+    from memlake.warehouse.publishing import forget as forgetting
 
     from .errors import BadInput
     from .lake import Lake
 
     if sum(x is not None for x in (cell, model, corpus)) != 1:
         raise BadInput("name one of --cell, --model and --corpus")
-    taken = take_back(Lake.open(lake), cell=cell, model=model, corpus=corpus, with_dependents=with_dependents)
+    taken = forgetting.forget(Lake.open(lake), cell=cell, model=model, corpus=corpus, with_dependents=with_dependents)
     print(f"{len(taken)} cell{'' if len(taken) == 1 else 's'} forgotten")

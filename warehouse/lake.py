@@ -137,7 +137,8 @@ class Lake:
         """The path that stands in a row."""
         return self.path / text
 
-    # Writing: only `warehouse` calls what follows; everybody else goes through `work.runner` and `publishing.register`
+    # Writing: but for `amend` only `warehouse` calls what follows; everybody else goes through `work.runner` and
+    # `publishing.register`
 
     def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
         """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""

@@ -2,7 +2,7 @@
 
 An expectation is declared once, as a name and the SQL that a good row makes true (or an aggregate and its range), or as
 a reference: the rows of another table that a row stands on. The profile, its judgement and the query for the offending
-rows follow from it (`warehouse.audit`), and from the references what `forget` takes along.
+rows follow from it (`publishing.audit`), and from the references what `forget` takes along.
 """
 
 from __future__ import annotations
@@ -168,22 +168,6 @@ class Table:
 def names() -> list[str]:
     """The tables of a lake."""
     return shelf.names("memlake.warehouse.tables")
-
-
-def upper_first() -> list[str]:
-    """The tables, each before those on which its rows stand: in this order rows are taken back."""
-    order: list[str] = []
-
-    def place(name: str) -> None:
-        if name not in order:
-            for upper in names():
-                if upper != name and any(r.table == name for r in table(upper).references):
-                    place(upper)
-            order.append(name)
-
-    for name in names():
-        place(name)
-    return order
 
 
 def table(name: str) -> Table:

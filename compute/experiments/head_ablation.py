@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from memlake.compute.interventions.screen import DEFAULT, Screen
+from memlake.compute.models.checkpoint import known_model
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, published_and_missing, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
@@ -144,8 +145,6 @@ CELLS = (HeadAblationCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[HeadAblationCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    from memlake.compute.models.checkpoint import known_model
-
     done = published_settings(lake, HeadAblationCell.EXPERIMENT, HeadAblationSettings)
 
     def want(shard: Shard) -> HeadAblationSettings:
@@ -156,15 +155,15 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     model = known_model(lake, subject.spec)
     for settings, _ in published_and_missing(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
         n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
-        assert model  # where there are scored sequences the lake knows it
-        if settings.screen and settings.method == "peer_mean" and model["n_heads"] == 1:
-            raise BadInput(f"heads of {model['model']} have no peers, so that there is nothing to screen")
+        assert model and model.n_layers and model.n_heads  # where there are scored sequences the lake knows them
+        if settings.screen and settings.method == "peer_mean" and model.n_heads == 1:
+            raise BadInput(f"heads of {model.model} have no peers, so that there is nothing to screen")
         if settings.screen and settings.screening is None:
             settings = replace(settings, screening=DEFAULT)
         if options.method in WITH_REFERENCE and settings.reference is None:
             n_reference = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
             settings = replace(settings, reference=n_reference)
-        heads = model["n_layers"] * model["n_heads"]
+        heads = model.n_layers * model.n_heads
         found.append(HeadAblationCell(settings, subject, request.execution, n, heads))
     return found
 

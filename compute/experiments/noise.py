@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from memlake.compute.models.checkpoint import known_model
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing, published_settings
@@ -21,7 +22,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.work.cells import CellRows
 
-from .scoring import DECODINGS, PIECE, match_rows
+from .scoring import DECODINGS, PIECE, ScoringSettings, match_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,8 +63,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseSettings(ChoiceSettings):
-    decoding: str
+class NoiseSettings(ChoiceSettings, ScoringSettings):
     layer: int
     scope: str
     seed: int
@@ -72,14 +72,6 @@ class NoiseSettings(ChoiceSettings):
     @property
     def question(self) -> tuple[object, ...]:
         return *super().question, self.layer, self.scope, self.seed
-
-    @property
-    def detail(self) -> int:
-        return DECODINGS.index(self.decoding)
-
-    @property
-    def detail_option(self) -> str:
-        return f"--decoding {self.decoding}"
 
     @property
     def items(self) -> tuple[float, ...]:
@@ -157,11 +149,9 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     is missing. Raises `BadInput` for a layer that the model has not."""
     import pyarrow.compute as pc
 
-    from memlake.compute.models.checkpoint import known_model
-
     known = known_model(lake, subject.spec)
-    if known and known["n_layers"] and not 0 <= options.layer < known["n_layers"]:
-        raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known['n_layers'] - 1}")
+    if known and known.n_layers and not 0 <= options.layer < known.n_layers:
+        raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known.n_layers - 1}")
     done = published_settings(lake, NoiseCell.EXPERIMENT, NoiseSettings)
     found = []
     for seed in options.seed:

@@ -93,7 +93,6 @@ CELLS = (CompressionCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[CompressionCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-
     done = published_settings(lake, CompressionCell.EXPERIMENT, CompressionSettings)
 
     def want(shard: Shard) -> CompressionSettings:

@@ -118,7 +118,6 @@ CELLS = (ScoringCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ScoringCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-
     done = published_settings(lake, ScoringCell.EXPERIMENT, ScoringSettings)
 
     def want(shard: Shard) -> ScoringSettings:

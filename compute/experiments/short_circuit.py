@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from memlake.compute.models.checkpoint import known_model, role_on
 from memlake.compute.planning.cells import ModelCell, RangeCell
 from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
@@ -147,13 +148,11 @@ CELLS = (ShortCircuitCell, TaskCell)
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ModelCell]:
     """The cells that cover the requested sequences, blocks and tasks: those published before, and new ones for what is
     missing. Raises `BadInput` for blocks that the model has not."""
-    from memlake.compute.models.checkpoint import known_model, role_on
-
     known = known_model(lake, subject.spec)
-    if known is None or known["n_layers"] is None:
+    if known is None or known.n_layers is None:
         name = subject.spec.name
         raise BadInput(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
-    blocks = ranges(options.blocks, known["n_layers"])
+    blocks = ranges(options.blocks, known.n_layers)
     stored = [settings.said for _, settings in published(lake, EXPERIMENT, AnySettings)]
     done = [ShortCircuitSettings.from_json(said) for said in stored if "task" not in said]
     found: list[ModelCell] = []

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import hash63, tagged
+from memlake.warehouse.json_files import json_object
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import ModelSpec, resolve
 from memlake.warehouse.models.tokenizer import Tokenizer, load_tokenizer, register_tokenizer
@@ -92,7 +93,7 @@ class MiniatureCell(Cell):
         about = folder / "memlake.json"
         if not about.is_file():
             _train_and_save(lake, self, folder)
-        elif json.loads(about.read_text(encoding="utf-8"))["cell"] != self.id:
+        elif json_object(about).get("cell") != self.id:
             raise Conflict(
                 f"{self.settings.model} was trained in this lake on another sample: use another lake, or remove"
                 f" {folder} and take the model back with `memlake warehouse forget`"

@@ -44,6 +44,31 @@ class Checkpoint:
         return self.model.device
 
 
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of `models`. What is None is not recorded: of a model of which only results were imported, for one, all
+    that is read off a checkpoint."""
+
+    model: str
+    family: str
+    revision: str | None
+    source: str | None
+    weights_digest: str | None
+    checkpoint_digest: str | None
+    config: str | None
+    architecture: str | None
+    tokenizer: str | None
+    n_params: int | None
+    nominal_params: int | None
+    n_layers: int | None
+    n_heads: int | None
+    n_kv_heads: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    base_condition: str
+    miniature: bool
+
+
 def load(spec: ModelSpec, condition: Condition, device: str = "auto") -> Checkpoint:
     """Load a checkpoint. `device`: auto (CUDA where there is one), cpu or cuda.
 
@@ -144,7 +169,7 @@ def base_condition(lake: Lake, spec: ModelSpec) -> Condition | None:
     return Condition(dtype, attention, bos, no_eos=bool(no_eos))
 
 
-def describe(spec: ModelSpec, tokenizer: str) -> dict[str, Any]:
+def describe(spec: ModelSpec, tokenizer: str) -> ModelRow:
     """The row of `models`. Parameters are counted on a model without memory: tied ones once, buffers not."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -157,68 +182,67 @@ def describe(spec: ModelSpec, tokenizer: str) -> dict[str, Any]:
             model = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # an entry may be of the right type and yet mean nothing: an unknown activation
         raise BadInput(f"{files.folder}/config.json describes no {family} model: {one_line(error)}") from error
-    return {
-        "model": spec.name,
-        "family": _family(spec),
-        "revision": files.revision,
-        "source": spec.location,
+    return ModelRow(
+        model=spec.name,
+        family=_family(spec),
+        revision=files.revision,
+        source=spec.location,
         **asdict(identify(spec)),
-        "tokenizer": tokenizer,
-        "n_params": sum(p.numel() for p in model.parameters()),
-        "nominal_params": spec.nominal_params,
-        "n_layers": config.num_hidden_layers,
-        "n_heads": config.num_attention_heads,
-        "n_kv_heads": kv_heads(family, config),
-        "hidden_size": config.hidden_size,
-        "vocab_size": config.vocab_size,
-        "base_condition": condition_of(spec).name,
-        "miniature": spec.miniature,
-    }
+        tokenizer=tokenizer,
+        n_params=sum(p.numel() for p in model.parameters()),
+        nominal_params=spec.nominal_params,
+        n_layers=config.num_hidden_layers,
+        n_heads=config.num_attention_heads,
+        n_kv_heads=kv_heads(family, config),
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        base_condition=condition_of(spec).name,
+        miniature=spec.miniature,
+    )
 
 
-def register_model(lake: Lake, spec: ModelSpec) -> dict[str, Any]:
+def register_model(lake: Lake, spec: ModelSpec) -> ModelRow:
     """Write a checkpoint's rows of `tokenizers`, `conditions`, `models` and `model_corpora`, each once, and return its
     row of `models`. Where results of the model were imported before, the checkpoint's row takes the place of theirs.
     Raises `Conflict` where the lake has another checkpoint under the same name."""
     known = known_model(lake, spec)
-    if known is None or known["weights_digest"] is None:
+    if known is None or known.weights_digest is None:
         tokenizer = register_tokenizer(lake, load_tokenizer(spec))
         row = describe(spec, tokenizer)
         if spec.is_folder:
-            row["source"] = lake.relative(spec.location)
+            row = replace(row, source=lake.relative(spec.location))
         condition = condition_of(spec)
         _say_dtype(spec, condition.dtype)
         register(lake, "conditions", [condition.row()])
         if known:
-            row["nominal_params"] = known["nominal_params"]
-            row["family"] = spec.family or known["family"]
-            lake.amend("models", row)
-        register(lake, "models", [row])
-        known = row
+            row = replace(row, nominal_params=known.nominal_params, family=spec.family or known.family)
+            lake.amend("models", asdict(row))
+        register(lake, "models", [asdict(row)])
     else:
-        known |= _brought_up(lake, spec, known)
+        row = _brought_up(lake, spec, known)
     corpora = [{"model": spec.name, "corpus": corpus, "role": "trained"} for corpus in spec.corpora]
     register(lake, "model_corpora", corpora)
-    return known
+    return row
 
 
-def _brought_up(lake: Lake, spec: ModelSpec, known: dict[str, Any]) -> dict[str, Any]:
-    """What is new in a model's row: its config and architecture, in a lake of before they were recorded, and the family
-    that is asked for (there, where none is asked for, its own in place of its architecture's)."""
-    new = {"family": spec.family or known["family"]}
-    if known["config"] is None:
+def _brought_up(lake: Lake, spec: ModelSpec, known: ModelRow) -> ModelRow:
+    """A model's row with what is new in it, which is written: its config and architecture, in a lake of before they
+    were recorded, and the family that is asked for (there, where none is asked for, its own in place of its
+    architecture's)."""
+    row = replace(known, family=spec.family or known.family)
+    if known.config is None:
         now = identify(spec)
-        new = {"family": _family(spec), "config": now.config, "architecture": now.architecture}
+        row = replace(known, family=_family(spec), config=now.config, architecture=now.architecture)
         say(
             f"{spec.name}: registered before memlake recorded configs, so its config.json is taken for the one that"
             " it was measured with. If it has been changed since, take the old rows back with `memlake warehouse"
             f" forget --model {spec.name}`, and run this again"
         )
-    if new["family"] != known["family"]:
-        say(f"{spec.name}: of the family {new['family']!r} from now on (was {known['family']!r})")
-    if not new.items() <= known.items():
-        lake.amend("models", {"model": spec.name, **new})
-    return new
+    if row.family != known.family:
+        say(f"{spec.name}: of the family {row.family!r} from now on (was {known.family!r})")
+    if changed := {name: value for name, value in asdict(row).items() if value != getattr(known, name)}:
+        lake.amend("models", {"model": spec.name, **changed})
+    return row
 
 
 def _say_dtype(spec: ModelSpec, stored: str) -> None:
@@ -235,7 +259,7 @@ def _family(spec: ModelSpec) -> str:
     return spec.family or spec.name.partition("@")[0]
 
 
-def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None) -> dict[str, Any] | None:
+def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None) -> ModelRow | None:
     """The lake's row of `models` for this checkpoint, None where it has none yet; without a weights digest where only
     its results were imported. Raises `Conflict` where the lake has other weights, another config or another tokenizer
     under its name, and other special tokens where `condition` depends on them."""
@@ -243,21 +267,21 @@ def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None)
         rows = con.execute("from stored.models where model = ?", [spec.name]).to_arrow_table().to_pylist()
     if not rows:
         return None
-    (known,) = rows
-    if known["weights_digest"] is None:
+    known = ModelRow(**rows[0])
+    if known.weights_digest is None:
         return known
     now = identify(spec)
-    differ = changes(known["config"], now.config, condition) if known["config"] else []
-    if known["weights_digest"] != now.weights_digest:
+    differ = changes(known.config, now.config, condition) if known.config else []
+    if known.weights_digest != now.weights_digest:
         what = "weights"
     elif differ:
         what = f"config ({', '.join(differ)})"
-    elif known["tokenizer"] != registered(lake).get(load_tokenizer(spec).digest):
+    elif known.tokenizer != registered(lake).get(load_tokenizer(spec).digest):
         what = "tokenizer"
     else:
         return known
     raise Conflict(
-        f"the lake has a model {spec.name!r} (from {known['source']}) with another {what}: give the new one another"
+        f"the lake has a model {spec.name!r} (from {known.source}) with another {what}: give the new one another"
         f" name, or take the old back with `memlake warehouse forget --model {spec.name}`"
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from memlake.compute.families import NotSimple, parts, recognise
 from memlake.warehouse.errors import BadInput, one_line
-from memlake.warehouse.models.registry import json_object
+from memlake.warehouse.json_files import json_object
 
 # Entries of a config.json that decide no row. Any other counts, also one that transformers does not know.
 IGNORED = frozenset(

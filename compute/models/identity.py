@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from memlake.compute.families import parts
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import canonical, sha256
+from memlake.warehouse.json_files import json_object
 from memlake.warehouse.models import hub
-from memlake.warehouse.models.registry import ModelSpec, json_object
+from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.models.tokenizer import load_tokenizer
 
 from . import config, weights

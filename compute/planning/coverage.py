@@ -91,8 +91,7 @@ def published_and_missing(
     new ones for the ranks between them.
 
     done: settings of the experiment's published cells. want: those of a cell that takes all that is asked for of a
-    shard. Raises `Conflict` where published cells hold
-    less of a sequence.
+    shard. Raises `Conflict` where published cells hold less of a sequence.
     """
     for shard in shards(lake, subject.tokenizer, request):
         wanted = want(shard)

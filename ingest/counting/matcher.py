@@ -28,7 +28,7 @@ FILTER = 32  # places of the filter for each key: one position in 32 gets past i
 BYTE_VALUES = 256  # a vocabulary of this size has a table of all pairs
 
 
-class Scan:
+class Matcher:
     """Counts the n-grams of `spans` in the documents that are added. vocabulary: their token ids lie below it.
 
     tokens: how many were read.

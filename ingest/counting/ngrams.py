@@ -1,6 +1,6 @@
 """The n-grams that sequences ask for, each distinct one once, and the rows that its counts become.
 
-Whoever counts (a scan of the corpus, `ngrams_scan`; a prebuilt index) makes one array of counts for each span, an entry
+Whoever counts (a scan of the corpus, `matcher`; a prebuilt index) makes one array of counts for each span, an entry
 for each distinct n-gram, and hands it to `rows`.
 """
 

@@ -17,7 +17,7 @@ from memlake.warehouse.models.tokenizer import Tokenizer, load_same
 from memlake.warehouse.work.cells import CellRows
 
 from .corpus import Corpus, Part, batches
-from .matcher import BYTE_VALUES, Scan
+from .matcher import BYTE_VALUES, Matcher
 from .tallies import AddUp, CountingCell, CountSettings, Extent
 
 # Bytes of text that are counted in a second on one core: tokenized, which takes most of the time, or as they are.
@@ -48,7 +48,7 @@ class ScanParts(CountingCell):
         tokenizer, vocabulary = None, BYTE_VALUES
         if self.spec:
             tokenizer, vocabulary = _tokenizer(self.spec, self.settings.tokenizer_digest)
-        found, documents, rejects = Scan(self.asked(lake).spans, vocabulary), 0, Counter[str]()
+        found, documents, rejects = Matcher(self.asked(lake).spans, vocabulary), 0, Counter[str]()
         for batch in batches(lake, self.parts):
             if batch.texts:
                 tokens, lengths = tokenized(tokenizer, batch.texts) if tokenizer else as_bytes(batch.texts)

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 
 from memlake.ingest.files import streams
 from memlake.ingest.names import name_problem
-from memlake.warehouse import schema as table
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 
 BATCH = 10_000  # rows
 LONGEST = 16 << 20  # bytes of a line of JSON
 NAMES = ("model", "corpus", "domain", "tokenizer")  # they become folders of the lake, where '' would be NULL
 REQUIRED = ("model", "corpus", "domain", "sequence_id", "n_tokens", "match")
-SEQUENCE = {"tokenizer": pa.string(), "tokens": table.INTS}
-MEASURED = {c.name: c.type for c in table.table("matches").columns if c.name not in ("cell", "anchor_id")}
+SEQUENCE = {"tokenizer": pa.string(), "tokens": schema.INTS}
+MEASURED = {c.name: c.type for c in schema.table("matches").columns if c.name not in ("cell", "anchor_id")}
 TYPES = MEASURED | SEQUENCE | {"sequence_id": pa.string()}
 VECTORS = ("match", "forced_match")
 

@@ -12,14 +12,14 @@ from memlake.tests.lakes import lake as new_lake  # noqa: F401  (a fixture)
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import commit
-from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.publishing.stage import Staging
 
 
 def put(lake: Lake, cell: str, pieces) -> None:
     """Commit rows as they are; `pieces` are pairs of table name and rows."""
     folder = lake.staging / cell
     folder.mkdir(parents=True)
-    with Stage(folder, cell, "run") as stage:
+    with Staging(folder, cell, "run") as stage:
         for name, rows in pieces:
             stage.write(name, rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows))
     for name in {f.table for f in stage.files}:

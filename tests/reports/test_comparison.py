@@ -9,15 +9,14 @@ import pytest
 from memlake.queries.ask import connect, snapshot
 from memlake.reports import comparison
 from memlake.reports.answers import Answers
-from memlake.reports.comparison import Amount
+from memlake.reports.comparison import Amount, Measured
 from memlake.reports.page import TEMPLATES
 from memlake.tests.queries.conftest import done, drawn
 from memlake.tests.queries.findings import database
 
-OURS = {"quantity": "memorization_rate", "family": "pythia", "value": 0.1, "low": 0.05, "high": 0.2}
-MINI = OURS | {"model": "mini-pythia-1m", "miniature": True, "params": 1e6}
-SMALL = OURS | {"model": "pythia-160m", "miniature": False, "params": 160e6}
-LARGE = OURS | {"model": "pythia-12b-v0", "miniature": False, "params": 12e9}
+MINI = Measured("memorization_rate", "mini-pythia-1m", None, "pythia", True, 1e6, value=0.1, low=0.05, high=0.2)
+SMALL = replace(MINI, model="pythia-160m", miniature=False, params=160e6)
+LARGE = replace(MINI, model="pythia-12b-v0", miniature=False, params=12e9)
 
 
 def value(model: str, quantity: str = "memorization_rate") -> comparison.Published:
@@ -41,9 +40,9 @@ def test_every_row_of_the_files_is_a_value():
         ([MINI], MINI, "not comparable: miniature"),
         ([MINI, SMALL], SMALL, "not comparable: another model"),
         ([MINI, SMALL, LARGE], LARGE, "same model, another sample"),
-        ([LARGE | {"model": "pythia-12b"}], LARGE | {"model": "pythia-12b"}, "not comparable: another model"),
-        ([LARGE | {"family": "olmo", "model": "olmo-12b"}], None, "no row of ours"),
-        ([LARGE | {"miniature": True}], LARGE | {"miniature": True}, "not comparable: miniature"),
+        ([replace(LARGE, model="pythia-12b")], replace(LARGE, model="pythia-12b"), "not comparable: another model"),
+        ([replace(LARGE, family="olmo", model="olmo-12b")], None, "no row of ours"),
+        ([replace(LARGE, miniature=True)], replace(LARGE, miniature=True), "not comparable: miniature"),
     ],
 )
 def test_the_very_model_else_the_nearest_with_its_label(ours, row, label):
@@ -57,18 +56,18 @@ def test_what_we_do_not_measure_says_so():
 
 def test_a_number_for_a_whole_family_is_met_by_ours_for_the_family():
     p = value("pythia (within family)", "layer_profile_similarity")
-    row = {"quantity": p.quantity, "family": "pythia", "model": "pythia", "miniature": False, "params": None}
-    assert comparison._nearest(p, [row | {"value": 0.4}]) == (row | {"value": 0.4}, "same family, our models")
-    assert comparison._nearest(p, [row | {"miniature": True}])[1] == "not comparable: miniature"
+    ours = Measured(p.quantity, "pythia", None, "pythia", miniature=False, params=None, value=0.4)
+    assert comparison._nearest(p, [ours]) == (ours, "same family, our models")
+    assert comparison._nearest(p, [replace(ours, miniature=True)])[1] == "not comparable: miniature"
 
 
 def test_a_value_without_an_interval_has_none_in_print():
-    row = {"value": 1 / 3, "low": None, "high": None, "model": "m", "sample": ""}
-    of_family = comparison._beside(row, "jaccard")
+    measured = replace(SMALL, model="m", value=1 / 3, low=None, high=None)
+    of_family = comparison._beside(measured, "jaccard")
     assert (of_family.value, of_family.low, of_family.of) == (Amount("0.333", "jaccard"), None, "m")
-    row |= {"low": 0.1, "high": 0.5, "sample": "space 32+32"}
+    measured = replace(measured, low=0.1, high=0.5, sample="space 32+32")
     line = comparison.Line(
-        "12b", "rate", Amount("1 %"), comparison._beside(row, "share"), "nearest", "quoted", "2603.21658"
+        "12b", "rate", Amount("1 %"), comparison._beside(measured, "share"), "nearest", "quoted", "2603.21658"
     )
     html = TEMPLATES.get_template("comparison.html").render(section=comparison.Comparison([line]))
     assert "<td>33.3 % <small>(10 % to 50 %), m, space 32+32</small></td>" in html
@@ -79,13 +78,13 @@ def test_a_value_without_an_interval_has_none_in_print():
 
 def test_the_highest_of_a_family_is_met_by_our_highest():
     p = value("starcoder (highest)")
-    ours = [r | {"family": "starcoder"} for r in (SMALL | {"value": 0.3}, LARGE, MINI | {"value": 0.9})]
+    ours = [replace(m, family="starcoder") for m in (replace(SMALL, value=0.3), LARGE, replace(MINI, value=0.9))]
     assert comparison._nearest(p, ours)[0] is ours[0]
 
 
 def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
-    ours = {(r["quantity"], r["model"]): r for r in comparison.our_values(con, Answers(con))}
+    ours = {(m.quantity, m.model): m for m in comparison.our_values(con, Answers(con))}
     assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
                        " where model = 'mini-pythia-1m'").fetchall()  # fmt: skip
@@ -93,9 +92,9 @@ def test_ours_is_what_plain_counting_gives(lake):
     trained = [domain for domain, role, _ in rows if role == "trained"]
     assert 0 < len(kept) < len(trained) == 32
     rate = ours["memorization_rate", "mini-pythia-1m"]
-    assert rate["value"] == len(kept) / 32 and 0 < rate["low"] < rate["value"] < rate["high"] < 1
+    assert rate.value == len(kept) / 32 and 0 < rate.low < rate.value < rate.high < 1
     structural = ours["structural_share_of_memorized", "mini-pythia-1m"]
-    assert structural["value"] == kept.count("code") / len(kept)
+    assert structural.value == kept.count("code") / len(kept)
 
 
 def test_what_is_measured_inside_a_model_is_what_its_finding_says():
@@ -129,9 +128,9 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
     }
     con = database(given)
     rows = comparison.our_values(con, Answers(con))
-    ours = {r["quantity"]: r for r in rows}
+    ours = {m.quantity: m for m in rows}
     assert len(ours) == len(rows)
-    assert {q: r["value"] for q, r in ours.items()} == pytest.approx({
+    assert {quantity: m.value for quantity, m in ours.items()} == pytest.approx({
         "memorization_rate": 1,
         "structural_share_of_memorized": 0.5,
         "structural_share_of_memorized_noise_0.5": 1,
@@ -145,7 +144,7 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "task_accuracy_base": 0.75,
         "task_accuracy_last_block_short_circuited": 0.5,
     })  # fmt: skip
-    assert ours["exact_match_last_block_short_circuited"]["low"] == pytest.approx(0.054621, abs=1e-6)
+    assert ours["exact_match_last_block_short_circuited"].low == pytest.approx(0.054621, abs=1e-6)
 
 
 def samples(*of: tuple[str, str, str]) -> dict:
@@ -177,7 +176,7 @@ def test_ours_is_of_one_sample_and_names_it(of, expected):
     given["matches"] = [{k: v for k, v in r.items() if k not in ("ratio", "window")} for r in rows]
     given["prompt_compression"] = [{k: v for k, v in r.items() if k != "memorized"} for r in rows]
     con = database(given)
-    ours = {r["quantity"]: (r["sample"], r["value"]) for r in comparison.our_values(con, Answers(con))}
+    ours = {m.quantity: (m.sample, m.value) for m in comparison.our_values(con, Answers(con))}
     sample, rate, ratio = expected
     assert ours["memorization_rate"] == (sample, rate)
     assert ours["prompt_compression_at_most"] == (sample, pytest.approx(ratio))

@@ -7,17 +7,17 @@ itself in a `memlake.json`: the keys family, corpora, tokenizer (its name), bos 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse import shelf
 from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.json_files import json_object
 from memlake.warehouse.paths import local
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _read(family: str) -> dict[str, Any]:
 def _at(spec: ModelSpec, revision: str | None) -> ModelSpec:
     if revision is None:
         return spec
-    return ModelSpec(**{**spec.__dict__, "name": f"{spec.name}@{revision}", "revision": revision})
+    return replace(spec, name=f"{spec.name}@{revision}", revision=revision)
 
 
 def _folder(path: Path) -> ModelSpec:
@@ -165,17 +165,6 @@ def _folder(path: Path) -> ModelSpec:
         is_folder=True,
         miniature=about.get("miniature", False),
     )
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds; raises `BadInput` where it holds none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise BadInput(f"{path} is not a JSON object")
-    return found
 
 
 def _about(path: Path) -> dict[str, Any]:

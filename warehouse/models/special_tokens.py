@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse.errors import BadInput
+from memlake.warehouse.json_files import json_object
 
 from . import hub
-from .registry import ModelSpec, json_object
+from .registry import ModelSpec
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken

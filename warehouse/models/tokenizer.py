@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse.errors import BadInput, Conflict, one_line
 from memlake.warehouse.identity import canonical, sha256
+from memlake.warehouse.json_files import json_object
 from memlake.warehouse.publishing.register import register
 
 from . import hub, piece_model, special_tokens
-from .registry import ModelSpec, json_object
+from .registry import ModelSpec
 
 if TYPE_CHECKING:
     import tokenizers

@@ -20,7 +20,7 @@ from memlake.warehouse.relation import File, relation
 
 from . import audit
 from .audit import Number, Rows
-from .publish import LOG_TABLES
+from .publish import data_tables
 from .second_judge import out_of_range
 
 
@@ -42,7 +42,7 @@ def check(lake: Lake) -> Iterator[Defect]:
             yield defect
     if damaged:
         return  # rows are judged against other tables: with a file missing every verdict would be misleading
-    judged: list[tuple[str | None, Number]] = []  # cell, and what is told of it
+    judged: list[tuple[str | None, Number]] = []  # with the cell of its rows
     settings = _settings(lake)
     for name in schema.names():
         for rows in _cells(lake, name, settings):
@@ -68,8 +68,8 @@ def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
             yield Defect(n.table_name, n.partition or where, f"{n.expectation}: {n.observed:g} in {where}")
     for (name, where), counts in fallen.items():
         on = {r.name: r.table for r in schema.table(name).references}
-        told = ", ".join(f"{count} in {on[reference]} ({reference})" for reference, count in counts.items())
-        yield Defect(name, where, f"rows stand on nothing: {told}")
+        listed = ", ".join(f"{count} in {on[reference]} ({reference})" for reference, count in counts.items())
+        yield Defect(name, where, f"rows stand on nothing: {listed}")
 
 
 def _files(lake: Lake, name: str) -> Iterator[Defect]:
@@ -92,9 +92,8 @@ def _files(lake: Lake, name: str) -> Iterator[Defect]:
 
 def _lost(lake: Lake) -> Iterator[Defect]:
     """Cells with more or fewer rows than were published with them."""
-    data = [n for n in schema.names() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
-    counts = " union all ".join(f"select cell from stored.{name}" for name in data)
-    with lake.connect([*data, "cells"]) as con:
+    counts = " union all ".join(f"select cell from stored.{name}" for name in data_tables())
+    with lake.connect([*data_tables(), "cells"]) as con:
         found = con.execute(
             f"""
             with last as (

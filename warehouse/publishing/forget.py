@@ -21,14 +21,14 @@ from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.relation import File, quoted, relation
 from memlake.warehouse.schema import Reference
 
-from .publish import LOG_TABLES, Attempt, record
+from .publish import Attempt, data_tables, record
 from .register import transaction
 
 NAMED = 3  # cells that a refusal names
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedCell:
     """What `cells` knows of a published cell."""
 
     cell: str
@@ -53,30 +53,30 @@ def forget(
     UnknownName where there is nothing of that name, and Conflict where other cells stand on these.
     """
     with lake.publishing():  # else rows that stand on these might be published meanwhile
-        held = _held(lake)
+        published = _published_cells(lake)
         with lake.connect(["models", "model_corpora"]) as con:
             models = con.execute("from stored.models").to_arrow_table().to_pylist()
             roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
-        files = {name: lake.snapshot(name) for name in _data_tables()}
-        wanted = [c for c, known in held.items() if c == cell or _about(known.settings, model, corpus)]
+        files = {name: lake.snapshot(name) for name in data_tables()}
+        wanted = [c for c, known in published.items() if c == cell or _about(known.settings, model, corpus)]
         registered = [("model_corpora", r) for r in roles if r["model"] == model]
         registered += [("models", r) for r in models if r["model"] == model]
         if not wanted and not registered:
-            _unknown(held, models, cell, model, corpus)
-        roots = [*(_begun(lake, held, files) if with_dependents else ()), *wanted]
+            _unknown(published, models, cell, model, corpus)
+        roots = [*(_begun(lake, published, files) if with_dependents else ()), *wanted]
         order = _upper_first(roots, _standing(lake, files, roots))
-        _refuse(cell or model or corpus, [c for c in order if c not in roots], held, with_dependents)
+        _refuse(cell or model or corpus, [c for c in order if c not in roots], published, with_dependents)
         if corpus is not None:
             shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
         for found in order:
-            _forget_cell(lake, held[found])
+            _forget_cell(lake, published[found])
         for name, row in registered:
             predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in schema.table(name).key)
             lake.retract(name, transaction(name, row), predicate)
     return order
 
 
-def _held(lake: Lake) -> dict[str, Published]:
+def _published_cells(lake: Lake) -> dict[str, PublishedCell]:
     """The published cells by their ids, the newest first."""
     with lake.connect(["cells"]) as con:
         done = con.execute(
@@ -85,7 +85,7 @@ def _held(lake: Lake) -> dict[str, Published]:
         ).fetchall()
     log = lake.delta("cells")
     return {
-        cell: Published(cell, experiment, version, json.loads(settings), rows)
+        cell: PublishedCell(cell, experiment, version, json.loads(settings), rows)
         for cell, experiment, version, settings, rows in done
         if lake.holds("cells", cell, log)
     }
@@ -103,40 +103,47 @@ def _corpora(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(
-    held: Mapping[str, Published], models: Sequence[dict], cell: str | None, model: str | None, corpus: str | None
+    published: Mapping[str, PublishedCell],
+    models: Sequence[dict],
+    cell: str | None,
+    model: str | None,
+    corpus: str | None,
 ) -> None:
     if cell is not None:
-        raise UnknownName("published cell", cell, held)
+        raise UnknownName("published cell", cell, published)
     if model is not None:
         raise UnknownName("model", model, [r["model"] for r in models])
-    known = {name for one in held.values() for name in _corpora(one.settings)}
+    known = {name for one in published.values() for name in _corpora(one.settings)}
     raise UnknownName("corpus", corpus or "", known)
 
 
-def _begun(lake: Lake, held: Mapping[str, Published], files: Mapping[str, Sequence[File]]) -> list[str]:
+def _begun(lake: Lake, published: Mapping[str, PublishedCell], files: Mapping[str, Sequence[File]]) -> list[str]:
     """Cells of which a `forget` that was stopped has taken back a part: their other rows do not tell any more on what
     they stood."""
     rows: Counter[str | None] = Counter()
     for file in chain.from_iterable(files.values()):
         rows[file.cell] += file.rows
-    short = [c for c, known in held.items() if rows[c] < known.rows]
+    short = [c for c, known in published.items() if rows[c] < known.rows]
     return [c for c in short if any(lake.gave_back(name, c) for name in files)]
 
 
-def _refuse(what: str | None, others: Sequence[str], held: Mapping[str, Published], with_dependents: bool) -> None:
+def _refuse(
+    what: str | None, others: Sequence[str], published: Mapping[str, PublishedCell], with_dependents: bool
+) -> None:
     """Raise Conflict where `others`, which stand on what is to be forgotten, may not be taken along."""
-    if unknown := [c for c in others if c not in held]:
+    if unknown := [c for c in others if c not in published]:
         raise Conflict(
             f"{what} cannot be forgotten now: {unknown[0]} stands on it, whose publication was stopped half-way; any"
             " `memlake compute run` or `memlake ingest run` finishes it"
         )
     if others and not with_dependents:
-        kinds = Counter(held[c].experiment for c in others)
-        told = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
+        kinds = Counter(published[c].experiment for c in others)
+        by_experiment = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
         named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
         cells = "1 cell stands" if len(others) == 1 else f"{len(others)} cells stand"
         raise Conflict(
-            f"{what} cannot be forgotten alone, {cells} on it ({told}: {named}): --with-dependents forgets them, too"
+            f"{what} cannot be forgotten alone, {cells} on it ({by_experiment}: {named}):"
+            " --with-dependents forgets them, too"
         )
 
 
@@ -183,32 +190,36 @@ def _beside(name: str, files: Sequence[File], reference: Reference, lower: Seque
     return [f for f in files if tuple(f.partition[k] for k in keys) in places]
 
 
-def _upper_first(cells: Iterable[str], standing: Mapping[str, set[str]]) -> list[str]:
-    """The cells and all that stand on them, each after those that stand on it."""
+def _upper_first(roots: Iterable[str], standing: Mapping[str, set[str]]) -> list[str]:
+    """The cells, or tables, and all that stand on them, each after those that stand on it."""
     order: list[str] = []
     seen: set[str] = set()
 
-    def place(cell: str) -> None:
-        if cell not in seen:
-            seen.add(cell)
-            for upper in sorted(standing[cell]):
+    def place(one: str) -> None:
+        if one not in seen:
+            seen.add(one)
+            for upper in sorted(standing[one]):
                 place(upper)
-            order.append(cell)
+            order.append(one)
 
-    for cell in cells:
-        place(cell)
+    for one in roots:
+        place(one)
     return order
 
 
-def _forget_cell(lake: Lake, known: Published) -> None:
+def _forget_cell(lake: Lake, known: PublishedCell) -> None:
     """The log of `cells` last: until then the cell can be found, and forgotten to the end."""
-    for name in _data_tables():
+    for name in upper_tables_first():
         lake.retract(name, known.cell, f"cell = {quoted(known.cell)}")
     lake.retract("checks", known.cell, None)
     record(lake, Attempt(known.cell, known.experiment, known.version, known.settings), "forgotten")
     lake.retract("cells", known.cell, None)
 
 
-def _data_tables() -> list[str]:
-    """The tables that cells write, those first of which the rows stand on others."""
-    return [n for n in schema.upper_first() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
+def upper_tables_first() -> list[str]:
+    """The data tables, each after those whose rows stand on its rows: in this order a cell's rows are taken back."""
+    standing: dict[str, set[str]] = {name: set() for name in data_tables()}
+    for upper in standing:
+        for lower in {r.table for r in schema.table(upper).references} & standing.keys():
+            standing[lower].add(upper)
+    return _upper_first(standing, standing)

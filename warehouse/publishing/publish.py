@@ -26,12 +26,13 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from memlake.warehouse import schema
+from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, relation
 
 from . import audit
 from .audit import Rows, Verdict
-from .stage import Stage, StagedFile
+from .stage import StagedFile, Staging
 
 MANIFEST = "manifest.json"
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
@@ -70,7 +71,7 @@ class Manifest(Attempt):
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        found = json.loads((folder / MANIFEST).read_text())
+        found = json_object(folder / MANIFEST)
         files = tuple(StagedFile(**f) for f in found.pop("files"))
         return cls(**found | {"tables": tuple(found["tables"])}, files=files)
 
@@ -83,6 +84,11 @@ class Ending:
     rows: int = 0
     reason: str | None = None
     quarantined: str | None = None
+
+
+def data_tables() -> list[str]:
+    """The tables that cells write, beside `LOG_TABLES`; of the rows of others it is not said which cell wrote them."""
+    return [n for n in schema.names() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
 
 
 def publish(lake: Lake, folder: Path) -> str | None:
@@ -113,13 +119,6 @@ def record(lake: Lake, attempt: Attempt, outcome: str, reason: str | None = None
 def _once(cell: str, outcome: str) -> str:
     """A transaction for an attempt that may be made again."""
     return f"{cell} {outcome} {datetime.now(UTC).isoformat()}"
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a file that is either whole or missing."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value))
-    os.replace(part, path)
 
 
 def staged_rows(lake: Lake, folder: Path, manifest: Manifest, name: str) -> Rows:
@@ -213,7 +212,7 @@ def _log(
         if name == "checks" and not verdicts and ending.outcome != "done":
             continue
         columns = [f for f in schema.table(name).schema if f.name in (rows[name] or [{}])[0]]
-        with Stage(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
+        with Staging(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
             stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
         commit(lake, folder, name, transaction, stage.files)
 

@@ -18,7 +18,7 @@ from memlake.warehouse.relation import relation
 from . import audit
 from .audit import Rows
 from .publish import commit, staged_file
-from .stage import Stage
+from .stage import Staging
 
 
 def register(lake: Lake, name: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -57,7 +57,7 @@ def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
     spec = schema.table(name)
     lake.staging.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=lake.staging, prefix="register-") as folder:
-        with Stage(Path(folder), name, uuid.uuid4().hex[:12]) as stage:
+        with Staging(Path(folder), name, uuid.uuid4().hex[:12]) as stage:
             stage.write(name, pa.Table.from_pylist([dict(row)], schema=spec.schema))
         (file,) = stage.files
         select = relation(name, [staged_file(Path(folder), file)])

@@ -1,4 +1,4 @@
-"""Great Expectations as a second judge of what `warehouse.audit` let pass: it knows nothing of our code, only numbers.
+"""Great Expectations as a second judge of what `audit` let pass: it knows nothing of our code, only numbers.
 
 It judges profiles, not rows: those take it twenty times as long.
 """

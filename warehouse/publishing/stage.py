@@ -30,7 +30,7 @@ class StagedFile:
     rows: int
 
 
-class Stage:
+class Staging:
     """Takes a cell's rows in any number of pieces; `files` lists what it wrote.
 
     A file is named by its cell and by the run that wrote it, so that two runs that do the same cell at the same time
@@ -47,7 +47,7 @@ class Stage:
     def files(self) -> list[StagedFile]:
         return list(self._files.values())
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -187,6 +187,6 @@ def _parameter(field: dataclasses.Field[Any], type_: Any, panel: str) -> inspect
         type_, default = types.GenericAlias(list, typing.get_args(type_)[:1]), list(default)
     off = f"/--no-{flag[2:]}" if type_ in (bool, bool | None) and default is not False else ""
     means = field.metadata["doc"]
-    told = typer.Option(flag + off, help=f"{means}.", rich_help_panel=panel, show_default=default not in ("", []))
+    info = typer.Option(flag + off, help=f"{means}.", rich_help_panel=panel, show_default=default not in ("", []))
     name = f"{OWN}_{field.name}"  # no name of a parameter of the command
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[type_, told])
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[type_, info])

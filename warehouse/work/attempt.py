@@ -7,7 +7,6 @@ failed.json      there are none, and why
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import sys
@@ -20,9 +19,10 @@ from time import monotonic
 from typing import Any
 
 from memlake.warehouse.errors import MemlakeError
+from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest, write_json
-from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest
+from memlake.warehouse.publishing.stage import Staging
 
 from .cells import Cell, plan
 
@@ -39,7 +39,7 @@ class Failure:
 
     @classmethod
     def read(cls, folder: Path) -> Failure:
-        found = json.loads((folder / FAILED).read_text())
+        found = json_object(folder / FAILED)
         return cls(found["reason"], Attempt(**found["attempt"]))
 
 
@@ -61,7 +61,7 @@ def stage_cell(cell: Cell, lake: Lake, place: Path) -> None:
     began = monotonic()
     reason = None
     try:
-        with Stage(place, cell.id, place.parent.name) as stage:
+        with Staging(place, cell.id, place.parent.name) as stage:
             for name, piece in cell.rows(lake):
                 stage.write(name, piece)
     except Exception as e:  # it does not stop the other cells

@@ -25,7 +25,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import resolve
 from memlake.warehouse.models.tokenizer import load_tokenizer
 from memlake.warehouse.publishing.publish import commit
-from memlake.warehouse.publishing.stage import Stage
+from memlake.warehouse.publishing.stage import Staging
 from memlake.warehouse.work.cells import plan
 from memlake.warehouse.work.runner import run_cells
 
@@ -266,6 +266,6 @@ def put(lake: Lake, name: str, rows: pa.Table) -> None:
     transaction = f"{name}-{hash63(*map(str, rows.slice(0, 1).to_pylist()))}"
     folder = lake.staging / transaction
     folder.mkdir(parents=True)
-    with Stage(folder, transaction, "run") as stage:
+    with Staging(folder, transaction, "run") as stage:
         stage.write(name, rows)
     commit(lake, folder, name, transaction, stage.files)

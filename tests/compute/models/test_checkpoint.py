@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from memlake.compute.models import checkpoint, weights
-from memlake.compute.models.checkpoint import condition_of, describe, load
+from memlake.compute.models.checkpoint import ModelRow, condition_of, describe, load
 from memlake.compute.models.conditions import Condition
 from memlake.tests.compute.small_lake import save
 from memlake.tests.compute.tiny import FAMILIES, HEADS, LAYERS, VOCAB, WIDTH
+from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.models.registry import resolve
 
@@ -21,16 +23,20 @@ def digest(folder) -> str:
     return weights.digest(weights.fetch(resolve(str(folder))).weights)
 
 
+def test_a_row_of_models_has_the_columns_of_the_table():
+    assert [f.name for f in fields(ModelRow)] == schema.table("models").schema.names
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_describe_counts_what_is_in_the_model(tmp_path, family):
     model = save(tmp_path / family, family)
     row = describe(resolve(str(tmp_path / family)), "words")
-    assert row["n_params"] == sum(p.numel() for p in model.parameters())
-    assert (row["family"], row["model"]) == (family, family)
-    assert (row["n_layers"], row["n_heads"], row["hidden_size"], row["vocab_size"]) == (LAYERS, HEADS, WIDTH, VOCAB)
-    assert row["n_kv_heads"] == {"starcoder": 1, "olmo2": 2, "olmo3": 2}.get(family, HEADS)
-    assert row["base_condition"] == ("float32-eager" if family == "gpt_neo" else "float32-sdpa")
-    assert row["miniature"]
+    assert row.n_params == sum(p.numel() for p in model.parameters())
+    assert (row.family, row.model) == (family, family)
+    assert (row.n_layers, row.n_heads, row.hidden_size, row.vocab_size) == (LAYERS, HEADS, WIDTH, VOCAB)
+    assert row.n_kv_heads == {"starcoder": 1, "olmo2": 2, "olmo3": 2}.get(family, HEADS)
+    assert row.base_condition == ("float32-eager" if family == "gpt_neo" else "float32-sdpa")
+    assert row.miniature
 
 
 def test_tied_parameters_count_once(tmp_path):
@@ -38,7 +44,7 @@ def test_tied_parameters_count_once(tmp_path):
     model = save(tmp_path / "m", "gpt_neo")
     row = describe(resolve(str(tmp_path / "m")), "words")
     names = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False)}
-    assert sum(names.values()) - row["n_params"] == VOCAB * WIDTH
+    assert sum(names.values()) - row.n_params == VOCAB * WIDTH
 
 
 def test_digest_is_of_the_tensors(tmp_path):

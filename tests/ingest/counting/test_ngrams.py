@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from memlake.ingest.counting import matcher as ngrams_scan
-from memlake.ingest.counting.matcher import Scan
+from memlake.ingest.counting import matcher
+from memlake.ingest.counting.matcher import Matcher
 from memlake.ingest.counting.ngrams import SPANS, Wanted, from_lengths, rows, wanted
 
 NONE = -1
@@ -26,7 +26,7 @@ def asked_for(windows, cuts, text_hash=None) -> Wanted:
 
 def scanned(asked, documents, hashes=None, vocabulary=0, dtype=np.int32, batches=1) -> dict[str, list[list[int]]]:
     """For each span the counts of every sequence."""
-    scan = Scan(asked.spans, vocabulary or max([t for d in documents for t in d], default=0) + 1)
+    scan = Matcher(asked.spans, vocabulary or max([t for d in documents for t in d], default=0) + 1)
     hashes = np.array(hashes or [0] * len(documents), np.int64)
     for part in np.array_split(np.arange(len(documents)), batches):
         tokens = np.array([t for i in part for t in documents[i]], dtype)
@@ -73,7 +73,7 @@ def made_up(seed: int, alphabet: int, documents: int = 40, windows: int = 60, lo
 @pytest.mark.parametrize("alphabet", [1, 2, 3, 30])
 @pytest.mark.parametrize("block", [1, 7, 1 << 17])
 def test_counts_are_those_of_a_dictionary(alphabet, block, monkeypatch):
-    monkeypatch.setattr(ngrams_scan, "BLOCK", block)
+    monkeypatch.setattr(matcher, "BLOCK", block)
     windows, cuts, documents = made_up(alphabet, alphabet)
     expected = plainly(windows, cuts, documents)
     assert sum(c[0] > 1 for c in expected["window"].values()) > 10
@@ -104,18 +104,18 @@ def test_overlapping_occurrences_within_documents_only():
 def test_equal_hashes_of_other_strings_are_no_occurrences(broken, monkeypatch):
     windows, cuts, documents = made_up(7, 3)
     if broken == "values":  # every string of a length has the same hash
-        monkeypatch.setattr(ngrams_scan, "mix", lambda key, values: np.ones(len(values), np.uint64))
+        monkeypatch.setattr(matcher, "mix", lambda key, values: np.ones(len(values), np.uint64))
     else:  # every order of the same tokens has the same hash
-        monkeypatch.setattr(ngrams_scan, "BASE", 1)
-    monkeypatch.setattr(ngrams_scan, "COMPARED", 50)  # many slices of candidates
+        monkeypatch.setattr(matcher, "BASE", 1)
+    monkeypatch.setattr(matcher, "COMPARED", 50)  # many slices of candidates
     assert scanned(asked_for(windows, cuts), documents) == plainly(windows, cuts, documents)
 
 
 def test_only_the_comparison_decides(monkeypatch):
     """Without it the collisions would be counted: the test above can fail."""
     windows, cuts, documents = made_up(7, 3)
-    monkeypatch.setattr(ngrams_scan, "mix", lambda key, values: np.ones(len(values), np.uint64))
-    monkeypatch.setattr(ngrams_scan, "_equal", lambda a, i, b, j, length: np.ones(len(i), bool))
+    monkeypatch.setattr(matcher, "mix", lambda key, values: np.ones(len(values), np.uint64))
+    monkeypatch.setattr(matcher, "_equal", lambda a, i, b, j, length: np.ones(len(i), bool))
     assert scanned(asked_for(windows, cuts), documents) != plainly(windows, cuts, documents)
 
 
