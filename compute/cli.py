@@ -39,7 +39,6 @@ NoEos = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Sequences at once; default: what fits.")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes, 0: none but this one; default: what is faster.")]
 Family = Annotated[
     str | None, typer.Option(help="Training line of these models; default: the registry's, else each its own.")
 ]
@@ -133,7 +132,12 @@ def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, fo
 def run(
     experiment: Experiment,
     request: Any,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes; 0: this one alone. Default: one a GPU, one a core, or 0 where that is faster."
+        ),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Dask scheduler.")] = None,
     base_condition: Annotated[
         bool,

@@ -15,7 +15,8 @@ SOURCE = Kind("source", "memlake.ingest.sources", "Source")
 
 Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
 Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes on this machine, 0: none but this one; by default what is faster.")
+    int | None,
+    typer.Option(min=0, help="Processes; 0: this one alone. Default: one a core, or 0 where that is faster."),
 ]
 
 # What `count` counts with, and in

@@ -18,6 +18,8 @@ EXPERIMENTS = ["head_ablation", "layer_tokens", "noise", "prompt_compression", "
 HELP = {"memlake": [], "demo": ["demo"], "sql": ["sql"]}
 HELP |= {group: [group] for group in GROUPS}
 HELP |= {f"{group}-{name}": [group, name] for group, names in GROUPS.items() for name in names}
+HELP |= {f"ingest-run-{name}": ["ingest", "run", name] for name in SOURCES}
+HELP |= {f"compute-run-{name}": ["compute", "run", name] for name in EXPERIMENTS}
 
 _listed = ["ingest list", "compute list", "compute models", "query list", "report list"]
 _listed += [f"ingest show {name}" for name in SOURCES] + [f"compute show {name}" for name in EXPERIMENTS]
