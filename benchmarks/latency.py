@@ -22,7 +22,8 @@ from time import perf_counter
 
 DOCUMENTS = 45
 TEXTS = f"select text from documents where corpus = 'python_environment' and domain = 'prose' limit {DOCUMENTS}"
-BARE = ("typer", "duckdb, pyarrow, deltalake", "tokenizers", "torch", "torch, transformers", "great_expectations")
+MODEL_CLASS = "transformers.models.gpt_neox.modeling_gpt_neox"
+BARE = ("typer", "duckdb, pyarrow, deltalake", "tokenizers", "torch, transformers", MODEL_CLASS, "great_expectations")
 
 
 def cost(words: list[str], folder: Path) -> tuple[float, float]:
