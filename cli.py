@@ -17,20 +17,24 @@ from .ingest import cli as ingest
 from .queries import cli as queries
 from .reports import cli as reports
 from .warehouse import cli as warehouse
-from .warehouse.errors import MemlakeError, UnknownName, one_line
+from .warehouse.errors import MemlakeError, UnknownName, interruptible, one_line
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
 
 
 class Commands(TyperGroup):
-    """Commands by name; an unknown name is told as everywhere else."""
+    """Commands by name; an unknown name is told as everywhere else, and Ctrl-C ends each alike."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and not cmd_name.startswith("-"):
             raise UnknownName("command", cmd_name, self.commands)
         return found
+
+    def invoke(self, ctx: Any) -> Any:
+        with interruptible():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(

@@ -17,7 +17,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, interruptible, one_line
 from memlake.warehouse.paths import utf8
 from memlake.warehouse.relation import as_pattern, quoted
 
@@ -42,9 +42,13 @@ def ask(con: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     """The answer to one SELECT on a locked connection; raises `BadInput`, one line, for anything else and for what
     DuckDB refuses."""
     try:
-        return con.execute(admit(con, text)).to_arrow_table()
+        with interruptible():
+            return con.execute(admit(con, text)).to_arrow_table()
     except duckdb.Error as e:
         raise BadInput(one_line(e)) from e
+    except KeyboardInterrupt:
+        con.interrupt()  # else DuckDB works on, and whoever lets the connection go waits for it
+        raise
 
 
 def admit(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:

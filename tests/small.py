@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -71,6 +75,20 @@ class MadeCell(Cell):
 
     def rows(self, lake: Lake) -> CellRows:
         yield from ()
+
+
+ENDLESS = "select count(*) from range(100000000) a, range(100000) b"  # as good as, and its right side is small
+
+
+@contextmanager
+def ctrl_c(after: float) -> Iterator[None]:
+    """Ctrl-C comes so many seconds later, if the block is not through by then."""
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def made_cell(called: str, said: Mapping[str, Any], *writes: str) -> MadeCell:

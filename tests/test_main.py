@@ -14,6 +14,7 @@ import pytest
 
 import memlake
 from memlake.cli import main
+from memlake.tests.small import ENDLESS, ctrl_c
 from memlake.warehouse.lake import Lake
 
 FORMATS = ["table", "csv", "json", "parquet"]
@@ -113,6 +114,11 @@ def test_a_command_that_is_interrupted_says_so_by_its_exit_code(run, monkeypatch
     monkeypatch.setattr("memlake.warehouse.lake.Lake.open", interrupted)
     with open(os.devnull, "w") as nowhere:
         assert run(nowhere, "warehouse", "tables") == (130, "")
+
+
+def test_ctrl_c_in_the_midst_of_a_query_ends_the_command(run):
+    with ctrl_c(after=1.0), open(os.devnull, "w") as nowhere:
+        assert run(nowhere, "sql", ENDLESS) == (130, "")
 
 
 @pytest.mark.parametrize("form", FORMATS)

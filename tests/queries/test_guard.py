@@ -12,7 +12,7 @@ from memlake.queries import guard
 from memlake.queries.ask import connect, snapshot
 from memlake.queries.catalog import table_macros
 from memlake.queries.finding import find, names
-from memlake.tests.small import DOMAINS, N, match_rows
+from memlake.tests.small import DOMAINS, ENDLESS, N, ctrl_c, match_rows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -259,3 +259,11 @@ def test_what_is_published_after_the_opening_does_not_show(tmp_path):
     guard.lock(con, [])
     put(lake, "later", [("matches", match_rows("c++"))])
     assert guard.ask(con, "select count(*) as n from matches_all").to_pylist() == [{"n": 0}]
+
+
+def test_ctrl_c_stops_a_query_and_the_next_is_answered():
+    con = duckdb.connect()
+    guard.lock(con, [])
+    with pytest.raises(KeyboardInterrupt), ctrl_c(after=1.0):
+        guard.ask(con, ENDLESS)
+    assert guard.ask(con, "select 1 as n").to_pylist() == [{"n": 1}]

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from memlake.warehouse.errors import MemlakeError
+from memlake.warehouse.errors import MemlakeError, interruptible
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest
@@ -61,7 +61,7 @@ def stage_cell(cell: Cell, lake: Lake, place: Path) -> None:
     began = monotonic()
     reason = None
     try:
-        with Staging(place, cell.id, place.parent.name) as stage:
+        with interruptible(), Staging(place, cell.id, place.parent.name) as stage:
             for name, piece in cell.rows(lake):
                 stage.write(name, piece)
     except Exception as e:  # it does not stop the other cells

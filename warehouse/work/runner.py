@@ -17,6 +17,7 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
+from memlake.warehouse.errors import interruptible
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import MANIFEST, publish, record
 
@@ -209,7 +210,8 @@ def _publish(lake: Lake, folder: Path) -> str | None:
     """Publish a staged cell; None, or why it is not published. Where that is no fault of its rows (a full disk, a
     damaged table), they stay staged, and the next run tries again."""
     try:
-        return publish(lake, folder)
+        with interruptible():
+            return publish(lake, folder)
     except Exception as e:
         return f"{explain(e)} (its rows stay in {lake.relative(folder)})"
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
-from memlake.tests.small import DOMAINS, Made, MatchCell, N, make_lake, match_cell, match_rows
+from memlake.tests.small import DOMAINS, ENDLESS, Made, MatchCell, N, ctrl_c, make_lake, match_cell, match_rows
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.audit import Rows, Verdict
 from memlake.warehouse.work.cells import CellRows, plan, published
 from memlake.warehouse.work.runner import recover, run_cells
 
@@ -117,6 +118,44 @@ def test_what_fails_in_this_process_does_not_stop_the_others(tmp_path):
     assert "ZeroDivisionError: a bug" in failed["bug"]
     assert len(summary.done) == 1
     assert len(run_cells(lake, [match_cell(d) for d in names], workers=0).done) == 2
+
+
+@dataclass(frozen=True)
+class EndlessCell(MatchCell):
+    """Asks what takes DuckDB for ever."""
+
+    def rows(self, lake: Lake) -> CellRows:
+        with lake.connect([]) as con:
+            con.execute(ENDLESS)
+        yield from super().rows(lake)
+
+
+def test_ctrl_c_in_the_midst_of_a_query_ends_the_run(lake, undisturbed):
+    first, second = CELLS
+    with pytest.raises(KeyboardInterrupt), ctrl_c(after=1.0):
+        run_cells(lake, [EndlessCell(first.settings), second], workers=0)
+    with lake.connect(["cells"]) as con:
+        assert con.execute("from stored.cells where outcome = 'failed'").fetchall() == []
+    assert plan(lake, CELLS) == CELLS
+    assert run_cells(lake, CELLS, workers=0).failed == []
+    assert contents(lake) == undisturbed
+    assert not list(lake.staging.glob("run-*"))
+
+
+def test_ctrl_c_while_rows_are_judged_ends_the_run(lake, undisturbed, monkeypatch):
+    def judge(*tables: Rows) -> list[Verdict]:
+        with lake.connect([]) as con:
+            con.execute(ENDLESS)
+        return []
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), ctrl_c(after=1.0):
+        patch.setattr("memlake.warehouse.publishing.audit.judge", judge)
+        run_cells(lake, CELLS, workers=0)
+    assert plan(lake, CELLS) == CELLS
+    recover(lake)  # the first was staged whole
+    assert plan(lake, CELLS) == CELLS[1:]
+    assert run_cells(lake, CELLS, workers=0).failed == []
+    assert contents(lake) == undisturbed
 
 
 @dataclass(frozen=True)
