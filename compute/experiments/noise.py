@@ -54,6 +54,9 @@ class Options:
         for strength in self.strength:
             if not 0 < strength < inf:
                 raise BadInput(f"no strength {strength}: it is a positive number")
+        for seed in self.seed:
+            if not -(2**63) <= seed < 2**63:
+                raise BadInput(f"no seed {seed}: it is a whole number of 64 bits")
         object.__setattr__(self, "strength", tuple(sorted({float(s) for s in self.strength})))
         object.__setattr__(self, "seed", tuple(sorted(set(self.seed))))
 

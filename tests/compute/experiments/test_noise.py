@@ -182,6 +182,7 @@ def test_a_cell_in_which_nothing_is_memorized(lake):
     [
         ({"strength": (0.1, 0.0)}, "strength 0 is the base row"),
         ({"strength": (-0.1,)}, "no strength -0.1: it is a positive number"),
+        ({"seed": (0, 2**63)}, f"no seed {2**63}: it is a whole number of 64 bits"),
         ({"strength": (float("nan"),)}, "no strength nan"),
         ({"strength": (float("inf"),)}, "no strength inf"),
         ({"scope": "layer"}, "no --scope .layer.: it is token or row"),
