@@ -1,4 +1,8 @@
-"""Write the golden files anew: `python -m tests.pins.make`. What their diff shows, users and their lakes will see."""
+"""Write the golden files anew: `python -m tests.pins.make`. What their diff shows, users and their lakes will see.
+
+Pinned is what may not change while memlake is rebuilt inside: ids, columns, command lines, and what they print.
+Everything is taken from outside: commands as they are typed, and SQL over the lake that they make.
+"""
 
 from __future__ import annotations
 

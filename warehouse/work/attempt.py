@@ -7,6 +7,7 @@ failed.json      there are none, and why
 
 from __future__ import annotations
 
+import pickle
 import platform
 import shutil
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from memlake.warehouse.errors import MemlakeError, interruptible
+from memlake.warehouse.errors import BadInput, MemlakeError, interruptible
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest
@@ -43,9 +44,17 @@ class Failure:
         return cls(found["reason"], Attempt(**found["attempt"]))
 
 
-def stage_cells(cells: Sequence[Cell], lake_path: str, folder: str) -> None:
+def stage_cells(pickled: bytes, lake_path: str, folder: str) -> None:
     """Stage the cells one after the other, each in a folder of `folder` that bears its id. What is staged or done
-    already, by a worker that died since, is not done again."""
+    already, by a worker that died since, is not done again.
+
+    pickled: of a sequence of cells. Dask would read them in its own loop, where a worker to which one of their modules
+    is unknown gets no more tasks, and says nothing.
+    """
+    try:
+        cells: Sequence[Cell] = pickle.loads(pickled)
+    except (ImportError, AttributeError) as e:
+        raise BadInput(f"the workers cannot read the cells: {e}: do they run the same memlake as this command?") from e
     lake = Lake(Path(lake_path))
     for cell in cells:
         place = Path(folder) / cell.id

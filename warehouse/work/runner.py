@@ -7,6 +7,7 @@ tables' logs see one writer a run. A worker that dies takes nothing with it: wha
 from __future__ import annotations
 
 import fcntl
+import pickle
 import shutil
 import sys
 import uuid
@@ -141,7 +142,7 @@ class Run:
         def submit(batch: list[Cell]) -> None:
             gpu = {"GPU": 1} if batch[0].device == "cuda" else None
             places = str(self.lake.path), str(self.folder)
-            futures[client.submit(stage_cells, batch, *places, pure=False, resources=gpu)] = batch
+            futures[client.submit(stage_cells, pickle.dumps(batch), *places, pure=False, resources=gpu)] = batch
 
         for batch in _batches(groups, slots=max(1, len(client.scheduler_info(n_workers=-1)["workers"]))):
             submit(batch)

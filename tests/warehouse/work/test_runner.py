@@ -19,6 +19,7 @@ from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.audit import Rows, Verdict
 from memlake.warehouse.work.cells import CellRows, plan, published
+from memlake.warehouse.work.cluster import cluster
 from memlake.warehouse.work.runner import recover, run_cells
 
 CELLS = [match_cell(d) for d in DOMAINS]
@@ -198,6 +199,24 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_tried_again(tmp_path):
     summary = run_cells(lake, cells({}), workers=2)
     assert len(summary.done) == 3 and summary.skipped == 2 and not summary.failed
     assert len(lake.files("matches")) == 5
+
+
+def test_workers_to_which_a_cell_is_unknown(lake, tmp_path, monkeypatch):
+    """Those of another version, say: they would otherwise wait for ever, and the run with them."""
+    (tmp_path / "known_here_only.py").write_text(
+        "from memlake.tests.small import MatchCell\nclass HereCell(MatchCell):\n    pass\n"
+    )
+    with cluster(1):  # its worker has the path of before
+        monkeypatch.syspath_prepend(tmp_path)
+        from known_here_only import HereCell
+
+        cells = [HereCell(c.settings) for c in CELLS]
+        reasons = [reason for _, reason in run_cells(lake, cells).failed]
+    assert len(reasons) == 2 and set(reasons) == {
+        "the workers cannot read the cells: No module named 'known_here_only': do they run the same memlake as this "
+        "command?"
+    }
+    assert run_cells(lake, CELLS, workers=0).failed == []
 
 
 PROGRAM = """
