@@ -18,7 +18,8 @@ from transformers import DynamicCache
 
 from memlake.compute.models.checkpoint import Checkpoint
 
-from .forward import Batch, check_finite, decided
+from .forward import Batch, check_finite, decided, logits_of
+from .leading import Leading
 from .noise import Noise, added
 
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # token and slot of each row -> hidden [rows, width]
@@ -78,7 +79,6 @@ def greedy(
         step = _reading_anew(checkpoint, b.ids.to(device)[rows])
     else:
         step = _on_cache(checkpoint, _Slots(cache, rows), slot, b.ids.shape[1])
-    head = checkpoint.model.get_output_embeddings()
     made = torch.empty(len(order), int(steps.max()), dtype=torch.int64, device=device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     for i in range(made.shape[1]):
@@ -86,9 +86,10 @@ def greedy(
         last, slot = last[:active], slot[:active]
         with added(noise, rows[:active], None if anew else slot):
             hidden = step(last, slot)
-        best = decided(head(hidden).float(), checkpoint.forbidden).max(-1)  # torch documents: of equals the first
-        finite &= best.values.isfinite().all()
-        last, slot = best.indices, slot + 1
+        firsts = [Leading(decided(x, checkpoint.forbidden), 1).first() for x in logits_of(checkpoint, hidden)]
+        best, last = (torch.cat(column) for column in zip(*firsts, strict=True))
+        finite &= best.isfinite().all()
+        slot = slot + 1
         made[:active, i] = last
     check_finite(checkpoint, bool(finite))
     for place, tokens in zip(order, made.cpu().numpy(), strict=True):

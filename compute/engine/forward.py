@@ -6,7 +6,8 @@ position in the row = position id = slot in the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,13 @@ from memlake.compute.models.checkpoint import Checkpoint
 from memlake.compute.models.conditions import TOP_K
 from memlake.warehouse.errors import BadInput
 
+from .leading import Leading
 from .noise import Noise, added
 
 # Logits are read out this many at a time: on a CPU so that they stay in its cache, on a GPU so that they fit its memory
 LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
+# They are made of at least so many positions at a time: of fewer, a CPU spends its time on fetching the weights
+POSITIONS = 256
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,16 @@ def states(checkpoint: Checkpoint, b: Batch, cache: DynamicCache | None = None) 
     return hidden[torch.from_numpy(b.row).to(device), torch.from_numpy(b.slot).to(device)]
 
 
+def logits_of(checkpoint: Checkpoint, hidden: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Float32 logits of normalised states [positions, width]: [some, vocabulary], some positions after the others. They
+    are the caller's to overwrite."""
+    head = checkpoint.model.get_output_embeddings()
+    size = max(1, LOGITS[hidden.device.type] // checkpoint.vocab_size)
+    for states in hidden.split(max(size, POSITIONS)):
+        for logits in head(states).split(size):
+            yield logits.float()
+
+
 def read(
     checkpoint: Checkpoint,
     hidden: torch.Tensor,
@@ -96,13 +110,14 @@ def read(
 ) -> list[np.ndarray]:
     """Read out normalised states [positions, width], `target` int64 [positions] being the tokens that come next.
 
-    `columns` maps float32 logits [some, vocabulary], their targets, and the tokens that are never decided for, to
-    tensors [some, ...]; it is called on as many positions at once as memory takes, and what it gives is joined.
+    `columns` maps float32 logits [some, vocabulary], which it may overwrite, their targets, and the tokens that are
+    never decided for, to tensors [some, ...]; it is called on some positions after the others, and what it gives is
+    joined.
     """
-    head = checkpoint.model.get_output_embeddings()
-    size = max(1, LOGITS[hidden.device.type] // checkpoint.vocab_size)
-    parts = zip(hidden.split(size), target.to(hidden.device).split(size), strict=True)
-    pieces = [columns(head(h).float(), t, checkpoint.forbidden) for h, t in parts]
+    target, pieces, start = target.to(hidden.device), [], 0
+    for logits in logits_of(checkpoint, hidden):
+        pieces.append(columns(logits, target[start : start + len(logits)], checkpoint.forbidden))
+        start += len(logits)
     return [torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True)]
 
 
@@ -121,30 +136,53 @@ def decided(logits: torch.Tensor, forbidden: tuple[int, ...]) -> torch.Tensor:
 
 
 def _read_out(logits: torch.Tensor, target: torch.Tensor, forbidden: tuple[int, ...] = ()) -> tuple[torch.Tensor, ...]:
-    """The columns of `Forced`. `logits` float32 [positions, vocabulary], `target` int64 [positions]."""
-    choice = decided(logits, forbidden)
-    two = choice.topk(min(2, logits.shape[-1])).values
-    best = logits.topk(min(TOP_K, logits.shape[-1])).values
-    at_target = logits.gather(-1, target[:, None])[:, 0]
-    log_p = (at_target - best.logsumexp(-1)).clamp_max(0)
-    log_softmax = logits.log_softmax(-1)
+    """The columns of `Forced`. `logits` float32 [positions, vocabulary], which are overwritten; `target` int64
+    [positions]."""
+    leading = Leading(logits, TOP_K)
+    best, likeliest, second = leading.two()
+    top1 = likeliest
+    log_p = _sampled(leading, target)
+    margin = best - second
+    if any(token < logits.shape[-1] for token in forbidden):
+        first, top1, second = Leading(decided(logits, forbidden), TOP_K).two()
+        margin = first - second
+    gap = logits.sub_(best[:, None])
+    at_target = gap.gather(-1, target[:, None])[:, 0]
+    gap.mul_(math.log2(math.e))
+    p = gap.exp2()  # relative to the best; on a CPU faster than by e, and as exact
+    entropy = gap.mul_(p).sum(-1) * -math.log(2)
+    # Summed without the best, of which p is 1: where it is all but certain, nothing else is left
+    others = p.scatter_(-1, likeliest[:, None], 0).sum(-1)
+    log_total = others.log1p()
     return (
-        choice.argmax(-1),  # torch documents: of equals the first
-        log_softmax.gather(-1, target[:, None])[:, 0],
-        log_p.where(_among_best(logits, target, at_target, best[:, -1]), -torch.inf),
-        torch.linalg.vecdot(log_softmax.exp(), log_softmax).neg().clamp_min(0),
-        two[:, 0] - two[:, 1],
+        top1,
+        at_target - log_total,
+        log_p,
+        (log_total + entropy / (1 + others)).clamp_min(0),
+        margin,
     )
 
 
+def _sampled(leading: Leading, target: torch.Tensor) -> torch.Tensor:
+    """Log-probability of `target` int64 [positions] under top-k sampling, float32 [positions]; minus infinity where it
+    is not among the k best."""
+    at_target = leading.logits.gather(-1, target[:, None])[:, 0]
+    k = min(TOP_K, leading.logits.shape[-1])
+    rows = (leading.at_least(at_target) < k).nonzero()[:, 0]
+    best = leading.best(rows, k)
+    log_p = (at_target[rows] - best.logsumexp(-1)).clamp_max(0)
+    among = _among_best(leading.logits, target, at_target, rows, best[:, -1])
+    return torch.full_like(at_target, -torch.inf).index_put_((rows,), log_p.where(among, -torch.inf))
+
+
 def _among_best(
-    logits: torch.Tensor, target: torch.Tensor, at_target: torch.Tensor, last: torch.Tensor
+    logits: torch.Tensor, target: torch.Tensor, at_target: torch.Tensor, rows: torch.Tensor, last: torch.Tensor
 ) -> torch.Tensor:
-    """Is the target among the k best tokens, bool [positions]? `last`: the k-th best logit. Of tokens that share it the
-    lowest ids belong; `torch.topk` does not say which it takes, so its indices are not used."""
-    among = at_target > last
-    tied = (at_target == last).nonzero()[:, 0]
-    rows, level = logits[tied], last[tied, None]
-    before = torch.arange(logits.shape[-1], device=logits.device) < target[tied, None]
-    among[tied] = ((rows > level) | ((rows == level) & before)).sum(-1) < min(TOP_K, logits.shape[-1])
+    """Is the target among the k best tokens of `rows`, bool [rows]? `last` [rows]: the k-th best logit. Of tokens that
+    share it the lowest ids belong; `torch.topk` does not say which it takes, so its indices are not used."""
+    among = at_target[rows] > last
+    tied = (at_target[rows] == last).nonzero()[:, 0]
+    these, level = logits[rows[tied]], last[tied, None]
+    before = torch.arange(logits.shape[-1], device=logits.device) < target[rows[tied], None]
+    among[tied] = ((these > level) | ((these == level) & before)).sum(-1) < min(TOP_K, logits.shape[-1])
     return among

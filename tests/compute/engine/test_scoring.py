@@ -8,33 +8,58 @@ import numpy as np
 import pytest
 import torch
 
+from memlake.compute.engine import forward
 from memlake.compute.engine.forward import _read_out
+from memlake.compute.engine.leading import Leading
 from memlake.compute.engine.scoring import first_mismatch, score
 from memlake.compute.families import parts
 from memlake.compute.models.checkpoint import Checkpoint, free_memory
 from memlake.compute.models.conditions import TOP_K
-from memlake.tests.compute.tiny import FAMILIES, POSITIONS, VOCAB, build, checkpoint, generated, windows
+from memlake.tests.compute.tiny import (
+    CLASSES,
+    FAMILIES,
+    POSITIONS,
+    VOCAB,
+    WIDTH,
+    build,
+    checkpoint,
+    config,
+    generated,
+    windows,
+)
 from memlake.warehouse.errors import BadInput
 
 ROWS = 12
+COLUMNS = ("top1", "logprob", "log_p", "entropy", "margin")
 WHOLE = [(family, kernel, 256) for family in FAMILIES for kernel in parts(family).kernels]
 WINDOWED = [("gpt_neo", "eager", 16), ("olmo3", "sdpa", 16), ("olmo3", "eager", 16)]
 
 
 def plain(model, tokens: np.ndarray, prefix: int) -> dict[str, np.ndarray]:
     """Forced read-outs of one row: one forward without cache or padding, the rest in float64 by sorting."""
-    logits = model(torch.from_numpy(tokens)[None]).logits[0, prefix - 1 : -1].double().numpy()
-    out = {name: [] for name in ("top1", "logprob", "log_p", "entropy", "margin")}
-    for x, target in zip(logits, tokens[prefix:], strict=True):
+    return sorted_out(model(torch.from_numpy(tokens)[None]).logits[0, prefix - 1 : -1], tokens[prefix:])
+
+
+def sorted_out(logits: torch.Tensor, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """The read-outs of logits [positions, vocabulary] in float64, of one position after the other, by sorting."""
+    out = {name: [] for name in COLUMNS}
+    for x, target in zip(logits.double().numpy(), targets, strict=True):
         order = np.lexsort((np.arange(len(x)), -x))
-        p = np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+        log_p = x - x.max() - np.log(np.exp(x - x.max()).sum())
+        p = np.exp(log_p)
         best = order[:TOP_K]
         out["top1"].append(order[0])
-        out["logprob"].append(np.log(p[target]))
-        out["log_p"].append(np.log(p[target] / p[best].sum()) if target in best else -np.inf)
-        out["entropy"].append(-(p * np.log(p)).sum())
+        out["logprob"].append(log_p[target])
+        out["log_p"].append(log_p[target] - np.log(p[best].sum()) if target in best else -np.inf)
+        out["entropy"].append(-(p * log_p).sum())
         out["margin"].append(x[order[0]] - x[order[1]])
     return {name: np.array(values) for name, values in out.items()}
+
+
+def agree(got: dict[str, np.ndarray], want: dict[str, np.ndarray], rtol: float = 2e-6, atol: float = 2e-6) -> None:
+    np.testing.assert_array_equal(got["top1"], want["top1"])
+    for name in COLUMNS[1:]:
+        np.testing.assert_allclose(got[name], want[name], rtol=rtol, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize(("family", "kernel", "see"), WHOLE + WINDOWED)
@@ -106,6 +131,117 @@ def test_top_k_where_the_tie_straddles_its_end():
 def test_vocabulary_smaller_than_top_k():
     log_p = _read_out(torch.zeros(1, 8), torch.tensor([7]))[2]
     assert log_p.tolist() == pytest.approx([-np.log(8)])
+
+
+# As many as there are in two blocks, in whole blocks, with one more or one less; smaller than top k; of real models
+VOCABULARIES = [2, 3, 39, 40, 41, 97, 2047, 2048, 2049, 50257, 50304]
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("levels", [None, 3, 60])
+def test_read_outs_equal_sorting_in_float64(vocabulary, levels):
+    rng = np.random.default_rng(vocabulary)
+    n = 60 if vocabulary < 5000 else 12
+    logits = 4 * rng.standard_normal((n, vocabulary)).astype(np.float32)
+    if levels:  # many tokens share each logit: the best is a tie, and so is the end of the top k
+        logits = np.round(logits / 24 * levels) / levels * 24
+        logits = logits.clip(-24, 24).astype(np.float32)
+    order = np.lexsort((np.broadcast_to(np.arange(vocabulary), logits.shape), -logits))
+    ranks = np.resize([0, 1, 38, 39, 40, 41, vocabulary // 2, vocabulary - 1], n)  # around the end of the top k
+    target = order[np.arange(n), np.minimum(ranks, vocabulary - 1)]
+    want = sorted_out(torch.from_numpy(logits), target)
+    assert (want["log_p"] == -np.inf).any() == (vocabulary > TOP_K)
+    assert (want["margin"] == 0).any() or not levels
+    got = _read_out(torch.from_numpy(logits), torch.from_numpy(target))
+    agree(dict(zip(COLUMNS, (column.numpy() for column in got), strict=True)), want)
+
+
+def test_read_outs_of_all_but_certain_tokens():
+    # What is left to the other tokens is far below the precision of a probability near 1.
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.standard_normal((40, 5000)).astype(np.float32))
+    target = torch.from_numpy(rng.integers(0, 5000, 40))
+    logits[torch.arange(40), target] += torch.linspace(10, 30, 40)
+    want = sorted_out(logits, target.numpy())
+    assert want["entropy"].min() < 1e-7 < 1 < want["entropy"].max()
+    got = dict(zip(COLUMNS, (column.numpy() for column in _read_out(logits, target)), strict=True))
+    for name in ("entropy", "logprob"):
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("token", [0, 1, 4999])
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_a_logit_that_is_not_finite_shows_in_the_entropy(token, value):
+    # `forced` looks there for it
+    logits = torch.randn(3, 5000, generator=torch.Generator().manual_seed(0))
+    logits[1, token] = value
+    entropy = _read_out(logits, torch.tensor([7, 7, 7]))[3]
+    assert entropy.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 40, 97, 1024, 5003])
+@pytest.mark.parametrize("k", [1, 40])
+def test_leading_equals_sorting(vocabulary, k):
+    logits = torch.from_numpy(np.random.default_rng(0).integers(-9, 9, (50, vocabulary)).astype(np.float32))
+    leading = Leading(logits, k)
+    best, token = leading.first()
+    np.testing.assert_array_equal(best, logits.numpy().max(-1))
+    np.testing.assert_array_equal(token, logits.numpy().argmax(-1))  # numpy documents: the first
+    rows, k = torch.tensor([3, 41, 3]), min(k, vocabulary)
+    np.testing.assert_array_equal(leading.best(rows, k), -np.sort(-logits.numpy()[rows], axis=-1)[:, :k])
+    level = torch.full((50,), 2.0)
+    larger = (logits > 2).sum(-1)
+    assert (leading.at_least(level) <= larger).all()
+    assert ((leading.at_least(level) > 0) == (larger > 0)).all()
+    if vocabulary > 1:
+        first, _, second = leading.two()
+        np.testing.assert_array_equal(first - second, -np.diff(-np.sort(-logits.numpy())[:, :2])[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("logits", "positions"), [(1, 1), (1, 7), (5 * 1003, 3), (7 * 1003 + 1, 21), (1 << 20, 256)])
+def test_read_outs_do_not_depend_on_how_many_positions_are_read_at_once(monkeypatch, dtype, logits, positions):
+    monkeypatch.setitem(forward.LOGITS, "cpu", logits)
+    monkeypatch.setattr(forward, "POSITIONS", positions)
+    model = wide(1003).to(dtype)
+    c = Checkpoint("wide", model, POSITIONS, None, 1003, checkpoint("pythia").condition)
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(45, WIDTH, generator=generator).to(dtype)
+    # Rounded to a few bits, a logit may come out as the next of its format where it is summed in another order, so that
+    # ours are of as many positions at once
+    at_once = hidden.split(max(1, logits // 1003, positions))
+    of_model = torch.cat([model.get_output_embeddings()(piece) for piece in at_once]).float()
+    target = torch.where(torch.arange(45) % 3 == 0, of_model.argmax(-1), torch.arange(45))
+    got = forward.read(c, hidden, target, _read_out)
+    agree(dict(zip(COLUMNS, got, strict=True)), sorted_out(of_model, target.numpy()))
+
+
+def wide(vocabulary: int):
+    """A Pythia of so many tokens."""
+    torch.manual_seed(0)
+    settings = config("pythia")
+    settings.vocab_size = vocabulary
+    settings._attn_implementation = "sdpa"
+    return CLASSES["pythia"](settings).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(("batch_size", "positions"), [(1, 256), (5, 256), (12, 17)])
+def test_a_large_vocabulary_equals_generate_and_plain_forward(monkeypatch, batch_size, positions):
+    monkeypatch.setitem(forward.LOGITS, "cpu", 5003 * 9)
+    monkeypatch.setattr(forward, "POSITIONS", positions)
+    model = wide(5003)
+    c = Checkpoint("wide", model, POSITIONS, None, 5003, checkpoint("pythia").condition)
+    tokens, prefix, expected = windows(model, ROWS, (8, 32), (20, 32))
+    got = score(c, tokens, prefix, batch_size=batch_size)
+    first = first_mismatch(got.match, got.n)
+    assert (first == got.n).any() and ((first > 0) & (first < got.n)).any()
+    for row, (t, p) in enumerate(zip(tokens, prefix, strict=True)):
+        n, want = len(t) - p, plain(model, t, p)
+        np.testing.assert_array_equal(got.generated[row, :n], expected[row])
+        found = {name: getattr(got, name)[row, :n] for name in COLUMNS[1:]}
+        np.testing.assert_array_equal(got.match[row, :n], want["top1"] == t[p:])
+        agree(found | {"top1": want["top1"]}, want, rtol=1e-4, atol=1e-4)
+    assert np.isneginf(got.log_p[got.inside]).any()
 
 
 @pytest.mark.parametrize("family", ["gpt_neo", "olmo2"])
