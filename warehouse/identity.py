@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def hash63(*parts: int | str) -> int:
@@ -20,6 +24,25 @@ def hash63(*parts: int | str) -> int:
         h.update(f"{'i' if isinstance(part, int) else 's'}{len(data)}:".encode())
         h.update(data)
     return int.from_bytes(h.digest(), "big") >> 1
+
+
+def hash63_each(*parts: str | pa.Array) -> pa.Array:
+    """`hash63` of each row of some columns of text, without NULL; a text is the same for all rows."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pieces: list[bytes | pa.Array] = []
+    for part in parts:
+        if isinstance(part, str):
+            data = part.encode("utf-8", "surrogatepass")
+            pieces.append(b"s%d:%s" % (len(data), data))
+        else:
+            size = pc.binary_length(part).cast(pa.string()).cast(pa.binary())
+            pieces += [b"s", size, b":", part.cast(pa.binary())]
+    messages = pc.binary_join_element_wise(*pieces, b"").to_pylist()
+    digests = b"".join([hashlib.blake2b(message, digest_size=8).digest() for message in messages])
+    return pa.array((np.frombuffer(digests, ">u8") >> 1).astype(np.int64))
 
 
 def canonical(value: object) -> str:

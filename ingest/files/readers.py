@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memlake.ingest.source import HEAD
 
@@ -15,7 +15,8 @@ from .records import Record, Refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+T = TypeVar("T")
 
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in streams.COMPRESSED)
 PARQUET = (".parquet",)
@@ -75,6 +76,22 @@ def parquet_rows(location: str, fields: Collection[str] | None) -> Iterator[Reco
 
     A file or a row group that cannot be read is one record with its problem; the other row groups are read.
     """
+    return _parquet(location, fields, MAX_ROWS, batch_records)
+
+
+def parquet_batches(location: str, fields: Collection[str], rows: int) -> Iterator[tuple[int, pa.RecordBatch] | Record]:
+    """The same as batches of at most so many rows, each with the place of its first; a record is what cannot be
+    read."""
+    return _parquet(location, fields, rows, lambda batch, position: [(position, batch)])
+
+
+def _parquet(
+    location: str,
+    fields: Collection[str] | None,
+    max_rows: int,
+    take: Callable[[pa.RecordBatch, int], Iterable[T]],
+) -> Iterator[T | Record]:
+    """What `take` makes of each batch and the place of its first row."""
     import pyarrow.parquet as pq
 
     with streams.open_file(location) as f:
@@ -92,23 +109,20 @@ def parquet_rows(location: str, fields: Collection[str] | None) -> Iterator[Reco
         columns = [n for n in names if fields is None or any(f == n or f.startswith(f"{n}.") for f in fields)]
         position = 0
         for group in range(file.num_row_groups):
-            yield from _row_group(file, group, columns, position)
-            position += file.metadata.row_group(group).num_rows
+            known = file.metadata.row_group(group)
+            rows = min(max(BATCH * known.num_rows // max(known.total_byte_size, 1), 1), max_rows)
+            at = position
+            try:
+                for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+                    yield from take(batch, at)
+                    at += batch.num_rows
+            except (ValueError, OSError) as e:
+                yield Record(at, {}, b"", _damage(f"row group {group}", e))
+            position += known.num_rows
 
 
-def _row_group(file: pq.ParquetFile, group: int, columns: list[str], position: int) -> Iterator[Record]:
-    known = file.metadata.row_group(group)
-    size = max(known.total_byte_size, 1)
-    rows = min(max(BATCH * known.num_rows // size, 1), MAX_ROWS)
-    try:
-        for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
-            yield from _batch(batch, position)
-            position += batch.num_rows
-    except (ValueError, OSError) as e:
-        yield Record(position, {}, b"", _damage(f"row group {group}", e))
-
-
-def _batch(batch: pa.RecordBatch, position: int) -> Iterator[Record]:
+def batch_records(batch: pa.RecordBatch, position: int) -> Iterator[Record]:
+    """The rows of a batch, of which the first has this place in the file."""
     try:
         found = batch.to_pylist(maps_as_pydicts="lossy")
     except UnicodeDecodeError:  # Arrow does not check what a column of text holds
@@ -116,7 +130,7 @@ def _batch(batch: pa.RecordBatch, position: int) -> Iterator[Record]:
             yield Record(position, {}, b"", "not UTF-8")
         else:
             for i in range(batch.num_rows):
-                yield from _batch(batch.slice(i, 1), position + i)
+                yield from batch_records(batch.slice(i, 1), position + i)
         return
     for i, fields in enumerate(found):
         yield Record(position + i, fields)

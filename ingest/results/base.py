@@ -24,6 +24,7 @@ from memlake.warehouse.models.registry import families, resolve
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.work.cells import Cell, published
 
+from .ids import Span
 from .reading import (
     CONDITION,
     ImportMatches,
@@ -34,15 +35,18 @@ from .reading import (
     SequenceSettings,
 )
 
+BY = ("model", "condition", "corpus")
 MISTYPED = 0.72  # a family as similar to one of the registry is taken for a slip
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a file holds: its rows by model, condition and corpus, and what is not taken of it."""
+    """What a file holds: its rows by model, condition and corpus, what is not taken of it, and the ids of its
+    own."""
 
     rows: Counter[tuple[str, str | None, str]]
     rejects: Rejects
+    own: Span
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,15 @@ class ResultSource(ResultReader):
 
     def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
         ids = [c.id for c in cells]
-        with lake.connect(["matches", "sequences", "models", "rejects"]) as con:
+        files = {name: lake.snapshot(name) for name in ("matches", "models", "rejects")}
+        files["matches"] = [f for f in files["matches"] if f.cell is None or f.cell in ids]
+        with lake.connect(files, files) as con:
 
             def of_cells(sql: str) -> list[tuple[Any, ...]]:
                 return con.execute(sql, [ids]).fetchall()
 
-            ((rows, known),) = of_cells(
-                "select count(*), count(*) filter (s.external_id is null) from stored.matches m"
-                " join stored.sequences s using (sequence_id) where list_contains(?, m.cell)"
+            ((rows, known),) = of_cells(  # a sequence that was cut from a text has an anchor
+                "select count(*), count(anchor_id) from stored.matches where list_contains(?, cell)"
             )
             rejects = of_cells(
                 "select reason, count(*) from stored.rejects where list_contains(?, cell) group by all order by all"
@@ -153,13 +158,15 @@ class ResultSource(ResultReader):
                 if isinstance(piece, Reject):
                     yield piece
                 else:
-                    columns = (piece[name].to_pylist() for name in ("model", "condition", "corpus"))
-                    rows.update(zip(*columns, strict=True))
+                    for found in piece.group_by(list(BY)).aggregate([([], "count_all")]).to_pylist():
+                        rows[tuple(found[name] for name in BY)] += found["count_all"]
+                    own.add(self.own_ids(piece))
 
+        own = Span()
         rejects = Rejects.among(refused())
         if not rows.total() and not rejects.reasons:
             raise BadInput(f"{file.path} holds no rows")
-        return Seen(rows, rejects)
+        return Seen(rows, rejects, own)
 
     def _before(self, lake: Lake, files: Sequence[ResultFile], seen: Mapping[str, Seen]) -> dict[str, str]:
         """The tokenizers under which these very files were read before, by model. Raises `Conflict` where the lake
@@ -237,4 +244,5 @@ class ResultSource(ResultReader):
                 domain=file.about.domain if file.about else None,
                 vocabulary=file.about.vocabulary if file.about else None,
             )
-            yield ImportMatches(settings, self, file, sum(n for (m, *_), n in seen.rows.items() if m == model))
+            n_rows = sum(n for (m, *_), n in seen.rows.items() if m == model)
+            yield ImportMatches(settings, self, file, n_rows, seen.own)

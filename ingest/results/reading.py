@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from memlake.ingest.source import HEAD, Reader, Reject
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
 from . import match_vectors as vectors
+from .ids import Candidates, Found, Span, candidates
 
 CONDITION = "imported"  # nothing is known of how the rows were made
-SECONDS_PER_ROW = 1 / 30_000
+SECONDS_PER_ROW = 1 / 200_000
+NO_TOKENS = pa.scalar([], schema.INTS)
+ROWS, BYTES = 100_000, 64 << 20  # that are written at once
+REJECTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,14 @@ class ResultReader(Reader, ABC):
         """The records of a file in bounded memory: pieces with the columns of `vectors.TYPES`, and what is not taken.
         `sequence_id` is the id where the row was made."""
 
+    def own_ids(self, piece: pa.Table) -> pa.Array | None:
+        """The id with which each row came, where it may be one of a sequence of the lake, else NULL; None where that is
+        never so."""
+        return None
+
     @abstractmethod
-    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: Mapping[int, int | None]) -> list[int]:
-        """The id of each row's sequence; `known`: anchors of the lake's sequences, by sequence id."""
+    def made_ids(self, piece: pa.Table, tokenizers: pa.Array) -> pa.Array:
+        """An id for the sequence of each row, if it is not one of the lake; int64."""
 
 
 @dataclass(frozen=True)
@@ -90,29 +101,36 @@ class ImportSequences(Cell):
         return self.n_rows * SECONDS_PER_ROW
 
     def rows(self, lake: Lake) -> CellRows:
-        known, rank = known_anchors(lake), 0
+        with candidates(lake) as ids:
+            for at, piece in self._pieces():
+                own, made = self.source.own_ids(piece), self.source.made_ids(piece, self._tokenizers(piece))
+                ids.add(at, _no_ids(piece) if own is None else own, made)
+            yield from gathered(self._sequences(ids.new()))
+
+    def _pieces(self) -> Iterator[tuple[int, pa.Table]]:
+        """The rows of all files, and how many there are before each piece."""
+        at = 0
         for file in self.files:
             for piece in self.source.read(file):
-                if isinstance(piece, Reject):
-                    continue
-                tokenizers = _tokenizers(piece, self.settings.tokenizers)
-                new: dict[int, int] = {}  # row by id
-                for i, sequence_id in enumerate(self.source.identify(piece, tokenizers, known)):
-                    if sequence_id not in known:
-                        known[sequence_id] = None
-                        new[sequence_id] = i
-                if new:
-                    yield "sequences", self._sequences(piece, tokenizers, new, rank)
-                    rank += len(new)
+                if not isinstance(piece, Reject):
+                    yield at, piece
+                    at += piece.num_rows
 
-    def _sequences(self, piece: pa.Table, tokenizers: Sequence[str], new: Mapping[int, int], rank: int) -> pa.Table:
-        """The rows of new sequences, of which the first has this rank."""
-        rows = piece.take(list(new.values()))
-        columns = {name: rows[name] for name in ("corpus", "domain", "prefix_tokens", "n_tokens")}
-        columns |= {"sequence_id": list(new), "tokenizer": [tokenizers[i] for i in new.values()]}
-        columns |= {"external_id": rows["sequence_id"], "tokens": [t or [] for t in rows["tokens"].to_pylist()]}
-        columns |= {"sample": pa.repeat(f"imported-{self.id}", len(new)), "shard": [0] * len(new)}
-        return pa.table(columns | {"rank": list(range(rank, rank + len(new)))})
+    def _tokenizers(self, piece: pa.Table) -> pa.Array:
+        return _tokenizers(piece, self.settings.tokenizers)
+
+    def _sequences(self, new: Found) -> CellRows:
+        rank = 0
+        for at, piece in self._pieces():
+            found = new.before(at + piece.num_rows)
+            n, places = found.num_rows, pc.subtract(found["position"], at)
+            rows = piece.take(places)
+            columns = {name: rows[name] for name in ("corpus", "domain", "prefix_tokens", "n_tokens")}
+            columns |= {"sequence_id": found["sequence_id"], "tokenizer": self._tokenizers(rows)}
+            columns |= {"external_id": rows["sequence_id"], "tokens": pc.coalesce(rows["tokens"], NO_TOKENS)}
+            columns |= {"sample": pa.repeat(f"imported-{self.id}", n), "shard": pa.array(np.zeros(n, np.int64))}
+            yield "sequences", pa.table(columns | {"rank": pa.array(np.arange(rank, rank + n))})
+            rank += n
 
 
 @dataclass(frozen=True)
@@ -133,12 +151,13 @@ class MatchSettings(Settings):
 
 @dataclass(frozen=True)
 class ImportMatches(Cell):
-    """The rows of one model in one file, and what is not taken of it."""
+    """The rows of one model in one file, and what is not taken of it. own: the span of the ids in the file."""
 
     settings: MatchSettings
     source: ResultReader
     file: ResultFile
     n_rows: int
+    own: Span
 
     @property
     def experiment(self) -> str:
@@ -157,36 +176,72 @@ class ImportMatches(Cell):
         return self.n_rows * SECONDS_PER_ROW
 
     def rows(self, lake: Lake) -> CellRows:
-        known, rejects = known_anchors(lake), list[dict[str, object]]()
+        with candidates(lake) as ids:
+            if ids.may_be_held(self.own):
+                self._compare(ids)
+            yield from gathered(self._rows(ids.held()))
+
+    def _compare(self, ids: Candidates) -> None:
+        at = 0
+        for piece in self._pieces():
+            if not isinstance(piece, Reject) and (own := self.source.own_ids(piece)) is not None:
+                ids.add(at, own, _no_ids(piece))
+                at += piece.num_rows
+
+    def _pieces(self) -> Iterator[pa.Table | Reject]:
+        """The rows of the model in the file, and what is not taken of it."""
         for piece in self.source.read(self.file):
+            yield piece if isinstance(piece, Reject) else piece.filter(pc.equal(piece["model"], self.settings.model))
+
+    def _rows(self, held: Found) -> CellRows:
+        at, rejects = 0, list[dict[str, object]]()
+        for piece in self._pieces():
             if isinstance(piece, Reject):
                 rejects.append(asdict(piece) | {"corpus": self.settings.corpus, "head": piece.head[:HEAD]})
-                continue
-            own = piece.filter(pc.equal(piece["model"], self.settings.model))
-            tokenizers = _tokenizers(own, {self.settings.model: self.settings.tokenizer})
-            ids = self.source.identify(own, tokenizers, known)
-            rows = vectors.derive(own.select(list(vectors.MEASURED)))
-            for name, values in (
-                ("sequence_id", pa.array(ids, pa.int64())),
-                ("condition", pc.fill_null(rows["condition"], CONDITION)),
-            ):
-                rows = rows.set_column(rows.column_names.index(name), name, values)
-            if ids:
-                yield "matches", rows.append_column("anchor_id", pa.array([known.get(i) for i in ids], pa.int64()))
-            if rejects:
+            else:
+                yield "matches", self._matches(piece, held.before(at + piece.num_rows), at)
+                at += piece.num_rows
+            if len(rejects) == REJECTS:
                 yield "rejects", pa.Table.from_pylist(rejects)
                 rejects = []
         if rejects:
             yield "rejects", pa.Table.from_pylist(rejects)
 
+    def _matches(self, piece: pa.Table, held: pa.Table, at: int) -> pa.Table:
+        """Rows before which there are so many. held: what the lake holds of their sequences."""
+        rows = vectors.derive(piece.select(list(vectors.MEASURED)))
+        tokenizers = _tokenizers(piece, {self.settings.model: self.settings.tokenizer})
+        ids = self.source.made_ids(piece, tokenizers).to_numpy().copy()
+        places = held["position"].to_numpy() - at
+        ids[places] = held["sequence_id"].to_numpy()
+        of_held = np.full(len(ids), -1)
+        of_held[places] = np.arange(len(places))
+        columns = {name: rows[name] for name in rows.column_names} | {
+            "sequence_id": pa.array(ids),
+            "anchor_id": held["anchor_id"].take(pa.array(of_held, mask=of_held < 0)),
+            "condition": pc.fill_null(rows["condition"], CONDITION),
+        }
+        return pa.table(columns)
 
-def known_anchors(lake: Lake) -> dict[int, int | None]:
-    """The anchor of each sequence of the lake, by sequence id; None where it has none."""
-    with lake.connect(["sequences"]) as con:
-        return dict(con.sql("select sequence_id, anchor_id from stored.sequences").fetchall())
+
+def _no_ids(piece: pa.Table) -> pa.Array:
+    return pa.nulls(piece.num_rows, pa.int64())
 
 
-def _tokenizers(piece: pa.Table, defaults: Mapping[str, str]) -> list[str]:
+def gathered(pieces: CellRows) -> CellRows:
+    """The pieces of each table put together: a file of many short row groups is larger and slower."""
+    waiting: dict[str, list[pa.Table]] = {}
+    for name, piece in pieces:
+        parts = waiting.setdefault(name, [])
+        parts.append(piece)
+        if sum(p.num_rows for p in parts) >= ROWS or sum(p.nbytes for p in parts) >= BYTES:
+            yield name, pa.concat_tables(waiting.pop(name))
+    for name, parts in waiting.items():
+        yield name, pa.concat_tables(parts)
+
+
+def _tokenizers(piece: pa.Table, defaults: Mapping[str, str]) -> pa.Array:
     """The tokenizer of each row: its own, else its model's."""
-    columns = (piece[name].to_pylist() for name in ("tokenizer", "model"))
-    return [own or defaults[model] for own, model in zip(*columns, strict=True)]
+    models = piece["model"].combine_chunks().dictionary_encode()
+    of_models = pa.array([defaults[model] for model in models.dictionary.to_pylist()], pa.string())
+    return pc.coalesce(piece["tokenizer"].combine_chunks(), of_models.take(models.indices))

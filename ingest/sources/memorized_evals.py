@@ -17,21 +17,24 @@ otherwise needs --model.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from memlake.ingest.files import readers
+from memlake.ingest.files.records import Record
 from memlake.ingest.names import name_problem
 from memlake.ingest.results import match_vectors as vectors
 from memlake.ingest.results.base import ResultSource
 from memlake.ingest.results.reading import About, ResultFile
 from memlake.ingest.source import Reject
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.identity import hash63
+from memlake.warehouse.identity import hash63_each
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import find
 from memlake.warehouse.models.tokenizer import load_tokenizer, register_tokenizer
@@ -83,31 +86,54 @@ class Source(ResultSource):
         return About(model, corpus, domain, VOCABULARY)
 
     def read(self, file: ResultFile) -> Iterator[pa.Table | Reject]:
-        about = file.about
+        about, seen = file.about, Seen()
         assert about is not None
-        seen, good = set[int](), list[tuple[int, list[int]]]()
-        for record in readers.records(file.path, ("index", "tokens"), LONGEST):
-            index, tokens = record.fields.get("index"), record.fields.get("tokens")
-            problem = record.problem or _problem(index, tokens, about.vocabulary)
-            if problem or index is None or tokens is None or index in seen:
-                yield Reject(file.name, record.position, problem or "index is there twice", record.head)
+        for found in readers.parquet_batches(file.path, ("index", "tokens"), BATCH):
+            if isinstance(found, Record):
+                yield Reject(file.name, found.position, str(found.problem), found.head)
                 continue
-            seen.add(index)
-            good.append((index, tokens))
-            if len(good) == BATCH:
-                yield _piece(file.path, about, good)
-                good = []
-        if good:
-            yield _piece(file.path, about, good)
+            position, batch = found
+            good = _sound(batch, about.vocabulary)
+            good[good] = seen.first(batch.filter(pa.array(good)))
+            for i in np.flatnonzero(~good):
+                for record in readers.batch_records(batch.slice(i, 1), position + int(i)):
+                    problem = _problem(record.fields.get("index"), record.fields.get("tokens"), about.vocabulary)
+                    yield Reject(file.name, record.position, problem or "index is there twice", record.head)
+            if good.any():
+                yield _piece(file.path, about, batch.filter(pa.array(good)))
 
-    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: Mapping[int, int | None]) -> list[int]:
+    def made_ids(self, piece: pa.Table, tokenizers: pa.Array) -> pa.Array:
         """An id of all that says which sequence it is. With its tokens: lists that disagree on an index stay apart."""
-        names = ("corpus", "domain", "sequence_id", "tokens")
-        rows = zip(tokenizers, *(piece[name].to_pylist() for name in names), strict=True)
-        return [
-            hash63("import", corpus, tokenizer, domain, index, " ".join(map(str, tokens)))
-            for tokenizer, corpus, domain, index, tokens in rows
-        ]
+        corpora, domains, indexes, tokens = (
+            piece[name].combine_chunks() for name in ("corpus", "domain", "sequence_id", "tokens")
+        )
+        return hash63_each("import", corpora, tokenizers, domains, indexes, _spaced(tokens))
+
+
+class Seen:
+    """The indexes that were met. One is a bit of a field of which only pages that are touched take memory: a training
+    has some 10**8 sequences. Larger numbers, which no index is, are kept by themselves."""
+
+    FIELD = 1 << 33
+
+    def __init__(self) -> None:
+        self._field, self._larger = np.zeros(self.FIELD // 8, dtype=np.uint8), set[int]()
+
+    def first(self, sound: pa.RecordBatch) -> np.ndarray:
+        """Of sound records those whose index was not met before."""
+        if not sound.num_rows:
+            return np.zeros(0, dtype=bool)
+        numbers = sound["index"].cast(pa.uint64()).to_numpy(zero_copy_only=False)
+        first = np.zeros(len(numbers), dtype=bool)
+        first[np.unique(numbers, return_index=True)[1]] = True
+        small = numbers < self.FIELD
+        places, bits = numbers[small] >> 3, np.uint8(1) << (numbers[small] & 7).astype(np.uint8)
+        first[small] &= self._field[places] & bits == 0
+        np.bitwise_or.at(self._field, places, bits)
+        larger = numbers[~small].tolist()
+        first[~small] &= np.array([n not in self._larger for n in larger], dtype=bool)
+        self._larger.update(larger)
+        return first
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,23 @@ def _checkpoint(lake: Lake, text: str) -> Checkpoint:
     return Checkpoint(spec.name, tokenizer.vocab_size, register_tokenizer(lake, tokenizer))
 
 
+def _sound(batch: pa.RecordBatch, vocabulary: int) -> np.ndarray:
+    """Which records `_problem` has nothing to say of."""
+    n = batch.num_rows
+    index, tokens = (batch[name] if name in batch.schema.names else pa.nulls(n) for name in ("index", "tokens"))
+    lists = pa.types.is_list(tokens.type) and pa.types.is_integer(tokens.type.value_type)
+    if not lists or not pa.types.is_integer(index.type):
+        pairs = zip(index.to_pylist(), tokens.to_pylist(), strict=True)
+        return np.array([_problem(i, t, vocabulary) is None for i, t in pairs], dtype=bool)
+    whole = pc.and_(pc.greater_equal(index, 0), pc.equal(pc.list_value_length(tokens), PREFIX + CONTINUATION))
+    sound = pc.fill_null(whole, False).to_numpy(zero_copy_only=False).copy()
+    values = tokens.filter(pa.array(sound)).flatten()
+    inside = pc.and_(pc.greater_equal(values, 0), pc.less(values, vocabulary))
+    of_record = pc.fill_null(inside, False).to_numpy(zero_copy_only=False).reshape(-1, PREFIX + CONTINUATION)
+    sound[sound] = of_record.all(axis=1)
+    return sound
+
+
 def _problem(index: object, tokens: object, vocabulary: int) -> str | None:
     """Why a record is not taken."""
     if type(index) is not int or index < 0:
@@ -141,17 +184,38 @@ def _problem(index: object, tokens: object, vocabulary: int) -> str | None:
     return f"a token id is beyond the vocabulary ({vocabulary})" if max(tokens) >= vocabulary else None
 
 
-def _piece(path: str, about: About, rows: Sequence[tuple[int, list[int]]]) -> pa.Table:
-    n = len(rows)
-    columns: dict[str, list[Any]] = {
-        "model": [about.model] * n,
-        "corpus": [about.corpus] * n,
-        "domain": [about.domain] * n,
-        "tokenizer": [about.tokenizer] * n,
-        "sequence_id": [str(index) for index, _ in rows],
-        "tokens": [tokens for _, tokens in rows],
-        "prefix_tokens": [PREFIX] * n,
-        "n_tokens": [CONTINUATION] * n,
-        "match": [b"\xff" * (CONTINUATION // 8)] * n,
+def _piece(path: str, about: About, records: pa.RecordBatch) -> pa.Table:
+    n = records.num_rows
+
+    def same(value: object, kind: pa.DataType) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind), n)
+
+    columns = {
+        "model": same(about.model, pa.string()),
+        "corpus": same(about.corpus, pa.string()),
+        "domain": same(about.domain, pa.string()),
+        "tokenizer": same(about.tokenizer, pa.string()),
+        "sequence_id": records["index"],
+        "tokens": records["tokens"],
+        "prefix_tokens": same(PREFIX, pa.int64()),
+        "n_tokens": same(CONTINUATION, pa.int64()),
+        "match": same(b"\xff" * (CONTINUATION // 8), pa.binary()),
     }
     return vectors.typed(Path(path), columns, 0)
+
+
+def _spaced(tokens: pa.Array) -> pa.Array:
+    """The tokens of each list as text, with spaces between them."""
+    ids = tokens.flatten()
+    words = _words(1 << int(pc.max(ids).as_py()).bit_length()).take(ids)
+    ends = np.frombuffer(words.buffers()[1], np.int32)[: len(ids) + 1]
+    sizes = pc.list_value_length(tokens).to_numpy()
+    lines = ends[np.concatenate([[0], np.cumsum(sizes)])]
+    text = pa.Array.from_buffers(pa.binary(), len(tokens), [None, pa.py_buffer(lines), words.buffers()[2]])
+    return pc.binary_slice(text, 0, -1)
+
+
+@cache
+def _words(n: int) -> pa.Array:
+    """The first numbers, each with a space behind it."""
+    return pa.array([f"{i} " for i in range(n)])

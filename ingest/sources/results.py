@@ -13,7 +13,7 @@ tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,14 @@ import pyarrow as pa
 
 from memlake.ingest.files import streams
 from memlake.ingest.files.folders import folder_fields, name_with_fields
+from memlake.ingest.results import ids
 from memlake.ingest.results import match_vectors as vectors
 from memlake.ingest.results.base import ResultSource
 from memlake.ingest.results.reading import ResultFile
 from memlake.warehouse.errors import BadInput
-from memlake.warehouse.identity import hash63
+from memlake.warehouse.identity import hash63_each
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
-
-DIGITS = 19  # of the largest id of a sequence
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,10 @@ class Source(ResultSource):
     def read(self, file: ResultFile) -> Iterator[pa.Table]:
         return vectors.read(Path(file.path), folder_fields(file.name))
 
-    def identify(self, piece: pa.Table, tokenizers: Sequence[str], known: Mapping[int, int | None]) -> list[int]:
-        """The row's own id where the lake has it; else an id made from where the row comes from."""
-        corpora, ids = piece["corpus"].to_pylist(), piece["sequence_id"].to_pylist()
-        return [
-            int(own)
-            if own.isdecimal() and len(own) <= DIGITS and int(own) in known
-            else hash63("import", corpus, tokenizer, own)
-            for corpus, tokenizer, own in zip(corpora, tokenizers, ids, strict=True)
-        ]
+    def own_ids(self, piece: pa.Table) -> pa.Array:
+        return ids.from_text(piece["sequence_id"].combine_chunks())
+
+    def made_ids(self, piece: pa.Table, tokenizers: pa.Array) -> pa.Array:
+        """An id made from where the row comes from."""
+        corpora, own = (piece[name].combine_chunks() for name in ("corpus", "sequence_id"))
+        return hash63_each("import", corpora, tokenizers, own)

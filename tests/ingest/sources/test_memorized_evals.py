@@ -181,3 +181,35 @@ def test_a_changed_list_is_refused(lake, tmp_path):
     read(lake, publish(tmp_path, "duped.1b.parquet", [(1, tokens(1))]))
     with pytest.raises(Conflict, match=r"results of pythia-1b-v0 on memorized_evals from duped\.1b\.parquet already"):
         read(lake, publish(tmp_path, "duped.1b.parquet", [(1, tokens(2))]))
+
+
+def test_columns_of_a_list_are_judged_as_its_rows_are():
+    draw = np.random.default_rng(5)
+    damaged = [(i, t) for i, t, _ in DAMAGED]
+    records = [damaged[draw.integers(len(damaged))] if draw.random() < 0.3 else (i, tokens(i)) for i in range(200)]
+    columns = {"index": [i for i, _ in records], "tokens": [t for _, t in records]}
+    plain = [memorized_evals._problem(i, t, 50_277) is None for i, t in records]
+    assert 0 < sum(plain) < len(plain)
+    for token in (pa.list_(pa.int64()), pa.large_list(pa.int32())):
+        batch = pa.record_batch(columns, schema=pa.schema([("index", pa.int64()), ("tokens", token)]))
+        assert memorized_evals._sound(batch, 50_277).tolist() == plain
+
+
+def test_an_index_is_met_first_once():
+    draw = np.random.default_rng(6)
+    seen, plain = memorized_evals.Seen(), set[int]()
+    for _ in range(20):
+        numbers = [int(draw.choice([draw.integers(60), 2**33 + draw.integers(3), 2**62])) for _ in range(10)]
+        expected = []
+        for number in numbers:
+            expected.append(number not in plain)
+            plain.add(number)
+        assert seen.first(pa.record_batch({"index": pa.array(numbers, pa.int64())})).tolist() == expected
+
+
+def test_tokens_as_text():
+    lists = pa.array([[1], [9], [0, 10, 50_276], list(range(64))], pa.list_(pa.int32()))
+    for given in (lists, lists.slice(1, 2)):
+        assert memorized_evals._spaced(given).to_pylist() == [
+            " ".join(map(str, one)).encode() for one in given.to_pylist()
+        ]
