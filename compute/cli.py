@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -48,6 +49,13 @@ Role = Annotated[
         help="trained, or control: never trained on. Of these models on these corpora, where the registry cannot tell."
     ),
 ]
+CellMinutes = Annotated[
+    float,
+    typer.Option(
+        "--cell-minutes",
+        help="Cells of about so many minutes at most, by the rate of those done before: what a kill may take.",
+    ),
+]
 
 
 @app.command("list")
@@ -92,6 +100,7 @@ def _request(
     batch_size: BatchSize = None,
     family: Family = None,
     role: Role = None,
+    cell_minutes: CellMinutes = 10.0,
     *,
     own: Mapping[str, Any],
 ) -> Any:
@@ -99,7 +108,9 @@ def _request(
     from memlake.compute.planning.request import Request
 
     places = tuple(model), tuple(corpus), tuple(domain or ())
-    return Request(*places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, own)
+    return Request(
+        *places, limit, dtype, attention, bos, no_eos, device, batch_size, family, role, cell_minutes, options=own
+    )
 
 
 def _asks(function: Callable[..., None]) -> Callable[..., None]:
@@ -118,13 +129,28 @@ def _asks(function: Callable[..., None]) -> Callable[..., None]:
 
 @command(app, "plan", EXPERIMENT, by="experiment")
 @_asks
-def plan(experiment: Experiment, request: Any, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
-    """What `run` would do, without doing it."""
+def plan(
+    experiment: Experiment,
+    request: Any,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="One row a model, of what is to do: cells, rows, bytes, hours.")
+    ] = False,
+    flops: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOP/S", help="Reckon for a device that does so many, as 3e14; default: by cells done before."
+        ),
+    ] = None,
+    lake: LakePath = DEFAULT_LAKE,
+    form: Format = FormatName.table,
+) -> None:
+    """What `run` would do, without doing it, and what that costs: rows, bytes on disk, hours of one process."""
     from memlake.warehouse.lake import Lake
 
-    from .run import planned
+    from .run import estimated, planned
 
-    show(planned(Lake.open(lake), experiment, request), form)
+    asked = dataclasses.replace(request, flops=flops)
+    show((estimated if estimate else planned)(Lake.open(lake), experiment, asked), form)
 
 
 @command(app, "run", EXPERIMENT, by="experiment")

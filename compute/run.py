@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from memlake.warehouse import options
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
@@ -24,7 +25,8 @@ from .models.conditions import Condition
 from .models.device import pick_device
 from .models.identity import identify, read_config
 from .planning.cells import ModelCell
-from .planning.coverage import nothing_memorized
+from .planning.chosen import nothing_memorized
+from .planning.cost import row_count, summary, total
 from .planning.request import Limits, Request, Subject
 from .planning.sampled import sampled
 from .planning.unfit import UNFIT, left_out
@@ -43,6 +45,10 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[ModelCell]
     chosen = options.make(module.Options, request.options, f"experiment {experiment!r}")
     if request.device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"no device {request.device!r}: it is auto, cpu or cuda")
+    if not request.cell_minutes > 0:
+        raise BadInput(f"no --cell-minutes {request.cell_minutes:g}: it is a positive number")
+    if request.flops is not None and not 0 < request.flops < inf:
+        raise BadInput(f"no --flops {request.flops:g}: it is a positive number")
     _check_places(lake, request)
     found = [
         cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request, chosen)
@@ -113,7 +119,8 @@ def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bo
 
 
 def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
-    """One row is one cell of the request: model, corpus, domain, sample, ranks, sequences, and whether it is done."""
+    """One row is one cell of the request: model, corpus, domain, sample, ranks, sequences, rows (NULL: not known
+    beforehand), and whether it is done. Says what those to do cost."""
     import pyarrow as pa
 
     found, missing = plan(lake, experiment, request)
@@ -130,20 +137,57 @@ def planned(lake: Lake, experiment: str, request: Request) -> pa.Table:
                 "sample_rule": rule.get("at"),
                 "sample_window": rule.get("window"),
                 "sequences": cell.sequences,
+                "rows": row_count(cell),
                 "state": "to do" if cell.id in missing else "done",
             }
         )
+    costs = summary(lake, experiment, request, [cell for cell in found if cell.id in missing])
+    say(_in_words(costs))
     return pa.Table.from_pylist(
         rows,
         pa.schema(
             [
                 *((name, pa.string()) for name in ("cell", "model", "corpus", "domain")),
                 *((name, pa.string()) for name in ("sample_rule", "sample_window", "condition")),
-                *((name, pa.int64()) for name in ("first_rank", "last_rank", "sequences")),
+                *((name, pa.int64()) for name in ("first_rank", "last_rank", "sequences", "rows")),
                 ("state", pa.string()),
             ]
         ),
     )
+
+
+def estimated(lake: Lake, experiment: str, request: Request) -> pa.Table:
+    """One row is one model of the request with cells to do: how many, their sequences, rows and bytes (NULL: not known
+    beforehand), hours of one process, and by what rate."""
+    import pyarrow as pa
+
+    found, missing = plan(lake, experiment, request)
+    numbers = [(name, pa.int64()) for name in ("cells", "sequences", "rows", "bytes")]
+    return pa.Table.from_pylist(
+        summary(lake, experiment, request, [cell for cell in found if cell.id in missing]),
+        pa.schema([("model", pa.string()), *numbers, ("hours", pa.float64()), ("rate", pa.string())]),
+    )
+
+
+def _in_words(costs: Sequence[Mapping[str, Any]]) -> str:
+    """A line on what cells to do cost: the rows of `summary`."""
+    if not costs:
+        return "nothing to do"
+    sums = {name: total([cost[name] for cost in costs]) for name in ("cells", "sequences", "rows", "bytes")}
+    size = sums.pop("bytes")
+    counts = [f"{n} {name[:-1] if n == 1 else name}" for name, n in sums.items() if n is not None]
+    if size is not None:
+        counts.append(_scaled(size, {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}))
+    time = _scaled(3600 * sum(cost["hours"] for cost in costs), {"seconds": 1, "minutes": 60, "hours": 3600})
+    rates = list(dict.fromkeys(cost["rate"] for cost in costs))
+    by = rates[0] if len(rates) == 1 else "each model by its own rate: --estimate"
+    return f"to do: {', '.join(counts)}, about {time} of one process ({by})"
+
+
+def _scaled(number: float, units: Mapping[str, float]) -> str:
+    """A number in the largest unit of which it holds one; units: how many of the first each is, in order."""
+    name, size = [(name, size) for name, size in units.items() if number >= size or size == 1][-1]
+    return f"{number / size:.{0 if number >= 9.95 * size else 1}f}".removesuffix(".0") + f" {name}"
 
 
 def _spec(lake: Lake, text: str, request: Request) -> ModelSpec:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from memlake.compute.interventions.screen import DEFAULT, Screen
 from memlake.compute.models.checkpoint import known_model, unscored
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, published_and_missing, published_settings
+from memlake.compute.planning.chosen import COLUMNS, Choices, chosen
+from memlake.compute.planning.coverage import Coverage, Shard, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
 from memlake.compute.planning.unfit import rejected
 from memlake.warehouse.errors import BadInput
@@ -76,6 +77,14 @@ class HeadAblationSettings(ChoiceSettings):
     @property
     def detail_option(self) -> str:
         return "--screen"
+
+    @property
+    def pace(self) -> dict[str, str] | None:
+        return None if self.screen else {"screen": "false"}  # how many heads lead is seen on the way
+
+    @property
+    def divisible(self) -> bool:
+        return not self.screen  # which heads lead is found on all sequences of a cell
 
 
 @dataclass(frozen=True)
@@ -151,10 +160,11 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         choice = shard.choice(subject, options.among)
         return HeadAblationSettings(**choice, method=options.method, screen=options.screen)
 
-    found: list[HeadAblationCell] = []
-    model = known_model(lake, subject.spec)
-    for settings, _ in published_and_missing(lake, subject, request, HeadAblationCell.EXPERIMENT, done, want):
-        n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
+    model, choices = known_model(lake, subject.spec), Choices(lake, subject)
+    references: dict[tuple[str, ...], int] = {}  # by place: a domain's cells have one in common
+
+    def make(settings: HeadAblationSettings, _: int) -> HeadAblationCell:
+        n = choices.of(settings, settings.choice).num_rows
         if model is None or model.n_layers is None or model.n_heads is None:
             raise unscored(subject.spec.name)
         if settings.screen and settings.method == "peer_mean" and model.n_heads == 1:
@@ -162,11 +172,14 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         if settings.screen and settings.screening is None:
             settings = replace(settings, screening=DEFAULT)
         if options.method in WITH_REFERENCE and settings.reference is None:
-            n_reference = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
-            settings = replace(settings, reference=n_reference)
+            place = settings.corpus, settings.domain, settings.sample
+            if place not in references:
+                references[place] = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
+            settings = replace(settings, reference=references[place])
         heads = model.n_layers * model.n_heads
-        found.append(HeadAblationCell(settings, subject, request.execution, n, heads))
-    return found
+        return HeadAblationCell(settings, subject, request.execution, n, heads)
+
+    return list(Coverage(lake, subject, request, HeadAblationCell.EXPERIMENT, done).cells(want, make))
 
 
 def _every_head(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing, published_settings
+from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
+from memlake.compute.planning.coverage import Coverage, Shard, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -73,17 +74,18 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
     import pyarrow.compute as pc
 
-    done = published_settings(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
+    choices = Choices(lake, subject)
 
     def want(shard: Shard) -> ChoiceSettings:
         return ChoiceSettings(**shard.choice(subject, options.among))
 
-    found = []
-    for settings, _ in published_and_missing(lake, subject, request, LayerTokensCell.EXPERIMENT, done, want):
-        rows = chosen(lake, settings, settings.choice, subject.tokenizer, "n_tokens")
+    def make(settings: ChoiceSettings, _: int) -> LayerTokensCell:
+        rows = choices.of(settings, settings.choice)
         tokens = pc.sum(rows["n_tokens"]).as_py() or 0
-        found.append(LayerTokensCell(settings, subject, request.execution, rows.num_rows, tokens))
-    return found
+        return LayerTokensCell(settings, subject, request.execution, rows.num_rows, tokens)
+
+    done = published_settings(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
+    return list(Coverage(lake, subject, request, LayerTokensCell.EXPERIMENT, done).cells(want, make))
 
 
 def token_rows(sequences: pa.RecordBatch, lens: Lens, settings: ChoiceSettings) -> pa.Table:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from memlake.compute.models.checkpoint import known_model
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing, published_settings
+from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
+from memlake.compute.planning.coverage import Coverage, Shard, published_settings
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -156,7 +157,15 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     if known and known.n_layers and not 0 <= options.layer < known.n_layers:
         raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known.n_layers - 1}")
     done = published_settings(lake, NoiseCell.EXPERIMENT, NoiseSettings)
-    found = []
+    coverage, choices = Coverage(lake, subject, request, NoiseCell.EXPERIMENT, done), Choices(lake, subject)
+
+    def make(settings: NoiseSettings, _: int) -> NoiseCell:
+        rows = choices.of(settings, settings.choice)
+        compared = pc.greater(rows["prefix_tokens"], 0 if subject.condition.bos else 1)
+        prefixes = pc.sum(compared).as_py() or 0
+        return NoiseCell(settings, subject, request.execution, rows.num_rows, prefixes)
+
+    found: list[NoiseCell] = []
     for seed in options.seed:
 
         def want(shard: Shard, seed: int = seed) -> NoiseSettings:
@@ -169,11 +178,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
                 strengths=options.strength,
             )
 
-        for settings, _ in published_and_missing(lake, subject, request, NoiseCell.EXPERIMENT, done, want):
-            rows = chosen(lake, settings, settings.choice, subject.tokenizer, "prefix_tokens")
-            compared = pc.greater(rows["prefix_tokens"], 0 if subject.condition.bos else 1)
-            prefixes = pc.sum(compared).as_py() or 0
-            found.append(NoiseCell(settings, subject, request.execution, rows.num_rows, prefixes))
+        found += coverage.cells(want, make)
     return found
 
 

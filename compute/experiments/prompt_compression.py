@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import (
-    COLUMNS,
-    Shard,
-    chosen,
-    pieces,
-    published_and_missing,
-    published_settings,
-    whole_range,
-)
+from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces, whole_range
+from memlake.compute.planning.coverage import Coverage, Shard, published_settings
 from memlake.compute.planning.settings import RangeSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -73,7 +66,8 @@ class CompressionCell(RangeCell):
         from .scoring import packed
 
         s = self.settings
-        for piece in pieces(_prompted(lake, s, self.subject.tokenizer, COLUMNS), PIECE):
+        memorized = chosen(lake, s, whole_range(s, "memorized"), self.subject.tokenizer, COLUMNS)
+        for piece in pieces(_prompted(memorized), PIECE):
             checkpoint, bos_id = self.load(lake)
             prefix = piece["prefix_tokens"].to_numpy()
             tokens = piece["tokens"].to_numpy(zero_copy_only=False)
@@ -93,25 +87,24 @@ CELLS = (CompressionCell,)
 
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[CompressionCell]:
     """The cells that cover the requested sequences: those published before, and new ones for the ranks between them."""
-    done = published_settings(lake, CompressionCell.EXPERIMENT, CompressionSettings)
+    choices = Choices(lake, subject)
 
     def want(shard: Shard) -> CompressionSettings:
         return CompressionSettings(**shard.settings(subject), window=options.window)
 
-    found = []
-    for settings, _ in published_and_missing(lake, subject, request, CompressionCell.EXPERIMENT, done, want):
-        n = _prompted(lake, settings, subject.tokenizer, "prefix_tokens").num_rows
-        found.append(CompressionCell(settings, subject, request.execution, n))
-    return found
+    def make(settings: CompressionSettings, _: int) -> CompressionCell:
+        n = _prompted(choices.of(settings, whole_range(settings, "memorized"))).num_rows
+        return CompressionCell(settings, subject, request.execution, n)
+
+    done = published_settings(lake, CompressionCell.EXPERIMENT, CompressionSettings)
+    return list(Coverage(lake, subject, request, CompressionCell.EXPERIMENT, done).cells(want, make))
 
 
-def _prompted(lake: Lake, settings: CompressionSettings, tokenizer: str, columns: str) -> pa.Table:
-    """The memorized sequences, without those that have no prompt (a document's start, read after a BOS token): there is
-    nothing to shorten."""
+def _prompted(memorized: pa.Table) -> pa.Table:
+    """Without those that have no prompt (a document's start, read after a BOS token): there is nothing to shorten."""
     import pyarrow.compute as pc
 
-    rows = chosen(lake, settings, whole_range(settings, "memorized"), tokenizer, columns)
-    return rows.filter(pc.greater(rows["prefix_tokens"], 0))
+    return memorized.filter(pc.greater(memorized["prefix_tokens"], 0))
 
 
 def successes(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
-from memlake.compute.planning.coverage import Shard, published_and_missing, published_settings
+from memlake.compute.planning.coverage import Coverage, Shard, count, published_settings
 from memlake.compute.planning.settings import RangeSettings
 from memlake.compute.planning.unfit import UNFIT, rejected
 from memlake.warehouse.lake import Lake
@@ -44,6 +44,10 @@ class ScoringSettings(RangeSettings):
     @property
     def detail(self) -> int:
         return DECODINGS.index(self.decoding)
+
+    @property
+    def pace(self) -> dict[str, str]:
+        return {"decoding": self.decoding}
 
     @property
     def detail_option(self) -> str:
@@ -123,19 +127,21 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     def want(shard: Shard) -> ScoringSettings:
         return ScoringSettings(**shard.settings(subject), decoding=options.decoding)
 
-    unfit, found = _unfit(lake, subject, request), []
-    for s, ranks in published_and_missing(lake, subject, request, ScoringCell.EXPERIMENT, done, want):
-        out = sum(s.first_rank <= r <= s.last_rank for r in unfit[s.corpus, s.domain, s.sample])
-        found.append(ScoringCell(s, subject, request.execution, ranks - out, out))
-    return found
+    unfit = _unfit(lake, subject, request)
+
+    def make(s: ScoringSettings, ranks: int) -> ScoringCell:
+        out = count(unfit[s.corpus, s.domain, s.sample], s.first_rank, s.last_rank)
+        return ScoringCell(s, subject, request.execution, ranks - out, out)
+
+    return list(Coverage(lake, subject, request, ScoringCell.EXPERIMENT, done).cells(want, make))
 
 
 def _unfit(lake: Lake, subject: Subject, request: Request) -> Mapping[tuple[str, ...], Sequence[int]]:
-    """Ranks of sequences that the model cannot take, by corpus, domain and sample."""
+    """Ranks of sequences that the model cannot take, in order, by corpus, domain and sample."""
     with lake.connect(["sequences"]) as con:
         rows = con.execute(
             f"""
-            select corpus, domain, sample, list(rank)
+            select corpus, domain, sample, list(rank order by rank)
             from stored.sequences
             where list_contains($corpora, corpus) and tokenizer = $tokenizer and len(tokens) > 0
               and ({UNFIT}) is not null

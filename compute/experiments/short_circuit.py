@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from memlake.compute.models.checkpoint import known_model, role_on, unscored
 from memlake.compute.planning.cells import ModelCell, RangeCell
-from memlake.compute.planning.coverage import COLUMNS, Shard, chosen, pieces, published_and_missing
+from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
+from memlake.compute.planning.coverage import Coverage, Shard
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -124,9 +125,8 @@ class TaskCell(ModelCell):
     settings: TaskSettings
     task: str
 
-    @property
-    def seconds(self) -> float:
-        return TASK_SECONDS * len(self.settings.blocks)
+    def on_paper(self, flops: float) -> float:
+        return TASK_SECONDS * len(self.settings.blocks)  # whatever the device
 
     def rows(self, lake: Lake) -> CellRows:
         """Run the task with each range of blocks short-circuited, one after the other."""
@@ -154,6 +154,12 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     blocks = ranges(options.blocks, known.n_layers)
     stored = [settings.said for _, settings in published(lake, EXPERIMENT, AnySettings)]
     done = [ShortCircuitSettings.from_json(said) for said in stored if "task" not in said]
+    coverage, choices = Coverage(lake, subject, request, EXPERIMENT, done), Choices(lake, subject)
+
+    def make(settings: ShortCircuitSettings, _: int) -> ShortCircuitCell:
+        n = choices.of(settings, settings.choice).num_rows
+        return ShortCircuitCell(settings, subject, request.execution, n)
+
     found: list[ModelCell] = []
     for corpus in request.corpora:
         control = role_on(lake, subject.spec, corpus, request.role) == "control"
@@ -162,11 +168,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         def want(shard: Shard, among: str = among) -> ShortCircuitSettings:
             return ShortCircuitSettings(**shard.choice(subject, among), blocks=blocks)
 
-        for settings, _ in published_and_missing(
-            lake, subject, replace(request, corpora=(corpus,)), EXPERIMENT, done, want
-        ):
-            n = chosen(lake, settings, settings.choice, subject.tokenizer).num_rows
-            found.append(ShortCircuitCell(settings, subject, request.execution, n))
+        found += coverage.cells(want, make, corpora=(corpus,))
     tasks = [TaskSettings.from_json(said) for said in stored if "task" in said]
     for text in dict.fromkeys(options.task):
         found += _tasks(subject, request, text, blocks, tasks)

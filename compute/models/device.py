@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING
 
 from memlake.warehouse.errors import BadInput
@@ -23,6 +24,16 @@ def pick_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         raise BadInput(f"no device {device!r}: it is auto, cpu or cuda")
     return device
+
+
+def likely_device(device: str) -> str:
+    """What `pick_device` is going to pick, `cuda` or `cpu`, found out without torch: a plan takes no second."""
+    if device != "auto":
+        return device
+    try:
+        return "cuda" if ctypes.CDLL("libcuda.so.1").cuInit(0) == 0 else "cpu"  # of the driver: it finds a device
+    except OSError:
+        return "cpu"
 
 
 def use_threads(parameters: int) -> None:

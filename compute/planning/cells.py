@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from memlake.compute.models.checkpoint import Checkpoint
 
 TOKENS = 64  # of a sequence, as samples cut them by default
-FLOPS = 2e10  # a second, of one core: a forward takes twice a model's parameters for each token
+FLOPS = {"cpu": 2e10, "cuda": 1e13}  # a second, of one core and, not measured, of a GPU
+
+
+def flop(parameters: int, forwards: float) -> float:
+    """Floating-point operations of so many forwards of a sequence: twice the parameters for each token."""
+    return TOKENS * 2 * parameters * forwards
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,13 @@ class ModelCell(Cell):
         """About how many forwards of the whole model it takes a sequence."""
         return 1.0
 
+    def on_paper(self, flops: float) -> float:
+        """Seconds that it takes a device which does so many floating-point operations a second."""
+        return self.sequences * flop(self.subject.parameters, self.forwards) / flops
+
     @property
     def seconds(self) -> float:
-        return self.sequences * TOKENS * 2 * self.subject.parameters / FLOPS * self.forwards
+        return self.on_paper(FLOPS["cpu"])
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

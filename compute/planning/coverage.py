@@ -1,33 +1,36 @@
-"""Which sequences a request asks for, which of them are measured already, and which an experiment takes.
+"""Which sequences a request asks for, which of them are measured already, and in which cells the others are.
 
 A cell covers a range of ranks of one domain's sample. What is published is taken as it stands, and new cells fill the
-gaps, so that a larger request computes only what is missing.
+gaps, so that a larger request computes only what is missing. A gap that would take too long is halved, and its halves,
+until each part is short enough: a kill takes no more than that. It is halved at the multiples of powers of two, counted
+from the shard's first rank, so that whoever reckons with another rate halves once more or once less at the same ranks.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from memlake.warehouse.errors import BadInput, Conflict
+from memlake.warehouse.errors import Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import published
 
-from .cells import ModelCell, RangeCell
-from .contrast import CALIPER, contrast
-from .settings import Choice, ChoiceSettings, RangeSettings
-from .unfit import rejected
+from .cells import RangeCell
+from .contrast import CALIPER
+from .cost import Rates
+from .settings import Range, RangeSettings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from .request import Request, Subject
 
-COLUMNS = "tokens, prefix_tokens, n_tokens"
+LEAST = 256  # sequences: a cell of no more is not divided, however slow it seems. What starts it must not be most of it
 
 S = TypeVar("S", bound=RangeSettings)
+C = TypeVar("C", bound=RangeCell)
 
 
 @dataclass(frozen=True)
@@ -84,25 +87,59 @@ def shards(lake: Lake, tokenizer: str, request: Request) -> Iterator[Shard]:
                 yield Shard(corpus, domain, sample, ranks, asked)
 
 
-def published_and_missing(
-    lake: Lake, subject: Subject, request: Request, experiment: str, done: Sequence[S], want: Callable[[Shard], S]
-) -> Iterator[tuple[S, int]]:
-    """(settings, number of sequences in their ranks) of the cells that answer a request: those published before, and
-    new ones for the ranks between them.
+class Coverage(Generic[S]):
+    """The cells of one experiment that answer a request to one model. done: settings of its published cells."""
 
-    done: settings of the experiment's published cells. want: those of a cell that takes all that is asked for of a
-    shard. Raises `Conflict` where published cells hold less of a sequence.
-    """
-    for shard in shards(lake, subject.tokenizer, request):
-        wanted = want(shard)
-        for settings, n in in_shard(shard, wanted, done):
-            if settings.detail < wanted.detail:
-                raise Conflict(
-                    f"{settings.corpus} {settings.domain} has been measured ({experiment}, {settings.model}) with"
-                    f" {settings.detail_option} already: ask for the same again, or take those rows back with"
-                    " `memlake warehouse forget`"
-                )
-            yield settings, n
+    def __init__(self, lake: Lake, subject: Subject, request: Request, experiment: str, done: Sequence[S]):
+        self.lake, self.subject, self.request, self.experiment = lake, subject, request, experiment
+        self._done: dict[object, list[S]] = defaultdict(list)
+        for settings in done:
+            self._done[settings.question].append(settings)
+        self._rates = Rates(lake, experiment, request)
+
+    def cells(
+        self, want: Callable[[Shard], S], make: Callable[[S, int], C], corpora: tuple[str, ...] | None = None
+    ) -> Iterator[C]:
+        """Those published before, and new ones for the ranks between them, none longer than the request says.
+
+        want: settings of a cell that takes all that is asked for of a shard. make: the cell of some settings, which
+        have so many sequences in their ranks. corpora: of those of the request; None: all. Raises `Conflict` where
+        published cells hold less of a sequence.
+        """
+        request = replace(self.request, corpora=corpora or self.request.corpora)
+        for shard in shards(self.lake, self.subject.tokenizer, request):
+            wanted = want(shard)
+            done = self._done[wanted.question]
+            old = set(done)
+            for settings, n in in_shard(shard, wanted, done):
+                if settings.detail < wanted.detail:
+                    raise Conflict(
+                        f"{settings.corpus} {settings.domain} has been measured ({self.experiment}, {settings.model})"
+                        f" with {settings.detail_option} already: ask for the same again, or take those rows back with"
+                        " `memlake warehouse forget`"
+                    )
+                if settings in old:
+                    yield make(settings, n)
+                else:
+                    yield from parts(shard, settings, n, make, self._is_short)
+
+    def _is_short(self, cell: RangeCell) -> bool:
+        return self._rates.seconds(cell) <= 60 * self.request.cell_minutes
+
+
+def parts(shard: Shard, settings: S, n: int, make: Callable[[S, int], C], is_short: Callable[[C], bool]) -> Iterator[C]:
+    """The cells that take n ranks of a shard: one if it is short, or has no more than LEAST sequences to measure, or
+    cannot be divided; else those of its two halves."""
+    cell = make(settings, n)
+    if n <= LEAST or cell.sequences <= LEAST or not settings.divisible or is_short(cell):
+        yield cell
+        return
+    first, last = settings.first_rank - shard.ranks[0], settings.last_rank - shard.ranks[0]
+    half = 1 << ((first ^ last).bit_length() - 1)  # of the least power of two whose multiples have no bound between
+    middle = bisect_left(shard.asked, shard.ranks[0] + last // half * half)
+    start, end = bisect_left(shard.asked, settings.first_rank), bisect_right(shard.asked, settings.last_rank)
+    for ranks in (shard.asked[start:middle], shard.asked[middle:end]):
+        yield from parts(shard, settings.part(ranks[0], ranks[-1]), len(ranks), make, is_short)
 
 
 def published_settings(lake: Lake, experiment: str, kind: type[S]) -> list[S]:
@@ -111,20 +148,21 @@ def published_settings(lake: Lake, experiment: str, kind: type[S]) -> list[S]:
 
 
 def in_shard(shard: Shard, wanted: S, done: Iterable[S]) -> Iterator[tuple[S, int]]:
-    """The part of `published_and_missing` for one shard."""
+    """(settings, number of sequences in their ranks) of the published cells that answer what is wanted of a shard, and
+    of new ones for what is missing, however long they are."""
     here = [s for s in done if s.question == wanted.question and s.meets(wanted.first_rank, wanted.last_rank)]
-    used: list[S] = []
+    used: dict[S, None] = {}
     missing: list[tuple[list[tuple[S, int]], list[object]]] = []  # new cells, and the items that they all lack
     for item in wanted.items or (None,):
         holding = [s for s in here if item is None or item in s.items]
-        used += [s for s in holding if s not in used]
+        used |= dict.fromkeys(holding)
         new = list(_new(wanted, shard, holding))
         lacking = next((items for cells, items in missing if cells == new), None)
         if lacking is None:
             missing.append((new, lacking := []))
         lacking.append(item)
     for s in sorted(used, key=lambda s: s.first_rank):
-        yield s, sum(s.first_rank <= rank <= s.last_rank for rank in shard.ranks)
+        yield s, count(shard.ranks, s.first_rank, s.last_rank)
     for cells, items in missing:
         for settings, n in cells:
             yield settings.of(items), n
@@ -132,10 +170,29 @@ def in_shard(shard: Shard, wanted: S, done: Iterable[S]) -> Iterator[tuple[S, in
 
 def _new(wanted: S, shard: Shard, holding: Sequence[S]) -> Iterator[tuple[S, int]]:
     """Settings and number of ranks of the cells that are missing beside those that hold something."""
-    whole = [s for s in holding if s.suffices(wanted, holding)]
-    for first, last, n in gaps(shard.asked, whole):
-        fewer = [s for s in holding if s not in whole and s.meets(first, last)]
-        yield wanted.over(first, last).beside(fewer), n
+    suffices = {id(s): s.suffices(wanted, holding) for s in holding}
+    whole, fewer = ([s for s in holding if suffices[id(s)] is enough] for enough in (True, False))
+    begun = wanted.begun(holding)
+    for start, end, _ in gaps(shard.asked, whole):
+        asked = shard.asked[bisect_left(shard.asked, start) : bisect_right(shard.asked, end)]
+        for of, ranks in _by_range(asked, begun):
+            first, last = ranks[0], ranks[-1]
+            beside = [s for s in fewer if s.meets(first, last)]
+            yield wanted.over(*of or (first, last)).part(first, last).beside(beside), len(ranks)
+
+
+def _by_range(ranks: Sequence[int], ranges: Sequence[Range]) -> Iterator[tuple[Range | None, Sequence[int]]]:
+    """Runs of the ranks that lie in one of the ranges, in the first of several, or in none."""
+    if not ranges:
+        yield None, ranks
+        return
+    for of, run in groupby(ranks, lambda rank: next((r for r in ranges if r[0] <= rank <= r[1]), None)):
+        yield of, list(run)
+
+
+def count(ranks: Sequence[int], first: int, last: int) -> int:
+    """How many of the ranks, which are in order, lie from the first to the last."""
+    return bisect_right(ranks, last) - bisect_left(ranks, first)
 
 
 def gaps(ranks: Sequence[int], covered: Iterable[RangeSettings]) -> Iterator[tuple[int, int, int]]:
@@ -153,83 +210,3 @@ def gaps(ranks: Sequence[int], covered: Iterable[RangeSettings]) -> Iterator[tup
             run.append(rank)
     if run:
         yield run[0], run[-1], len(run)
-
-
-def chosen(lake: Lake, settings: RangeSettings, choice: Choice, tokenizer: str, columns: str = "") -> pa.Table:
-    """The sequences of a cell that an experiment measures, in the order of their ranks. Those that scoring left out, as
-    the model cannot take them, are left out here too.
-
-    settings: say which model, condition and sample; choice: which of its ranks, and of these by its `among`:
-    'memorized': those that the model memorized under the condition; 'contrast': these, as many others (the first by
-    rank, which is by hash), and those that `pairs` sets beside them; 'all'. columns: of `sequences`, beside
-    sequence_id, memorized and completion_entropy.
-
-    Raises `BadInput` where a sequence is not scored yet.
-    """
-    import pyarrow.compute as pc
-
-    s = settings
-    with lake.connect(["sequences", "matches", "rejects"]) as con:
-        rows = con.execute(
-            f"""
-            select sequence_id, memorized, completion_entropy {columns and "," + columns}
-            from (from stored.sequences where corpus = $corpus and domain = $domain and tokenizer = $tokenizer
-                and sample = $sample and rank between $first and $last and len(tokens) > 0
-                and rank not in (select position from stored.rejects where corpus = $corpus and source = $source))
-            left join (select sequence_id, memorized, completion_entropy from stored.matches
-                where model = $model and condition = $condition and corpus = $corpus and domain = $domain)
-                using (sequence_id)
-            where $among <> 'memorized' or memorized is distinct from false
-            order by rank
-            """,
-            {
-                **{"corpus": s.corpus, "domain": s.domain, "sample": s.sample},
-                **{"model": s.model, "condition": s.condition},
-                **{"tokenizer": tokenizer, "source": rejected(s, tokenizer), "among": choice.among},
-                **{"first": choice.first_rank, "last": choice.last_rank},
-            },
-        ).to_arrow_table()
-    if rows["memorized"].null_count:
-        raise BadInput(
-            f"{s.corpus} ({s.domain}) is not scored for {s.model} under {s.condition}: run"
-            f" `memlake compute run scoring --corpus {s.corpus} --model {s.model}` with the same options first"
-        )
-    if choice.among == "contrast":
-        rows = rows.filter(contrast(rows, choice.caliper))
-    for part in choice.beyond or ():
-        fewer = chosen(lake, s, part, tokenizer)
-        rows = rows.filter(pc.invert(pc.is_in(rows["sequence_id"], fewer["sequence_id"])))
-    return rows
-
-
-def nothing_memorized(lake: Lake, cells: Iterable[ModelCell]) -> Iterator[str]:
-    """A line for each model and corpus of which the cells measure nothing, since nothing is memorized."""
-    import pyarrow.compute as pc
-
-    places: dict[tuple[str, str], list[RangeCell]] = {}
-    for cell in cells:
-        if isinstance(cell, RangeCell):
-            places.setdefault((cell.settings.model, cell.settings.corpus), []).append(cell)
-    for (model, corpus), here in places.items():
-        if any(cell.sequences for cell in here):
-            continue
-        ranges = {(c.settings.domain, c.settings.sample, c.settings.first_rank): c for c in here}.values()
-        scored = [chosen(lake, c.settings, whole_range(c.settings), c.subject.tokenizer) for c in ranges]
-        if not any(pc.any(rows["memorized"]).as_py() for rows in scored):
-            other = (
-                "--among all measures what is not memorized"
-                if isinstance(here[0].settings, ChoiceSettings)
-                else "`memlake query run score_distribution` tells how near they came"
-            )
-            n = sum(rows.num_rows for rows in scored)
-            yield f"{model} on {corpus}: of {n} scored sequences none is memorized, nothing to measure: {other}"
-
-
-def whole_range(settings: RangeSettings, among: str = "all") -> Choice:
-    """All sequences of a range, or all the memorized ones."""
-    return Choice(first_rank=settings.first_rank, last_rank=settings.last_rank, among=among)
-
-
-def pieces(rows: pa.Table, size: int) -> Iterable[pa.RecordBatch]:
-    """The rows in pieces of at most `size`."""
-    return rows.combine_chunks().to_batches(max_chunksize=size)

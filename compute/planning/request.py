@@ -9,6 +9,8 @@ from typing import Any
 from memlake.compute.models.conditions import Condition
 from memlake.warehouse.models.registry import ModelSpec
 
+CELL_MINUTES = 10.0
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -34,6 +36,8 @@ class Request:
     batch_size: int | None = None  # None: what fits
     family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
     role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
+    cell_minutes: float = CELL_MINUTES  # a cell takes about so long at most
+    flops: float | None = None  # a second, by which time is reckoned; None: by what was measured in the lake
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
     @property

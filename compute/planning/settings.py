@@ -9,6 +9,8 @@ from typing import Any, Self
 from memlake.warehouse.identity import canonical
 from memlake.warehouse.work.cells import Settings
 
+Range = tuple[int, int]  # the first rank and the last
+
 AMONG = ("memorized", "contrast", "all")  # each holds the one before
 
 
@@ -65,6 +67,17 @@ class RangeSettings(ModelSettings):
         empty where an experiment knows no such things."""
         return ()
 
+    @property
+    def pace(self) -> Mapping[str, Any] | None:
+        """The settings that decide how long it takes to make a row, beside the model and its condition; None where
+        rows do not tell how long a cell takes."""
+        return {}
+
+    @property
+    def divisible(self) -> bool:
+        """Do several cells, of a part of the ranks each, give the same rows?"""
+        return True
+
     def of(self, items: Sequence[Any]) -> Self:
         """The same with these items alone."""
         return self
@@ -76,6 +89,14 @@ class RangeSettings(ModelSettings):
     def over(self, first: int, last: int) -> Self:
         """The same on other ranks."""
         return replace(self, first_rank=first, last_rank=last)
+
+    def part(self, first: int, last: int) -> Self:
+        """What it measures of some of its ranks."""
+        return self.over(first, last)
+
+    def begun(self, published: Sequence[Self]) -> list[Range]:
+        """Ranges of ranks of which published cells measured parts, where it depends on the range what a part is."""
+        return []
 
     def suffices(self, wanted: Self, published: Sequence[Self]) -> bool:
         """Are all sequences that are wanted of its ranks measured, by it or by published ones that it goes beyond?"""
@@ -91,7 +112,7 @@ class Choice(Settings):
     """Which sequences of a range are measured.
 
     among: of AMONG. caliper: of `contrast`, where among is contrast; None in cells of former versions. beyond: what
-    these take is left out.
+    these take is left out. within: the ranks that contrast is chosen among, where the range is a part of them.
     """
 
     first_rank: int
@@ -99,6 +120,7 @@ class Choice(Settings):
     among: str
     caliper: float | None = None
     beyond: tuple[Choice, ...] | None = None
+    within: Range | None = None
 
     def to_json(self) -> dict[str, Any]:
         said = super().to_json()
@@ -118,7 +140,14 @@ class Choice(Settings):
             among=self.among,
             caliper=self.caliper,
             beyond=self.beyond,
+            within=self.within,
         )
+
+    @property
+    def reach(self) -> Range:
+        """The ranks on which it depends what is chosen."""
+        ranges = [self.within or (self.first_rank, self.last_rank), *(part.reach for part in self.beyond or ())]
+        return min(first for first, _ in ranges), max(last for _, last in ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +155,23 @@ class ChoiceSettings(RangeSettings, Choice):
     """Of an experiment that measures a choice of the sequences: new cells take what published ones of the same ranks,
     which chose fewer, do not."""
 
+    def part(self, first: int, last: int) -> Self:
+        whole = self.first_rank, self.last_rank
+        parts = tuple(p for p in self.beyond or () if p.first_rank <= last and p.last_rank >= first)
+        within = (self.within or whole) if self.among == "contrast" and (first, last) != whole else self.within
+        return replace(self.over(first, last), beyond=parts or None, within=within)
+
+    def begun(self, published: Sequence[Self]) -> list[Range]:
+        if self.among != "contrast":
+            return []
+        return sorted({s.within for s in published if s.within and (s.among, s.caliper) == (self.among, self.caliper)})
+
     def suffices(self, wanted: Self, published: Sequence[Self]) -> bool:
-        there = [s.choice for s in published]
         enough = AMONG.index(self.among) >= AMONG.index(wanted.among)
-        return enough and all(part in there for part in self.beyond or ())
+        if not enough or not self.beyond:
+            return enough
+        there = [s.choice for s in published]
+        return all(part in there for part in self.beyond)
 
     def beside(self, fewer: Sequence[Self]) -> Self:
         parts = sorted((s.choice for s in fewer), key=lambda part: canonical(part.to_json()))

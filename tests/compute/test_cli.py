@@ -29,13 +29,14 @@ OPTIONS = {
     "batch_size": 4,
     "family": "mine",
     "role": "control",
+    "cell_minutes": 2.5,
     "options": {"decoding": "forced", "strength": (0.1, 0.3), "seed": (1,), "layer": 2},
 }
 OWN = ["--decoding", "forced", "--strength", "0.1", "--strength", "0.3", "--seed", "1", "--layer", "2"]
 TYPED = [
     *("--model", "a", "--model", "b", "--corpus", "c", "--domain", "d", "--limit", "3"),
     *("--dtype", "bfloat16", "--attention", "eager", "--bos", "--device", "cpu", "--batch-size", "4"),
-    *("--family", "mine", "--role", "control"),
+    *("--family", "mine", "--role", "control", "--cell-minutes", "2.5"),
 ]
 
 
@@ -58,6 +59,20 @@ def test_plan_and_run_ask_for_the_same(tmp_path, monkeypatch, typed, request_):
         done = CliRunner().invoke(app, [command, *typed, *more, *lake])
         assert done.exit_code == 0, done.output
     assert asked == [("noise", request_), ("noise", request_, 2, None, False)]
+
+
+def test_a_plan_may_be_for_another_device(tmp_path, monkeypatch):
+    Lake.create(tmp_path / "lake")
+    asked = []
+    for name in ("planned", "estimated"):
+        monkeypatch.setattr(f"memlake.compute.run.{name}", lambda _, *rest, name=name: asked.append((name, *rest)))
+    monkeypatch.setattr("memlake.compute.cli.show", lambda *_: None)
+    typed = ["plan", "scoring", "--model", "a", "--corpus", "c", "--lake", str(tmp_path / "lake")]
+    for more in (["--flops", "3e14"], ["--estimate"], ["--flops", "3e14", "--estimate"]):
+        assert CliRunner().invoke(app, [*typed, *more]).exit_code == 0
+    here = Request(models=("a",), corpora=("c",))
+    there = dataclasses.replace(here, flops=3e14)
+    assert asked == [("planned", "scoring", there), ("estimated", "scoring", here), ("estimated", "scoring", there)]
 
 
 @pytest.mark.parametrize(

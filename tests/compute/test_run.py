@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
 
 from memlake.compute.planning.coverage import gaps
 from memlake.compute.planning.request import Request
 from memlake.compute.planning.settings import RangeSettings
-from memlake.compute.run import execute, plan, planned
+from memlake.compute.run import _scaled, estimated, execute, plan, planned
 from memlake.ingest.run import ingest
 from memlake.tests.small import made_cell
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
@@ -99,6 +101,36 @@ def test_the_plan_shows_what_is_done(road):
     }  # greedy rows hold more
 
 
+def test_the_plan_says_what_is_to_be_done_costs(road, capsys):
+    folder, lake, *_ = road
+    capsys.readouterr()
+    rows = rows_of(lake, folder)
+    assert [row["rows"] for row in rows] == [8, ROWS - 8]
+    assert said(capsys) == ["nothing to do"]
+    assert estimated(lake, "scoring", request(folder)).num_rows == 0
+    other = request(folder, bos=True, flops=1e6)
+    hours = ROWS * 64 * 2 * 23_360 * 2 / 1e6 / 3600  # tokens, operations a parameter, parameters, forwards
+    (row,) = estimated(lake, "scoring", other).to_pylist()
+    assert row.pop("bytes") > 20 * ROWS
+    expected = {"model": "tiny", "cells": 1, "sequences": ROWS, "rows": ROWS, "rate": "on paper, 1e+06 FLOP/s"}
+    assert row == {**expected, "hours": pytest.approx(hours)}
+    assert planned(lake, "scoring", other)["rows"].to_pylist() == [ROWS]
+    (line,) = said(capsys)
+    assert re.fullmatch(
+        r"to do: 1 cell, 20 sequences, 20 rows, \S+ (bytes|kB), about 2 minutes of one process"
+        r" \(on paper, 1e\+06 FLOP/s\)",
+        line,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 s"), (0.4, "0.4 s"), (12, "12 s"), (99.6, "1.7 min"), (600, "10 min"), (6001, "100 min")],
+)
+def test_a_number_is_told_in_its_unit(number, said):
+    assert _scaled(number, {"s": 1, "min": 60}) == said
+
+
 def rows_of(lake, folder, **kwargs) -> list[dict]:
     return planned(lake, "scoring", request(folder, **kwargs)).to_pylist()
 
@@ -121,6 +153,10 @@ def test_the_model_is_described(road):
         ({"options": {"decoding": "beam"}}, BadInput, "no --decoding .beam.: it is forced or greedy"),
         ({"options": {"strength": (0.1,)}}, BadInput, "takes no --strength .it takes: --decoding"),
         ({"device": "tpu"}, BadInput, "auto, cpu or cuda"),
+        ({"cell_minutes": 0.0}, BadInput, "no --cell-minutes 0: it is a positive number"),
+        ({"cell_minutes": nan}, BadInput, "no --cell-minutes nan: it is a positive number"),
+        ({"flops": -1.0}, BadInput, "no --flops -1: it is a positive number"),
+        ({"flops": inf}, BadInput, "no --flops inf: it is a positive number"),
         ({"attention": "flash"}, BadInput, "sdpa, eager"),
         ({"role": "twin"}, BadInput, "no role 'twin': it is trained or control"),
         ({"role": "control"}, Conflict, "the lake knows tiny as trained on mine: leave --role control out, or take"),

@@ -28,6 +28,7 @@ from .commands import FAILING, HELP, LISTS, MADE_HERE, SMALL_LAKE
 
 # Of what a machine decides, and not memlake
 PROGRESS = re.compile(r"^.*: \d+/\d+ cells, \d+ s.*\n", re.MULTILINE)
+COST = re.compile(r"(, [\d.]+ (bytes|[kMGT]B))?, about [^\n]* of one process [^\n]*")  # by files' sizes and time
 SETTINGS_OF_THE_MACHINE = ("digest",)  # of the source python_environment
 # In the name of a cell, as far as its settings have them
 SAID = (
@@ -95,7 +96,7 @@ def run(words: list[str]) -> tuple[int, str, str]:
         stream.flush()
         found.append(stream.buffer.getvalue().decode())
     out, err = (text.replace(str(Path().resolve()), "FOLDER") for text in found)
-    return code, out, PROGRESS.sub("", err)
+    return code, out, COST.sub("", PROGRESS.sub("", err))
 
 
 def said(words: list[str]) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from memlake.compute.interventions import lens as lens_module
 from memlake.compute.interventions.lens import Lens, decode
-from memlake.compute.planning.coverage import chosen
+from memlake.compute.planning.chosen import chosen
 from memlake.compute.run import execute, plan
 from memlake.tests.compute.small_lake import ROWS, scored
 from memlake.tests.compute.tiny import FAMILIES, LAYERS, VOCAB, checkpoint, windows

@@ -17,7 +17,8 @@ from memlake.compute.interventions.screen import Screen
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning import coverage
 from memlake.compute.planning.cells import ModelCell
-from memlake.compute.planning.coverage import Shard, chosen, in_shard, shards, whole_range
+from memlake.compute.planning.chosen import chosen, whole_range
+from memlake.compute.planning.coverage import Coverage, Shard, in_shard, shards
 from memlake.compute.planning.request import Limits, Request, Subject
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.compute.run import execute, plan
@@ -74,9 +75,8 @@ def test_published_cells_that_hold_less_are_a_conflict(monkeypatch):
 
     def covered(decoding: str, done: ScoringSettings) -> list[tuple[ScoringSettings, int]]:
         request = Request(models=("m",), corpora=("c",))
-        return list(
-            coverage.published_and_missing(None, SUBJECT, request, "scoring", [done], lambda shard: scoring(decoding))
-        )
+        planned = Coverage(None, SUBJECT, request, "scoring", [done])
+        return list(planned.cells(lambda shard: scoring(decoding), lambda *made: made))
 
     done = scoring("greedy", last=4)
     assert covered("forced", done) == [(done, 5), (scoring("forced", first=5), 5)]

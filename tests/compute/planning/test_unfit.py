@@ -57,6 +57,7 @@ def measured(lake: Lake, table: str) -> set[int]:
 def test_the_others_are_scored_and_these_counted(mixed, capsys):
     lake, request, fits = mixed
     assert planned(lake, "scoring", request)["sequences"].to_pylist() == [len(fits)]
+    capsys.readouterr()
     assert len(execute(lake, "scoring", request).done) == 1
     assert measured(lake, "matches") == set(fits)
     assert said(capsys) == [
