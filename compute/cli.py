@@ -182,4 +182,5 @@ def run(
 
     from .run import execute
 
-    finish(execute(Lake.open(lake), experiment, request, workers, scheduler, base_condition), experiment)
+    opened = Lake.open(lake)
+    finish(execute(opened, experiment, request, workers, scheduler, base_condition), experiment, opened)

@@ -78,10 +78,11 @@ def run_source(
     reader = make(name, own)
     if not (local(lake) / "cells").exists():
         reader.validate(corpus)  # a mistyped --path leaves no empty lake behind
-    summary, lines = ingest(Lake.create(lake), name, own, corpus=corpus, keep=keep, strict=strict, workers=workers)
+    opened = Lake.create(lake)
+    summary, lines = ingest(opened, name, own, corpus=corpus, keep=keep, strict=strict, workers=workers)
     for line in lines:
         say(printable(line))
-    finish(summary, f"ingest {name}")
+    finish(summary, f"ingest {name}", opened)
 
 
 @app.command()

@@ -13,7 +13,8 @@ app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came
 
 @app.command()
 def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
-    """Cells by experiment and outcome: what is done, what failed, what lies in quarantine."""
+    """Cells by experiment and outcome: what is done, what failed, what lies in quarantine; which tables lie in too many
+    files."""
     from memlake.warehouse.show import describe
 
     from .lake import Lake
@@ -21,7 +22,7 @@ def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
     opened = Lake.open(lake)
     with opened.connect(["cells"]) as con:
         show(describe.status(con), form)
-    for line in describe.pending(opened):
+    for line in (*describe.pending(opened), *describe.fragments(opened)):
         say(line)
 
 
@@ -105,3 +106,60 @@ def forget(
         raise BadInput("name one of --cell, --model and --corpus")
     taken = forgetting.forget(Lake.open(lake), cell=cell, model=model, corpus=corpus, with_dependents=with_dependents)
     print(f"{len(taken)} cell{'' if len(taken) == 1 else 's'} forgotten")
+
+
+@app.command()
+def compact(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="By default all tables.")] = None,
+    vacuum: Annotated[
+        bool, typer.Option("--vacuum", help="Remove what no snapshot of the last days needs: files, and log entries.")
+    ] = False,
+    keep_days: Annotated[
+        float, typer.Option(metavar="N", min=0, help="The days whose snapshots --vacuum leaves readable.")
+    ] = 7,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """Rewrite partitions of many small files as few large ones; who reads and writes meanwhile is not disturbed.
+
+    Exit code 2 if something cannot be read or written; all else is done.
+    """
+    from itertools import groupby
+
+    from memlake.warehouse.publishing import compact as compacting
+    from memlake.warehouse.publishing.vacuum import vacuum as remove
+    from memlake.warehouse.show.describe import spread, volume
+
+    from . import schema
+    from .errors import MemlakeError, one_line
+    from .lake import Lake
+    from .relation import File
+
+    opened = Lake.open(lake)
+    names = [name for name in dict.fromkeys(tables or schema.names()) if schema.table(name)]
+    damaged = changed = False
+    for name, partitions in groupby(compacting.compact(opened, names), key=lambda p: p.table):
+        old: list[File] = []
+        new: list[File] = []
+        for partition in partitions:
+            old += partition.old
+            new += partition.new
+            damaged |= partition.damaged
+            if partition.why:
+                say(f"{' '.join(filter(None, (name, partition.partition)))}: {partition.why}")
+        if new:
+            changed = True
+            print(f"{name}: {spread(old)} became {spread(new)}", flush=True)
+    if not changed and not damaged:
+        print("nothing to compact")
+    files = size = entries = 0
+    for name in names if vacuum else ():
+        try:
+            removed = remove(opened, name, keep_days)
+            files, size, entries = files + removed.files, size + removed.size, entries + removed.entries
+        except (MemlakeError, OSError) as e:
+            damaged = True
+            say(f"{name}: {one_line(e)}")
+    if vacuum:
+        print(f"removed {files} files ({volume(size)}) and {entries} log entries")
+    if damaged:
+        raise typer.Exit(2)

@@ -8,6 +8,7 @@ judged, `quarantine/` rows that failed.
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 import shutil
 import time
@@ -22,7 +23,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from . import paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
@@ -87,9 +88,7 @@ class Lake:
 
     def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
         """The published files of a table."""
-        delta = delta or self.delta(name)
-        # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
-        actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
+        actions = self.add_actions(name, delta).to_pylist()
         root = self.path / name
         keys = schema.table(name).partition
         return sorted(
@@ -104,6 +103,12 @@ class Lake:
             ),
             key=lambda f: f.path,
         )
+
+    def add_actions(self, name: str, delta: DeltaTable | None = None) -> pa.Table:
+        """What the log says of the published files of a table, one row a file: `snapshot` without an object a file."""
+        delta = delta or self.delta(name)
+        # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
+        return pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
 
     def files(self, name: str, **equal: str) -> list[str]:
         """Paths of a table's published files, of the partitions with these values."""
@@ -184,7 +189,8 @@ class Lake:
             if not self.holds(name, transaction, delta):
                 return False
             count = (delta.transaction_version(transaction) or 0) + 1
-            properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
+            # Without delta-rs's own retries: it does not see that a compaction has rewritten a file meanwhile.
+            properties = CommitProperties(app_transactions=[Transaction(transaction, count)], max_commit_retries=0)
             if predicate is None:
                 self._write(name, delta, [], properties)
             else:
@@ -196,10 +202,47 @@ class Lake:
 
         return self._race(name, attempt)
 
+    def replace(self, name: str, old: Sequence[File], new: Sequence[File]) -> bool:
+        """Put files in the place of others that hold the same rows, in one commit. False, and nothing is done, where
+        one of the old ones is no longer published.
+
+        delta-rs tries again where another commit was faster, and of one that changed no data it does not see that it
+        removed the same files. So it is told not to, and what is published is looked at before each try.
+        """
+        root = self.path / name
+
+        def attempt(delta: DeltaTable) -> bool:
+            published = {f.path for f in self.snapshot(name, delta)}
+            if published.issuperset(f.path for f in new):  # a try that was told to have failed had not
+                return True
+            if not published.issuperset(f.path for f in old):
+                return False
+            now = int(time.time() * 1000)
+            removed = [
+                RemoveAction(Path(f.path).relative_to(root).as_posix(), False, now, f.size, f.partition) for f in old
+            ]
+            added = [
+                AddAction(
+                    path=Path(f.path).relative_to(root).as_posix(),
+                    size=f.size,
+                    partition_values=f.partition,
+                    modification_time=now,
+                    data_change=False,
+                    stats=json.dumps({"numRecords": f.rows}),
+                )
+                for f in new
+            ]
+            self._write(name, delta, [*removed, *added], CommitProperties(max_commit_retries=0))
+            return True
+
+        return self._race(name, attempt)
+
     def _odd(self) -> bool:
         return any(c in NO_DELETE for c in str(self.path.resolve()))
 
-    def _write(self, name: str, delta: DeltaTable, actions: list[AddAction], properties: CommitProperties) -> None:
+    def _write(
+        self, name: str, delta: DeltaTable, actions: Sequence[AddAction | RemoveAction], properties: CommitProperties
+    ) -> None:
         spec = schema.table(name)
         delta.create_write_transaction(
             [*actions],
@@ -235,7 +278,8 @@ class Lake:
         key = schema.table(name).key
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
-        self._race(name, lambda delta: delta.update(values, predicate=predicate))
+        alone = CommitProperties(max_commit_retries=0)  # as in `retract`
+        self._race(name, lambda delta: delta.update(values, predicate=predicate, commit_properties=alone))
 
     @cached_property
     def staging(self) -> Path:

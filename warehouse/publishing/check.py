@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from memlake.warehouse import schema
 from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.relation import File, relation
+from memlake.warehouse.relation import File, quoted, relation
 
 from . import audit
 from .audit import Number, Rows
@@ -113,15 +113,27 @@ def _settings(lake: Lake) -> dict[str, dict[str, Any]]:
 
 
 def _cells(lake: Lake, name: str, settings: dict[str, dict[str, Any]]) -> Iterator[Rows]:
-    """The rows of a table cell by cell (all at once where rows carry none), each against the rest of the table. A file
-    is named by its cell."""
-    files: dict[str, list[File]] = defaultdict(list)
-    for file in lake.snapshot(name):
-        files[(file.cell if "cell" in schema.table(name).schema.names else None) or ""].append(file)
-    for cell, own in files.items():
-        select = relation(name, own)
-        if cell:
-            known = settings.get(cell, {}) | {"cell": cell}
-            yield Rows(lake, name, select, known, [f.partition for f in own])
-        else:
-            yield Rows(lake, name, select, settings={}, partitions=[])
+    """The rows of a table cell by cell (all at once where it is none that cells write), each against the rest of the
+    table. A file is named by its cell; of one that was merged, or rewritten by a `forget`, the rows tell."""
+    files = lake.snapshot(name)
+    if name not in data_tables():
+        if files:
+            yield Rows(lake, name, relation(name, files), settings={}, partitions=[])
+        return
+    own: dict[str | None, list[File]] = defaultdict(list)
+    merged: dict[str | None, list[File]] = defaultdict(list)
+    with lake.connect([]) as con:
+        for file in files:
+            if file.cell:
+                own[file.cell].append(file)
+            else:
+                for (cell,) in con.execute(f"select distinct cell from ({relation(name, [file])})").fetchall():
+                    merged[cell].append(file)
+    for cell in own | merged:
+        selects = [relation(name, own[cell])] if cell in own else []
+        if cell in merged:
+            where = f"cell = {quoted(cell)}" if cell else "cell is null"
+            selects.append(f"select * from ({relation(name, merged[cell])}) where {where}")
+        known = settings.get(cell or "", {}) | {"cell": cell}
+        partitions = [f.partition for f in (*own[cell], *merged[cell])]
+        yield Rows(lake, name, " union all ".join(selects), known, partitions)

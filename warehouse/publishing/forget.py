@@ -12,7 +12,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from memlake.warehouse import schema
@@ -120,11 +119,22 @@ def _unknown(
 def _begun(lake: Lake, published: Mapping[str, PublishedCell], files: Mapping[str, Sequence[File]]) -> list[str]:
     """Cells of which a `forget` that was stopped has taken back a part: their other rows do not tell any more on what
     they stood."""
-    rows: Counter[str | None] = Counter()
-    for file in chain.from_iterable(files.values()):
-        rows[file.cell] += file.rows
+    rows = _row_counts(lake, files)
     short = [c for c, known in published.items() if rows[c] < known.rows]
     return [c for c in short if any(lake.gave_back(name, c) for name in files)]
+
+
+def _row_counts(lake: Lake, files: Mapping[str, Sequence[File]]) -> Counter[str | None]:
+    """How many rows each cell has: by the log where a file is named by its cell, else by the rows."""
+    counts: Counter[str | None] = Counter()
+    with lake.connect([]) as con:
+        for name, listed in files.items():
+            for file in listed:
+                counts[file.cell] += file.rows
+            if merged := [f for f in listed if f.cell is None]:
+                found = con.execute(f"select cell, count(*) from ({relation(name, merged)}) group by cell").fetchall()
+                counts.update(dict(found))
+    return counts
 
 
 def _refuse(

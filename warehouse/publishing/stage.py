@@ -59,16 +59,16 @@ class Staging:
         for values, rows in split(spec, conform(spec, piece, self.cell)):
             path = "/".join(filter(None, (name, partition_path(spec, values), f"{self.cell}-{self.run}.parquet")))
             if path not in self._writers:
-                self._writers[path] = self._open(path, rows.schema)
+                self._writers[path] = self._stack.enter_context(writer(self.folder / path, rows.schema))
                 self._files[path] = StagedFile(name, path, values, 0)
             self._writers[path].write_table(rows, row_group_size=ROW_GROUP)
             self._files[path] = replace(self._files[path], rows=self._files[path].rows + rows.num_rows)
 
-    def _open(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        return self._stack.enter_context(
-            pq.ParquetWriter(self.folder / path, schema, compression="zstd", compression_level=6, **encodings(schema))
-        )
+
+def writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
+    """Opens a data file, and makes the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return pq.ParquetWriter(path, columns, compression="zstd", compression_level=6, **encodings(columns))
 
 
 def encodings(schema: pa.Schema) -> dict[str, Any]:

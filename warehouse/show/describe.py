@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import duckdb
@@ -9,6 +10,9 @@ import pyarrow as pa
 
 from memlake.warehouse import schema as specs
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.compact import layout, offer
+from memlake.warehouse.publishing.vacuum import on_disk
+from memlake.warehouse.relation import File
 from memlake.warehouse.schema import Expect, Table
 
 
@@ -32,6 +36,36 @@ def pending(lake: Lake) -> list[str]:
     if kept := [p for p in sorted(lake.quarantine.glob("*")) if p.is_dir()]:
         lines.append(f"{len(kept)} cells lie in {lake.relative(lake.quarantine)}/: SQL sees none of their rows")
     return lines
+
+
+def fragments(lake: Lake) -> list[str]:
+    """Lines on tables in too many files, and on files that no newest snapshot needs, where these are many."""
+    layouts = [layout(lake, name) for name in specs.names()]
+    lines = [
+        f"{found.table}: {found.files} files, {volume(found.size)}, {found.small} of them small"
+        for found in layouts
+        if found.pays
+    ]
+    if line := offer(layouts):
+        lines.append(line)
+    size = sum(found.size for found in layouts)
+    old = sum(on_disk(lake, name) for name in specs.names()) - size
+    if old > size / 2:
+        lines.append(
+            f"{volume(old)} lie in files of older snapshots only: `memlake warehouse compact --vacuum` removes those"
+            " that are a week old"
+        )
+    return lines
+
+
+def spread(files: Sequence[File]) -> str:
+    """How many files there are, and how large they are together."""
+    return f"{len(files)} file{'' if len(files) == 1 else 's'} ({volume(sum(f.size for f in files))})"
+
+
+def volume(size: int) -> str:
+    """Bytes as kB or MB."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def tables(lake: Lake) -> pa.Table:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.errors import BadInput, DamagedLake, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from memlake.warehouse.lake import Lake
     from memlake.warehouse.work.runner import Summary
 
 LakePath = Annotated[Path, typer.Option("--lake", envvar="MEMLAKE_LAKE", help="Folder of the lake.")]
@@ -118,10 +119,13 @@ def _finite(value: object) -> object:
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def finish(summary: Summary, what: str) -> None:
-    """Say how a run ended; where cells failed, their reasons, and exit code 1."""
+def finish(summary: Summary, what: str, lake: Lake | None = None) -> None:
+    """Say how a run ended, and that a compaction of the lake pays, where one is given and it does; where cells failed,
+    their reasons, and exit code 1."""
     counts = [f"{len(summary.done)} done", f"{summary.skipped} done before", f"{len(summary.failed)} failed"]
     say(f"{what}: {', '.join(counts)}")
+    if lake and summary.done:
+        _offer_compaction(lake)
     for cell, reason in summary.failed:
         about = " ".join(
             str(v) for k, v in cell.settings.to_json().items() if k in ("model", "source", "corpus", "domain", "file")
@@ -130,3 +134,15 @@ def finish(summary: Summary, what: str) -> None:
     if summary.failed:
         say("Run the same command again to retry what failed.")
         raise typer.Exit(1)
+
+
+def _offer_compaction(lake: Lake) -> None:
+    from memlake.warehouse import schema
+    from memlake.warehouse.publishing.compact import layout, offer
+
+    try:
+        line = offer(layout(lake, name) for name in schema.names())
+    except DamagedLake:
+        return  # no matter of the run's: `memlake warehouse check` tells
+    if line:
+        say(line)
