@@ -80,21 +80,22 @@ class Rates:
 
 @dataclass(frozen=True)
 class Done:
-    """Cells of one model that were done before. rows: a second; params: of the model."""
+    """Cells of one model that were done before. size: rows of one; rows: a second; params: of the model."""
 
     model: str
     condition: str
     device: str
     cells: int
+    size: int
     rows: float
     params: int
 
     def source(self, subject: Subject) -> str:
-        """In words."""
-        many = f"{self.cells} cell{'' if self.cells == 1 else 's'} on {self.device}"
-        if self.model == subject.spec.name:
-            return f"{many}" if self.condition == subject.condition.name else f"{many}, {self.condition}"
-        return f"{many} of {self.model}"
+        """In words. Who reads them sees whether the cells were large enough to tell."""
+        many = f"{self.cells} cell{'' if self.cells == 1 else 's'} of {self.size} rows on {self.device}"
+        if self.model != subject.spec.name:
+            return f"{many}, {self.model}"
+        return many if self.condition == subject.condition.name else f"{many}, {self.condition}"
 
 
 def _nearest(lake: Lake, experiment: str, device: str, subject: Subject, pace: Mapping[str, Any]) -> Done | None:
@@ -116,7 +117,8 @@ def _nearest(lake: Lake, experiment: str, device: str, subject: Subject, pace: M
                 where experiment = $experiment and outcome = 'done' and rows > 0 and seconds > 0
                     and starts_with(device, 'cpu ') = $cpu and {alike or "true"}
             )
-            select model, condition, device, count(*) as cells, median(rows / seconds) as rows, any_value(n_params)
+            select model, condition, device, count(*) as cells, median(rows)::bigint,
+                median(rows / seconds) as rows, any_value(n_params)
             from ran join stored.models using (model) join stored.conditions using (condition)
             where 2 * rows >= most and n_params > 0 and dtype = $dtype
             group by model, condition, device

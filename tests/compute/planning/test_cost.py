@@ -73,7 +73,7 @@ def test_nothing_was_done(lake):
 def test_small_cells_do_not_tell(lake):
     """Most of their time a model is loaded. Of the three large ones one loaded it, too."""
     ran(lake, (5, 10), (7, 10), (500, 50), (400, 40), (450, 95))
-    assert seconds(lake, cell()) == (10, "3 cells on cpu x86_64")
+    assert seconds(lake, cell()) == (10, "3 cells of 450 rows on cpu x86_64")
 
 
 def test_only_what_is_alike_tells(lake):
@@ -82,22 +82,22 @@ def test_only_what_is_alike_tells(lake):
     ran(lake, (100, 3), condition="bfloat16-sdpa")
     ran(lake, (100, 4), experiment="noise")
     forced = seconds(lake, cell())  # what these reach, and twice the forwards
-    assert forced == (2, "1.3e+07 FLOP/s as scoring had, 1 cell on cpu x86_64")
+    assert forced == (2, "1.3e+07 FLOP/s as scoring had, 1 cell of 100 rows on cpu x86_64")
     ran(lake, (100, 5), condition="float32-sdpa-bos")
-    assert seconds(lake, cell()) == (5, "1 cell on cpu x86_64, float32-sdpa-bos")
+    assert seconds(lake, cell()) == (5, "1 cell of 100 rows on cpu x86_64, float32-sdpa-bos")
     ran(lake, (100, 6))
-    assert seconds(lake, cell()) == (6, "1 cell on cpu x86_64")
-    assert seconds(lake, cell(), GPU) == (2, "1 cell on NVIDIA H200")
+    assert seconds(lake, cell()) == (6, "1 cell of 100 rows on cpu x86_64")
+    assert seconds(lake, cell(), GPU) == (2, "1 cell of 100 rows on NVIDIA H200")
     assert seconds(lake, cell(), replace(CPU, flops=1e6))[1] == "on paper, 1e+06 FLOP/s"
     ran(lake, (100, 7), device="NVIDIA L4")  # the last device
-    assert seconds(lake, cell(), GPU) == (7, "1 cell on NVIDIA L4")
+    assert seconds(lake, cell(), GPU) == (7, "1 cell of 100 rows on NVIDIA L4")
 
 
 def test_other_models_tell_by_their_parameters(lake):
     ran(lake, (100, 64), model="large")
-    assert seconds(lake, cell()) == (1, "1 cell on cpu x86_64 of large")
+    assert seconds(lake, cell()) == (1, "1 cell of 100 rows on cpu x86_64, large")
     ran(lake, (100, 8), (100, 8), model="twice")  # it is nearer
-    assert seconds(lake, cell()) == (4, "2 cells on cpu x86_64 of twice")
+    assert seconds(lake, cell()) == (4, "2 cells of 100 rows on cpu x86_64, twice")
 
 
 def test_another_experiment_goes_as_scoring_did(lake):
@@ -107,13 +107,13 @@ def test_another_experiment_goes_as_scoring_did(lake):
     of = NoiseCell(settings, SUBJECT, Execution(), 10, 9)
     assert row_count(of) == 2 * 10 + 2 * 19
     # twice as large: 0.08 s for 2 forwards; here 7 forwards of 10 sequences
-    source = "6.4e+06 FLOP/s as scoring had, 1 cell on cpu x86_64 of twice"
+    source = "6.4e+06 FLOP/s as scoring had, 1 cell of 100 rows on cpu x86_64, twice"
     assert seconds(lake, of, experiment="noise") == (0.02 * 7 * 10, source)
     ran(lake, (58, 3), experiment="noise", strengths=[0.5])
-    assert seconds(lake, of, experiment="noise") == (3, "1 cell on cpu x86_64")
+    assert seconds(lake, of, experiment="noise") == (3, "1 cell of 58 rows on cpu x86_64")
     layers = LayerTokensCell(ChoiceSettings(**SHARD.choice(SUBJECT, "all")), SUBJECT, Execution(), 10, 320)
     ran(lake, (640, 5), experiment="layer_tokens")
-    assert seconds(lake, layers, experiment="layer_tokens") == (2.5, "1 cell on cpu x86_64")
+    assert seconds(lake, layers, experiment="layer_tokens") == (2.5, "1 cell of 640 rows on cpu x86_64")
 
 
 def test_screening_is_not_told_by_rows(lake):
