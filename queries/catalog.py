@@ -77,9 +77,10 @@ def needed(text: str, only: Only = ALL) -> set[str] | None:
     return found
 
 
-def _words(text: str) -> set[str]:
+@cache
+def _words(text: str) -> frozenset[str]:
     """The words outside of comments, or of what looks like one."""
-    return set(re.findall(r"\w+", re.sub("--.*", "", text).lower()))
+    return frozenset(re.findall(r"\w+", re.sub("--.*", "", text).lower()))
 
 
 def prepare(
