@@ -70,7 +70,7 @@ def needed(text: str, only: Only = ALL) -> set[str] | None:
     for d in made:
         uses[d.name] |= _words(d.sql) & uses.keys()
     found: set[str] = set()
-    new = (_words(text) | _words(only.lookups())) & uses.keys()
+    new = set(_words(text) | _words(only.lookups())) & uses.keys()
     while new:
         found |= new
         new = set().union(*(uses[name] for name in new)) - found

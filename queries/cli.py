@@ -108,6 +108,18 @@ def sql(
         show(_ask(opened, _snapshot(opened, names), text, ALL, names), format)
 
 
+def catalog(lake: LakePath = DEFAULT_LAKE) -> None:
+    """Rebuild catalog.duckdb, in which other DuckDB clients find tables, macros and findings, and print its path.
+
+    Commands that change the lake do so themselves; a lake that was moved needs it.
+    """
+    from memlake.warehouse.lake import Lake
+
+    from .database import rebuild
+
+    print(rebuild(Lake.open(lake)))
+
+
 def _snapshot(lake: Lake, names: Collection[str] | None = None) -> dict[str, list[File]]:
     """The published files of every table, or of those with these names, as of now."""
     from memlake.warehouse import schema
