@@ -15,6 +15,7 @@ from . import __version__
 from .compute import cli as compute
 from .ingest import cli as ingest
 from .queries import cli as queries
+from .queries.upkeep import catalogs
 from .reports import cli as reports
 from .warehouse import cli as warehouse
 from .warehouse.errors import MemlakeError, UnknownName, interruptible, one_line
@@ -49,6 +50,7 @@ app.add_typer(compute.app, name="compute", cls=Commands)
 app.add_typer(warehouse.app, name="warehouse", cls=Commands)
 app.add_typer(queries.app, name="query", cls=Commands)
 app.command("sql")(queries.sql)
+warehouse.app.command("catalog")(queries.catalog)
 app.add_typer(reports.app, name="report", cls=Commands)
 
 
@@ -96,7 +98,8 @@ def main() -> None:
         for argument in sys.argv[1:]:
             utf8(argument)
         try:
-            code = app(prog_name="memlake", standalone_mode=False)
+            with catalogs():
+                code = app(prog_name="memlake", standalone_mode=False)
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told

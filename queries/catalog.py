@@ -70,16 +70,17 @@ def needed(text: str, only: Only = ALL) -> set[str] | None:
     for d in made:
         uses[d.name] |= _words(d.sql) & uses.keys()
     found: set[str] = set()
-    new = (_words(text) | _words(only.lookups())) & uses.keys()
+    new = set(_words(text) | _words(only.lookups())) & uses.keys()
     while new:
         found |= new
         new = set().union(*(uses[name] for name in new)) - found
     return found
 
 
-def _words(text: str) -> set[str]:
+@cache
+def _words(text: str) -> frozenset[str]:
     """The words outside of comments, or of what looks like one."""
-    return set(re.findall(r"\w+", re.sub("--.*", "", text).lower()))
+    return frozenset(re.findall(r"\w+", re.sub("--.*", "", text).lower()))
 
 
 def prepare(

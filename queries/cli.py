@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,9 @@ from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, La
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from memlake.warehouse.lake import Lake
+    from memlake.warehouse.relation import File
 
     from .only import Only
 
@@ -56,17 +58,27 @@ def run(
             " take: what the lake holds of this one only. May be repeated.",
         ),
     ] = [],  # noqa: B006
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute it, also where the lake keeps the answer over the same tables.")
+    ] = False,
     lake: LakePath = DEFAULT_LAKE,
     format: Format = FormatName.table,
 ) -> None:
-    """A finding's answer."""
+    """A finding's answer. The lake keeps it until one of the tables behind it changes."""
+    from memlake.warehouse.lake import Lake
+
+    from .answer import answer
+    from .catalog import needed
     from .finding import find, parse
     from .only import SHARED, Only
 
     given = parse(parameter)
     only = Only(**{key: given.pop(key) for key in SHARED if key in given})
     text = find(name).sql(**given)
-    show(_answer(lake, text, only), format)
+    names = needed(text, only)
+    opened = Lake.open(lake)
+    files = _snapshot(opened, names)
+    show(answer(opened, files, text, only, lambda: _ask(opened, files, text, only, names), fresh), format)
 
 
 def sql(
@@ -75,6 +87,9 @@ def sql(
     format: Format = FormatName.table,
 ) -> None:
     """SQL over the lake, read-only: one statement, or an interactive prompt."""
+    from memlake.warehouse.lake import Lake
+
+    from .catalog import needed
     from .only import ALL
 
     if statement is None and sys.stdin.isatty():
@@ -82,44 +97,65 @@ def sql(
         from .catalog import table_macros, views
         from .prompt import converse
 
-        con = _connect(lake, ALL)
+        opened = Lake.open(lake)
+        con = _connect(opened, _snapshot(opened), ALL)
         known = views(con) + [written for name, written in table_macros(con).items() if name in guard.FUNCTIONS]
         converse(lambda text: guard.ask(con, text), known, lambda rows: show(rows, format), say)
     else:
-        show(_answer(lake, sys.stdin.read() if statement is None else statement, ALL), format)
+        text = sys.stdin.read() if statement is None else statement
+        names = needed(text)
+        opened = Lake.open(lake)
+        show(_ask(opened, _snapshot(opened, names), text, ALL, names), format)
 
 
-def _answer(lake: Path, text: str, only: Only) -> pa.Table:
-    """The answer to one SELECT, on a connection that holds what it needs. Where it names something that is not there,
-    it is asked of all there is, so that the error can say what is near."""
+def catalog(lake: LakePath = DEFAULT_LAKE) -> None:
+    """Rebuild catalog.duckdb, in which other DuckDB clients find tables, macros and findings, and print its path.
+
+    Commands that change the lake do so themselves; a lake that was moved needs it.
+    """
+    from memlake.warehouse.lake import Lake
+
+    from .database import rebuild
+
+    print(rebuild(Lake.open(lake)))
+
+
+def _snapshot(lake: Lake, names: Collection[str] | None = None) -> dict[str, list[File]]:
+    """The published files of every table, or of those with these names, as of now."""
+    from memlake.warehouse import schema
+
+    from .ask import snapshot
+
+    return snapshot(lake, [name for name in schema.names() if names is None or name in names])
+
+
+def _ask(
+    lake: Lake, files: Mapping[str, Sequence[File]], text: str, only: Only, names: Collection[str] | None
+) -> pa.Table:
+    """The answer to one SELECT over these files, on a connection that holds the names it needs. Where it names
+    something that is not there, it is asked of all there is, so that the error can say what is near."""
     import duckdb
 
     from memlake.warehouse.errors import BadInput
 
     from . import guard
-    from .catalog import needed
 
-    names = needed(text, only)
     try:
-        return guard.ask(_connect(lake, only, names), text)
+        return guard.ask(_connect(lake, files, only, names), text)
     except BadInput as e:
         if names is None or not isinstance(e.__cause__, duckdb.CatalogException):
             raise
-    return guard.ask(_connect(lake, only), text)
+    return guard.ask(_connect(lake, _snapshot(lake), only), text)
 
 
-def _connect(path: Path, only: Only, names: Collection[str] | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection that reads the lake at `path` as it is now, `only` so much of it, and nothing else; with all that
-    SQL can name, or these names."""
-    from memlake.warehouse import schema
-    from memlake.warehouse.lake import Lake
-
+def _connect(
+    lake: Lake, files: Mapping[str, Sequence[File]], only: Only, names: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A connection that reads these files of the lake, `only` so much of them, and nothing else; with all that SQL can
+    name, or these names."""
     from . import guard
-    from .ask import snapshot
     from .catalog import prepare
 
-    lake = Lake.open(path)
-    files = snapshot(lake, [name for name in schema.names() if names is None or name in names])
     con = prepare(lake.connect(files, files), only, names)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

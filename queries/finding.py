@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, takewhile
@@ -88,7 +88,27 @@ class Finding:
         for name in values:
             if name not in known:
                 raise UnknownName(f"parameter of {self.name}", name, {*known, *SHARED})
-        literals = {name: literal(known[name], value) for name, value in values.items()}
+        return self._with({name: literal(known[name], value) for name, value in values.items()})
+
+    def macros(self) -> list[str]:
+        """The statements that make it a table macro of its name in a DuckDB file that has a schema `findings`:
+        `from scaling_law(minimum_sizes := 2)`.
+
+        The query is a macro of that schema, whose parameters have names that stand nowhere else: DuckDB puts a
+        macro's arguments into the place of whatever is called like its parameters, columns too. The one of the
+        finding's name calls it, and must be made first, over a stand-in: DuckDB refuses a parameter that a query
+        beneath, when it knows it, calls a column."""
+        known = self.parameters
+        given = {name: f"given_{name}" for name in known}
+        defaults = ", ".join(f"{p.name} := {p.literal}" for p in known.values())
+        inner = f"create or replace macro findings.{self.name}({', '.join(given.values())}) as table\n"
+        outer = (
+            f"create or replace macro {self.name}({defaults}) as table from findings.{self.name}({', '.join(known)})"
+        )
+        return [f"{inner}select 1", outer, inner + self._with(given)]
+
+    def _with(self, literals: Mapping[str, str]) -> str:
+        """The query, with these SQL expressions in the place of the parameters' defaults."""
 
         def line(m: re.Match) -> str:
             return (

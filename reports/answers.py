@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import duckdb
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from memlake.queries.finding import find
 
 
 class Answers(dict[str, pa.Table]):
-    """The findings' rows by name, each asked once."""
+    """The findings' rows by name, each asked once. ask: the answer to a SELECT."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection):
-        self._con = con
+    def __init__(self, ask: Callable[[str], pa.Table]):
+        self._ask = ask
 
     def __missing__(self, finding: str) -> pa.Table:
-        self[finding] = self._con.execute(find(finding).text).to_arrow_table()
+        self[finding] = self._ask(find(finding).text)
         return self[finding]

@@ -25,10 +25,13 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings; default: all.")] = None,
     lake: LakePath = DEFAULT_LAKE,
     out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute all answers, also those that the lake keeps over the same tables.")
+    ] = False,
 ) -> None:
     """Draw the page and print its path. It needs no other file and no network."""
     from memlake.warehouse.lake import Lake
 
     from .page import write
 
-    print(write(Lake.open(lake), names or (), out))
+    print(write(Lake.open(lake), names or (), out, fresh=fresh))

@@ -17,7 +17,9 @@ import jinja2
 import pyarrow as pa
 
 from memlake.queries import ask
+from memlake.queries.answer import answer
 from memlake.queries.finding import Finding, find, names
+from memlake.queries.only import ALL
 from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -90,14 +92,20 @@ def question(finding: Finding) -> str:
     return (drawn.question if drawn else "") or finding.grain
 
 
-def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: datetime | None = None) -> Path:
+def write(
+    lake: Lake,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    now: datetime | None = None,
+    fresh: bool = False,
+) -> Path:
     """Draw the page and write it, whole or not at all; returns its path (default: `reports/index.html` in the lake).
 
-    only: names of findings, all for none. Raises `UnknownName` for one that is not there, `BadInput` for a path that
-    cannot be written.
+    only: names of findings, all for none. fresh: take no answer that the lake keeps. Raises `UnknownName` for a name
+    that is not there, `BadInput` for a path that cannot be written.
     """
     out = local(out or lake.path / "reports" / "index.html").absolute()
-    html = draw(lake, only or names(), now or datetime.now(UTC))
+    html = draw(lake, only or names(), now or datetime.now(UTC), fresh)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +118,7 @@ def write(lake: Lake, only: Sequence[str] = (), out: Path | None = None, now: da
     return out
 
 
-def draw(lake: Lake, only: Iterable[str], now: datetime) -> str:
+def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) -> str:
     """The page about these findings, as HTML; raises `UnknownName`."""
     findings = [find(name) for name in dict.fromkeys(only)]
     deltas = {name: lake.delta(name) for name in schema.names()}
@@ -118,7 +126,9 @@ def draw(lake: Lake, only: Iterable[str], now: datetime) -> str:
     versions = {name: delta.version() for name, delta in deltas.items()}
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
     with ask.connect(lake, files) as con:
-        answers = Answers(con)
+        answers = Answers(
+            lambda text: answer(lake, files, text, ALL, lambda: con.execute(text).to_arrow_table(), fresh)
+        )
         sections: list[Section] = [of_finding(f, answers) for f in findings]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
     page = Page(

@@ -25,7 +25,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from . import paths, schema
+from . import changes, paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .identity import tagged
 from .relation import File, literal, relation
@@ -123,13 +123,18 @@ class Lake:
         con = duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
-        for name in schema.names() if only is None else only:
-            files = self.snapshot(name) if snapshot is None else snapshot[name]
+        wanted = schema.names() if only is None else only
+        self.show(con, {name: self.snapshot(name) if snapshot is None else snapshot[name] for name in wanted})
+        return con
+
+    def show(self, con: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[File]]) -> None:
+        """Make the views `stored.TABLE` of a connection that has a schema `stored` views over these files; raises
+        `DamagedLake`."""
+        for name, of_table in files.items():
             try:
-                con.execute(f"create view stored.{name} as {relation(name, files)}")
+                con.execute(f"create or replace view stored.{name} as {relation(name, of_table)}")
             except duckdb.Error as e:
                 raise DamagedLake(f"table {name} of {self.path} cannot be read: {one_line(e)}") from e
-        return con
 
     # Paths
 
@@ -256,7 +261,9 @@ class Lake:
         for tried in range(ATTEMPTS):
             try:
                 self._grow(name)
-                return attempt(self.delta(name))
+                done = attempt(self.delta(name))
+                changes.tell(self.path)
+                return done
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
             except OSError as e:

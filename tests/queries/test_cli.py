@@ -18,6 +18,9 @@ from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName
 app = typer.Typer()
 app.add_typer(cli.app, name="query")
 app.command("sql")(cli.sql)
+warehouse = typer.Typer()
+warehouse.command("catalog")(cli.catalog)
+app.add_typer(warehouse, name="warehouse")
 
 
 def run(lake, *words: str, **more):

@@ -84,7 +84,10 @@ def test_the_highest_of_a_family_is_met_by_our_highest():
 
 def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
-    ours = {(m.quantity, m.model): m for m in comparison.our_values(con, Answers(con))}
+    ours = {
+        (m.quantity, m.model): m
+        for m in comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
+    }
     assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
                        " where model = 'mini-pythia-1m'").fetchall()  # fmt: skip
@@ -127,7 +130,7 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
     }
     con = database(given)
-    rows = comparison.our_values(con, Answers(con))
+    rows = comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
     ours = {m.quantity: m for m in rows}
     assert len(ours) == len(rows)
     assert {quantity: m.value for quantity, m in ours.items()} == pytest.approx({
@@ -176,7 +179,10 @@ def test_ours_is_of_one_sample_and_names_it(of, expected):
     given["matches"] = [{k: v for k, v in r.items() if k not in ("ratio", "window")} for r in rows]
     given["prompt_compression"] = [{k: v for k, v in r.items() if k != "memorized"} for r in rows]
     con = database(given)
-    ours = {m.quantity: (m.sample, m.value) for m in comparison.our_values(con, Answers(con))}
+    ours = {
+        m.quantity: (m.sample, m.value)
+        for m in comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
+    }
     sample, rate, ratio = expected
     assert ours["memorization_rate"] == (sample, rate)
     assert ours["prompt_compression_at_most"] == (sample, pytest.approx(ratio))

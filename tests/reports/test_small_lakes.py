@@ -110,7 +110,7 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
         ask.connect(lake, ask.snapshot(lake)) as con,
         debug_mode(False),
     ):
-        answers = Answers(con)
+        answers = Answers(lambda sql: con.execute(sql).to_arrow_table())
         for name in names():
             try:
                 sections[name] = page.of_finding(find(name), answers)
