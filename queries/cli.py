@@ -117,9 +117,11 @@ def _connect(path: Path, only: Only, names: Collection[str] | None = None) -> du
     from . import guard
     from .ask import snapshot
     from .catalog import prepare
+    from .sums import fill
 
     lake = Lake.open(path)
     files = snapshot(lake, [name for name in schema.names() if names is None or name in names])
     con = prepare(lake.connect(files, files), only, names)
+    fill(con, lake, files, only, names)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

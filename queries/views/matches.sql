@@ -43,22 +43,20 @@ create or replace macro on_lines(measured, lines) as table
     join query_table(lines) l on l.model = m.model and l.corpus = m.corpus and l.condition = m.condition
         and l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window;
 
--- One row is one model on one domain and sample under one of two weights, by which domains are put together. rate, low,
--- high: as in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the
--- corpus that ingest saw, kept or not; NULL where the domain is not in `domains`).
-create or replace view weighted_rates as
-    select model, corpus, domain, sample_rule, sample_window, condition, "class", n_bytes, weighted_by,
-        if(weighted_by = 'bytes', n_bytes, n) as weight, n, documents, memorized, memorized / n as rate, low, high
+-- alike_texts(patterns): of a table or CTE of that name, of which a row is one sequence (or anchor) under several models
+-- ("group": of models that were asked about the same; part: a domain, or 0; text; pattern: bits that say what became of
+-- it under each model), the texts that are alike, which have the same patterns in the same parts. members: {part,
+-- pattern} of each sequence of such a text; documents: how many texts they are. What is asked of two models at a time is
+-- then asked of each kind of text and not of each text.
+create or replace macro alike_texts(patterns) as table
+    select "group", members, count(*) as documents
     from (
-        select model, corpus, domain, sample_rule, sample_window, condition, sum(n)::bigint as n,
-            count(*) as documents, sum(m)::bigint as memorized,
-            cluster_low(m, n) as low, cluster_high(m, n) as high, unnest(['sample', 'bytes']) as weighted_by
-        from (
-            select model, corpus, domain, sample_rule, sample_window, condition, text, count(*) as n,
-                count(*) filter (memorized) as m
-            from with_text(matches)
-            group by all
-        )
-        group by all
+        select "group", list_sort(list({'part': part, 'pattern': pattern})) as members
+        from query_table(patterns)
+        group by "group", text
     )
-    left join domains using (corpus, domain);
+    group by "group", members;
+
+-- mark_at(pattern, place): the number that three bits of a pattern hold, the lowest first.
+create or replace macro mark_at(pattern, place) as
+    get_bit(pattern, place) + 2 * get_bit(pattern, place + 1) + 4 * get_bit(pattern, place + 2);
