@@ -21,9 +21,10 @@ from memlake.warehouse.errors import UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File
 
-from .catalog import OF_SAMPLE, base_only, prepare, sample_keys, views
+from .catalog import OF_SAMPLE, base_only, needed, prepare, sample_keys, views
 from .finding import find
 from .only import ALL, SHARED, Only
+from .sums import SUMS, fill
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -44,8 +45,12 @@ class OpenLake:
         self._lake = Lake.open(path)
         self._snapshot = snapshot(self._lake)
         self._only = Only(**only)
-        self.connection = connect(self._lake, self._snapshot, self._only)
+        self._connect()
         self._narrower: dict[Only, OpenLake] = {}
+
+    def _connect(self) -> None:
+        self.connection = prepare(self._lake.connect(self._snapshot, self._snapshot), self._only)
+        self._views = set(SUMS)  # of sums that are not yet filled: it takes a while, and few questions need them
 
     @cached_property
     def _ibis(self) -> ibis.backends.duckdb.Backend:
@@ -55,6 +60,9 @@ class OpenLake:
 
     def sql(self, text: str) -> ibis.Table:
         """The answer to one SELECT."""
+        if of_text := self._views & (needed(text) or self._views):
+            self._views -= of_text
+            fill(self.connection, self._lake, self._snapshot, self._only, of_text)
         return self._ibis.sql(text)
 
     def table(self, name: str) -> ibis.Table:
@@ -76,7 +84,7 @@ class OpenLake:
             lake = copy(self)
             vars(lake).pop("_ibis", None)
             lake._only, lake._narrower = only, {}
-            lake.connection = connect(self._lake, self._snapshot, only)
+            lake._connect()
             self._narrower[only] = lake
         return self._narrower[only]
 
@@ -115,9 +123,11 @@ def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[F
 
 
 def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them; raises
+    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them, sums filled; raises
     `DamagedLake`, and `UnknownName` for what `only` names and the lake does not hold."""
-    return prepare(lake.connect(files, files), only)
+    con = prepare(lake.connect(files, files), only)
+    fill(con, lake, files, only, None)
+    return con
 
 
 def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:

@@ -19,10 +19,10 @@ from memlake.warehouse.relation import quoted
 from .only import ALL, Only
 
 HERE = Path(__file__).parent
-BASE_ONLY = "(model, condition) in (select (model, base_condition) from models)"
+BASE_ONLY = "semi join (select model, base_condition as condition from models) base using (model, condition)"
 # Each file uses some before it; the views of stored tables come after the first two
 SCRIPTS = ("macros", "samples")
-VIEWS = ("models", "sequences", "matches", "layers", "noise", "groups", "heads")
+VIEWS = ("models", "sequences", "matches", "sums", "layers", "noise", "groups", "heads")
 OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about sequences says beside its columns
 # Statements about what there is, and not about some of it
 ABOUT_ALL = re.compile(
@@ -103,11 +103,12 @@ def _select(name: str, only: Only, all_conditions: bool = False) -> str:
     """What the view of a stored table shows."""
     if name == "models" and only.condition:
         return f"select * replace ({quoted(only.condition)} as base_condition) from stored.models"
-    shown = f'from stored."{name}"'
-    tests = [BASE_ONLY] if base_only(name) and not all_conditions else []
+    shown, tests = f'from stored."{name}" t', []
+    if base_only(name) and not all_conditions:
+        shown = f'from (from stored."{name}" {BASE_ONLY}) t'
     if keys := sample_keys(name):
         of_row = {c: f"coalesce({', '.join(f'of_{key}.{c}' for key in keys)})" for c in OF_SAMPLE}
-        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in of_row.items())} {shown} t"
+        shown = f"select t.*, {', '.join(f'{value} as {c}' for c, value in of_row.items())} {shown}"
         for key, table in keys.items():
             shown += f" left join {table} of_{key} on of_{key}.{key} = t.{key}"
         tests += [f"{of_row[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]

@@ -155,7 +155,9 @@ def _connect(
     name, or these names."""
     from . import guard
     from .catalog import prepare
+    from .sums import fill
 
     con = prepare(lake.connect(files, files), only, names)
+    fill(con, lake, files, only, names)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

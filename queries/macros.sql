@@ -28,23 +28,25 @@ create or replace macro student_t(df) as
         + u * (0.1440405402 + u * (-0.1956422548 + u * (-0.1661235680 + u * (0.2866992800 + u * (-0.1452716248
         + u * 0.0267133843)))))))))[1] end;
 
--- degrees_of_freedom(n), an aggregate over documents of n units: those of the variance of a mean that documents are
+-- The aggregates over documents take a weight w, 1 if not given: a row then stands for w documents that are alike.
+
+-- degrees_of_freedom(n, w), an aggregate over documents of n units: those of the variance of a mean that documents are
 -- the independent parts of: one less than the documents where they are of equal size, fewer where they are not, since
 -- then a few long ones decide. Satterthwaite 1946, Biometrics Bulletin 2:110, as Bell and McCaffrey 2002 (Survey
 -- Methodology 28:169) take it for clusters: the units of a document taken to be alike, so that what it adds to the mean
 -- varies as the square of its share w. With W_k = sum(w^k), the squared deviations have the mean W_2 - 2 W_3 + W_2^2
 -- and half the variance that stands below the line. Beside a document that holds nearly all, the others say little: 1.
-create or replace macro degrees_of_freedom(n) as
-    case when count(*) filter (n > 0) < 2 then 0.0
-        when max(n) > 0.999 * sum(n) then 1.0
+create or replace macro degrees_of_freedom(n, w := 1) as
+    case when coalesce(sum(w) filter (n > 0), 0) < 2 then 0.0
+        when max(n) > 0.999 * sum(w * n) then 1.0
         else list_transform(
-            [[sum(n ** 2) / sum(n) ** 2, sum(n ** 3) / sum(n) ** 3, sum(n ** 4) / sum(n) ** 4,
-              sum(n ** 5) / sum(n) ** 5]],
+            [[sum(w * n ** 2) / sum(w * n) ** 2, sum(w * n ** 3) / sum(w * n) ** 3,
+              sum(w * n ** 4) / sum(w * n) ** 4, sum(w * n ** 5) / sum(w * n) ** 5]],
             lambda w: (w[1] - 2 * w[2] + w[1] ** 2) ** 2
                 / (w[3] * (1 + 4 * w[1]) - 4 * w[4] + w[1] ** 4 - 4 * w[1] ** 2 * w[2] + 2 * w[2] ** 2))[1]
     end;
 
--- effective_n(m, n), an aggregate over documents: m of n sequences of a document have the property. The rate is
+-- effective_n(m, n, w), an aggregate over documents: m of n sequences of a document have the property. The rate is
 -- p = sum(m) / sum(n), a ratio of two random numbers, because sequences of one document resemble each other and
 -- documents hold different numbers of them. With C documents its variance is
 --     V = C / (C - 1) * sum((m - p n)^2) / sum(n)^2,                    Cochran 1977, Sampling Techniques, 6.3 and 9A.1
@@ -54,42 +56,45 @@ create or replace macro degrees_of_freedom(n) as
 -- by the square of the ratio of the two t (Korn and Graubard 1998, Survey Methodology 24:193).
 -- Where every sequence, or none, has the property, or there is one document, V says nothing. Documents then count as
 -- one trial each, weighted by size: sum(n)^2 / sum(n^2), which is C for documents of equal size (Kish 1965, 11.7).
-create or replace macro effective_n(m, n) as
-    case when sum(m) = 0 or sum(m) = sum(n) or count(*) filter (n > 0) = 1
-        then sum(n) * sum(n) / sum(n * n)
-        else greatest(1.0, sum(m) * (sum(n) - sum(m)) / (sum(n) * sum(n)) / greatest(
-            sum(m) * (sum(n) - sum(m)) / (sum(n) * sum(n)) / sum(n),
-            count(*) filter (n > 0) / (count(*) filter (n > 0) - 1) / (sum(n) * sum(n))
-            * (sum(m * m) - 2 * (sum(m) / sum(n)) * sum(m * n) + (sum(m) / sum(n)) ** 2 * sum(n * n))))
-            * (student_t(count(*) filter (n > 0) - 1) / student_t(degrees_of_freedom(n))) ** 2
+create or replace macro effective_n(m, n, w := 1) as
+    case when sum(w * m) = 0 or sum(w * m) = sum(w * n) or sum(w) filter (n > 0) = 1
+        then sum(w * n) * sum(w * n) / sum(w * n * n)
+        else greatest(1.0, sum(w * m) * (sum(w * n) - sum(w * m)) / (sum(w * n) * sum(w * n)) / greatest(
+            sum(w * m) * (sum(w * n) - sum(w * m)) / (sum(w * n) * sum(w * n)) / sum(w * n),
+            sum(w) filter (n > 0) / (sum(w) filter (n > 0) - 1) / (sum(w * n) * sum(w * n))
+            * (sum(w * m * m) - 2 * (sum(w * m) / sum(w * n)) * sum(w * m * n)
+                + (sum(w * m) / sum(w * n)) ** 2 * sum(w * n * n))))
+            * (student_t(sum(w) filter (n > 0) - 1) / student_t(degrees_of_freedom(n, w := w))) ** 2
     end;
 
--- cluster_low(m, n), cluster_high(m, n), aggregates over documents: the document-cluster interval of sum(m) / sum(n),
--- the Wilson interval at the effective number of sequences (Franco, Little, Louis and Slud 2019, J. Survey Statistics
--- and Methodology 7:334). NULL where there are no sequences. How often they hold the true rate, simulated with 5 to 200
--- documents, rates of 0.05 and 0.3 and correlations of 0.1 and 0.5 within documents (benchmarks/coverage.py):
+-- cluster_low(m, n, w), cluster_high(m, n, w), aggregates over documents: the document-cluster interval of sum(m) /
+-- sum(n), the Wilson interval at the effective number of sequences (Franco, Little, Louis and Slud 2019, J. Survey
+-- Statistics and Methodology 7:334). NULL where there are no sequences. How often they hold the true rate, simulated
+-- with 5 to 200 documents, rates of 0.05 and 0.3 and correlations of 0.1 and 0.5 within documents
+-- (benchmarks/coverage.py):
 --     documents of equal size 0.90 to 0.97, of 1 to 8 sequences 0.90 to 0.98,
 --     of Pareto sizes (shape 1.1 to 2) 0.95 to 0.99; with C - 1 degrees of freedom it would be 0.74 to 0.97.
 -- The lowest are of 5 documents, and of few that are memorized: read them with care below 20 documents.
-create or replace macro cluster_low(m, n) as
-    case when sum(n) > 0 then wilson_low(sum(m) / sum(n), effective_n(m, n)) end;
-create or replace macro cluster_high(m, n) as
-    case when sum(n) > 0 then wilson_high(sum(m) / sum(n), effective_n(m, n)) end;
+create or replace macro cluster_low(m, n, w := 1) as
+    case when sum(w * n) > 0 then wilson_low(sum(w * m) / sum(w * n), effective_n(m, n, w := w)) end;
+create or replace macro cluster_high(m, n, w := 1) as
+    case when sum(w * n) > 0 then wilson_high(sum(w * m) / sum(w * n), effective_n(m, n, w := w)) end;
 
 -- if_any(squares, whole): a sum of squared deviations; NULL where it is no more than rounding leaves of squares that
 -- add up to `whole`, deviations of a millionth.
 create or replace macro if_any(squares, whole) as if(squares > 1e-12 * whole, squares, null);
 
--- cluster_margin(x, n), an aggregate over documents: half the width of the document-cluster interval of sum(x) /
+-- cluster_margin(x, n, w), an aggregate over documents: half the width of the document-cluster interval of sum(x) /
 -- sum(n), where a document holds n units that sum to x: a mean of anything, not only of yes and no. The same variance
 -- of a ratio as in effective_n, Student's t with degrees_of_freedom(n). NULL where the documents cannot say how much
 -- documents differ: there is one, or all have the same mean, be it by chance or because nothing else can be. Simulated
 -- as above it holds the true mean in 0.94 to 0.98 of cases, at all sizes; with C - 1 degrees of freedom it would be
 -- 0.77 to 0.96.
-create or replace macro cluster_margin(x, n) as
-    student_t(degrees_of_freedom(n))
-    * sqrt(if_any(sum(x * x) - 2 * (sum(x) / sum(n)) * sum(x * n) + (sum(x) / sum(n)) ** 2 * sum(n * n), sum(x * x))
-        * (count(*) filter (n > 0) / nullif(count(*) filter (n > 0) - 1, 0))) / sum(n);
+create or replace macro cluster_margin(x, n, w := 1) as
+    student_t(degrees_of_freedom(n, w := w))
+    * sqrt(if_any(sum(w * x * x) - 2 * (sum(w * x) / sum(w * n)) * sum(w * x * n)
+            + (sum(w * x) / sum(w * n)) ** 2 * sum(w * n * n), sum(w * x * x))
+        * (sum(w) filter (n > 0) / nullif(sum(w) filter (n > 0) - 1, 0))) / sum(w * n);
 
 -- student_p(t, df): the chance of Student's t with df degrees of freedom at least so far from 0, on either side. It is
 -- I_x(df / 2, 1 / 2) at x = df / (df + t^2), the incomplete beta function by its continued fraction (Press et al. 2007,
@@ -231,9 +236,9 @@ create or replace macro portion_high(x, x_high, y, y_low) as 1 - portion_low(y, 
 -- Introduction to Variance Estimation, 6.5). The factor C / (C - 1) takes for C the documents of the group that has
 -- fewer, Student's t the degrees of freedom of the group that has fewer. NULL where these documents are less than two,
 -- or all add the same.
-create or replace macro cluster_product(x, n, y, m) as
-    (sum(x * y) - sum(y) / sum(m) * sum(x * m) - sum(x) / sum(n) * sum(n * y)
-     + sum(x) / sum(n) * (sum(y) / sum(m)) * sum(n * m)) / sum(n) / sum(m);
+create or replace macro cluster_product(x, n, y, m, w := 1) as
+    (sum(w * x * y) - sum(w * y) / sum(w * m) * sum(w * x * m) - sum(w * x) / sum(w * n) * sum(w * n * y)
+     + sum(w * x) / sum(w * n) * (sum(w * y) / sum(w * m)) * sum(w * n * m)) / sum(w * n) / sum(w * m);
 create or replace macro fewer_documents(n, m) as
     nullif(least(count(*) filter (n > 0), count(*) filter (m > 0)), 0);
 create or replace macro difference_margin(x, n, y, m) as
@@ -242,7 +247,7 @@ create or replace macro difference_margin(x, n, y, m) as
             sum(x * x) / sum(n) ** 2 + sum(y * y) / sum(m) ** 2)
         * fewer_documents(n, m) / nullif(fewer_documents(n, m) - 1, 0));
 
--- error_correlation(x, y, n), an aggregate over documents of n sequences, x of one property and y of another: how
+-- error_correlation(x, y, n, w), an aggregate over documents of n sequences, x of one property and y of another: how
 -- the errors of the two rates correlate over documents; 0 where one of them has none, and where it is above 0 shrunk by
 -- half a document, so that rates that agree keep an interval of their difference.
 -- difference_low(p, p_low, q, q_high, r), difference_high(p, p_high, q, q_low, r): the interval of p - q from those of
@@ -254,11 +259,12 @@ create or replace macro shrunk_correlation(xx, yy, xy, spread) as
         when xy <= 0 then xy / sqrt(xx * yy)
         else greatest(0.0, xy / sqrt(xx * yy) - 0.5 / spread)
     end;
-create or replace macro error_correlation(x, y, n) as
+create or replace macro error_correlation(x, y, n, w := 1) as
     shrunk_correlation(
-        cluster_product(x, n, x, n) * sum(n) ** 2, cluster_product(y, n, y, n) * sum(n) ** 2,
-        cluster_product(x, n, y, n) * sum(n) ** 2, count(*) filter (n > 0)
-            * sqrt(greatest(0.0, sum(x) * (sum(n) - sum(x)) / sum(n) ** 2 * sum(y) * (sum(n) - sum(y)) / sum(n) ** 2)));
+        cluster_product(x, n, x, n, w := w) * sum(w * n) ** 2, cluster_product(y, n, y, n, w := w) * sum(w * n) ** 2,
+        cluster_product(x, n, y, n, w := w) * sum(w * n) ** 2, sum(w) filter (n > 0)
+            * sqrt(greatest(0.0, sum(w * x) * (sum(w * n) - sum(w * x)) / sum(w * n) ** 2
+                * sum(w * y) * (sum(w * n) - sum(w * y)) / sum(w * n) ** 2)));
 create or replace macro difference_low(p, p_low, q, q_high, r) as
     p - q - sqrt(greatest(0.0, (p - p_low) ** 2 + (q_high - q) ** 2 - 2 * r * (p - p_low) * (q_high - q)));
 create or replace macro difference_high(p, p_high, q, q_low, r) as

@@ -60,10 +60,13 @@ def _lies_in_its_folder(spec: Table, file: File) -> bool:
 
 
 def _cut(spec: Table, files: Sequence[File]) -> str:
-    """Files that lie in their partitions' folders: `.../model=a%20b/corpus=c/file.parquet`."""
+    """Files that lie in their partitions' folders: `.../model=a%20b/corpus=c/file.parquet`.
+
+    By a regular expression, which DuckDB looks for once a file; split_part is a macro that it works out for every row.
+    """
     depth = len(spec.partition)
     values = {
-        key: f"url_decode(split_part(filename, '/', {i - depth - 1})[{len(key) + 2}:])"
+        key: f"url_decode(regexp_extract(filename, '/{key}=([^/]*)(?:/[^/]*){{{depth - i}}}$', 1))"
         for i, key in enumerate(spec.partition)
     }
     columns = ", ".join(f'{values[c.name]} as "{c.name}"' if c.name in values else f'"{c.name}"' for c in spec.columns)

@@ -43,62 +43,76 @@
 --   low, high
 with parameters as (select
     32 as horizon       -- bytes that both continuations must hold, at anchors
-), places as materialized (     -- joining and grouping by a number instead of names is three times as fast
-    select *, row_number() over ()::int as place
-    from (select distinct model, corpus, sample_rule, sample_window, condition, domain from matches)
-    join model_corpora using (model, corpus)
-), measured as materialized (
-    select place, tokenizer, sequence_id, anchor_id, text, memorized,
-        reach >= horizon and row_number() over (
-            partition by place, anchor_id order by prefix_tokens desc, sequence_id) = 1 as comparable,
-        matched_bytes >= horizon as reproduced
-    from anchored_matches m
-    join places p on p.model = m.model and p.corpus = m.corpus and p.domain = m.domain
-        and p.sample_rule is not distinct from m.sample_rule and p.sample_window is not distinct from m.sample_window,
-    parameters
-), lines as materialized (
-    select *, row_number() over ()::int as line
+), numbered as (
+    from lines_of(match_sums)
+), placed as materialized (
+    select *, dense_rank() over (order by corpus, sample_rule, sample_window)::int as "group",
+        row_number() over (partition by corpus, sample_rule, sample_window order by line)::int - 1 as place
+    from numbered
+), met as materialized (
+    from met_patterns(placed, (select horizon from parameters))
+), patterns as (
+    select {'basis': basis, 'of': "group"} as "group", domain as part, text, pattern from met
+), texts as materialized (
+    select *, row_number() over () as kind from alike_texts(patterns)
+), members as materialized (    -- judged, hit: places of the bits that a pair is compared by, after that of asked
+    select "group".of as "group", "group".basis as basis, if(basis = 'anchor', 1, 0) as judged,
+        if(basis = 'anchor', 2, 3) as hit, kind, documents, member.part as domain, member.pattern as pattern
+    from (select * exclude (members), unnest(members) as member from texts)
+), asked as (       -- how many sequences and anchors of a domain a model was asked about
+    select place, "group", domain, coalesce(sum(w) filter (basis = 'sequence'), 0) as sequences,
+        coalesce(sum(w) filter (basis = 'anchor'), 0) as anchors
+    from (select "group", basis, domain, pattern, sum(documents) as w from members group by all)
+    join placed using ("group")
+    where get_bit(pattern, 4 * place) = 1
+    group by place, "group", domain
+), tokenizers as (
+    select place, "group", domain, list_sort(list(tokenizer)) as tokenizers
     from (
-        select place, tokenizer, count(*) as sequences, count(distinct anchor_id) as anchors from measured group by all
+        select "group", domain, tokenizer, bit_or(pattern) as pattern from met where basis = 'sequence' group by all
     )
-    join places using (place)
-), asked as materialized (
-    select line, sequence_id, anchor_id, text, memorized, comparable, reproduced
-    from measured
-    join lines using (place, tokenizer)
+    join placed using ("group")
+    where get_bit(pattern, 4 * place) = 1
+    group by place, "group", domain
+), lines as materialized (
+    select placed.* exclude (line), domain, role, sequences, anchors, tokenizers, row_number() over ()::int as line
+    from placed
+    join asked using (place, "group")
+    join tokenizers using (place, "group", domain)
+    join model_corpora using (model, corpus)
 ), pairs as (
-    select a.line as line_a, b.line as line_b, a.tokenizer = b.tokenizer as same_sequences
+    select "group", domain, a.line as line_a, b.line as line_b, 4 * a.place as place_a, 4 * b.place as place_b
     from lines a
-    join lines b on a.corpus = b.corpus and a.domain = b.domain and a.sample_rule is not distinct from b.sample_rule
-        and a.sample_window is not distinct from b.sample_window
+    join lines b using ("group", domain)
     where a.role = 'trained' and b.role = 'control'
-), met as (         -- texts of a pair
-    select line_a, line_b, 'sequence' as basis, a.text, count(*) as n,
-        count(*) filter (a.memorized) as x, count(*) filter (b.memorized) as y
-    from pairs
-    join asked a on a.line = line_a
-    join asked b on b.line = line_b and b.sequence_id = a.sequence_id
-    where same_sequences
-    group by all
-    union all
-    select line_a, line_b, 'anchor', a.text, count(*) as n,
-        count(*) filter (a.reproduced) as x, count(*) filter (b.reproduced) as y
-    from pairs
-    join asked a on a.line = line_a
-    join asked b on b.line = line_b and b.anchor_id = a.anchor_id
-    where a.comparable and b.comparable
-    group by all
 ), paired as (
-    select line_a, line_b, basis, sum(n) as n, sum(n) as n_control, count(*) as documents,
-        sum(x) / sum(n) as rate, cluster_low(x, n) as rate_low, cluster_high(x, n) as rate_high,
-        sum(y) / sum(n) as control_rate, cluster_low(y, n) as control_low, cluster_high(y, n) as control_high,
-        error_correlation(x, y, n) as correlation
-    from met
+    select line_a, line_b, basis, sum(documents * n) as n, sum(documents * n) as n_control,
+        sum(documents)::bigint as documents,
+        sum(documents * x) / sum(documents * n) as rate, cluster_low(x, n, w := documents) as rate_low,
+        cluster_high(x, n, w := documents) as rate_high, sum(documents * y) / sum(documents * n) as control_rate,
+        cluster_low(y, n, w := documents) as control_low, cluster_high(y, n, w := documents) as control_high,
+        error_correlation(x, y, n, w := documents) as correlation
+    from (
+        select line_a, line_b, basis, n, x, y, sum(documents) as documents
+        from (
+            select line_a, line_b, basis, kind, any_value(documents) as documents, count(*) as n,
+                sum(get_bit(pattern, place_a + hit)) as x, sum(get_bit(pattern, place_b + hit)) as y
+            from members
+            join pairs using ("group", domain)
+            where get_bit(pattern, place_a) = 1 and get_bit(pattern, place_b) = 1
+                and get_bit(pattern, place_a + judged) = 1 and get_bit(pattern, place_b + judged) = 1
+            group by line_a, line_b, basis, kind
+        )
+        group by all
+    )
     group by line_a, line_b, basis
 ), alone as (       -- each model on each domain
-    select line, sum(n) as n, count(*) as documents,
-        sum(x) / sum(n) as rate, cluster_low(x, n) as rate_low, cluster_high(x, n) as rate_high
-    from (select line, text, count(*) as n, count(*) filter (memorized) as x from asked group by line, text)
+    select line, sum(documents * n) as n, sum(documents)::bigint as documents,
+        sum(documents * m) / sum(documents * n) as rate, cluster_low(m, n, w := documents) as rate_low,
+        cluster_high(m, n, w := documents) as rate_high
+    from match_sums s
+    join lines l on l.model = s.model and l.corpus = s.corpus and l.domain = s.domain and l.condition = s.condition
+        and l.sample_rule is not distinct from s.sample_rule and l.sample_window is not distinct from s.sample_window
     group by line
 ), compared as (
     select line_a as line, b.model as control, b.corpus as control_corpus, b.condition as control_condition, basis, n,
@@ -111,7 +125,7 @@ with parameters as (select
     select a.line, a.model, b.corpus, b.condition, 'held-out corpus', x.n, y.n, x.documents,
         a.sequences, x.rate, x.rate_low, x.rate_high, y.rate, y.rate_low, y.rate_high, 0
     from lines a
-    join lines b on a.model = b.model and a.domain = b.domain and a.tokenizer = b.tokenizer
+    join lines b on a.model = b.model and a.domain = b.domain and a.tokenizers = b.tokenizers
         and a.sample_rule is not distinct from b.sample_rule and a.sample_window is not distinct from b.sample_window
     join alone x on x.line = a.line
     join alone y on y.line = b.line

@@ -31,25 +31,39 @@ with parameters as (select
     select attempts, probability, log_p_needed(attempts, probability) as needed
     from (select unnest(attempts) as attempts from parameters),
         (select unnest(probabilities)::double as probability from parameters)
+), levels as (      -- one comparison tells of each sequence which thresholds it passes: as many as its level
+    select list(needed order by needed) as steps from thresholds
 ), lines as materialized (
-    from lines_of(matches)
+    from lines_of(match_sums)
 ), numbered as (
     from on_lines(matches, lines)
 ), measured as (
-    select line, text, sum_logprob is not null as known, log_p_z
-    from with_text(numbered)
-), documents as (
-    select line, attempts, probability, text,
-        count(*) filter (known) as n, count(*) filter (known and log_p_z >= needed) as m,
-        count(*) filter (known and log_p_z is null) as impossible, count(*) filter (not known) as not_measured
-    from measured, thresholds
+    select line, text, sum_logprob is not null as known, known and log_p_z is null as outside,
+        case when sum_logprob is not null and log_p_z >= steps[1]
+            then len(list_filter(steps, lambda step: log_p_z >= step)) end as level
+    from with_text(numbered), levels
+), texts as materialized (      -- those that are alike: passed, the levels of those sequences that pass any threshold
+    select line, n, impossible, not_measured, passed, count(*) as documents
+    from (
+        select line, count(*) filter (known) as n, count(*) filter (outside) as impossible,
+            count(*) filter (not known) as not_measured, list_sort(list(level) filter (level is not null)) as passed
+        from measured
+        group by line, text
+    )
     group by all
 ), rates as (
     select line, attempts, probability,
-        sum(n)::bigint as n, count(*) filter (n > 0) as documents, sum(m)::bigint as extractable,
-        sum(m) / nullif(sum(n), 0) as rate, cluster_low(m, n) as low, cluster_high(m, n) as high,
-        sum(impossible)::bigint as impossible, sum(not_measured)::bigint as not_measured
-    from documents
+        sum(documents * n)::bigint as n, coalesce(sum(documents) filter (n > 0), 0)::bigint as documents,
+        sum(documents * m)::bigint as extractable,
+        sum(documents * m) / nullif(sum(documents * n), 0) as rate,
+        cluster_low(m, n, w := documents) as low, cluster_high(m, n, w := documents) as high,
+        sum(documents * impossible)::bigint as impossible, sum(documents * not_measured)::bigint as not_measured
+    from (
+        select *, coalesce(len(list_filter(passed, lambda level: level >= least_level)), 0) as m
+        from texts, (
+            select *, 1 + len(list_filter(steps, lambda step: step < needed)) as least_level from thresholds, levels
+        )
+    )
     group by line, attempts, probability
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, top_k, temperature,

@@ -34,33 +34,48 @@
 --   pairs       pairs of the family that are corrected for
 --   p_holm      p, corrected for them
 with numbered as (
-    from lines_of(matches)
-), lines as materialized (
-    from labelled(numbered)
-), measured as (
-    from on_lines(matches, lines)
-), asked as materialized (
-    select line, domain, sequence_id, text, memorized
-    from with_text(measured)
-), pairs as (
-    select a.line as line_a, b.line as line_b
-    from lines a
-    join lines b on a.family = b.family and a.miniature = b.miniature and a.corpus = b.corpus
-        and a.sample_rule is not distinct from b.sample_rule and a.sample_window is not distinct from b.sample_window
-        and (coalesce(a.params, 0), a.model) < (coalesce(b.params, 0), b.model)
-), sums as (
-    select line_a, line_b, sum(n)::bigint as n, count(*) as documents, sum(x_and_y)::bigint as in_both,
-        (sum(x) - sum(x_and_y))::bigint as only_a, (sum(y) - sum(x_and_y))::bigint as only_b,
-        sum(x) / sum(n) as rate_a, cluster_low(x, n) as low_a, cluster_high(x, n) as high_a,
-        sum(y) / sum(n) as rate_b, cluster_low(y, n) as low_b, cluster_high(y, n) as high_b,
-        error_correlation(x, y, n) as correlation
+    from lines_of(match_sums)
+), lines as materialized (      -- two bits of a pattern for each model: asked, memorized
+    select *, set_bit(none, place, 1) as asked, set_bit(asked, place + 1, 1) as known
     from (
-        select line_a, line_b, a.text, count(*) as n, count(*) filter (a.memorized) as x,
-            count(*) filter (b.memorized) as y, count(*) filter (a.memorized and b.memorized) as x_and_y
-        from pairs
-        join asked a on a.line = line_a
-        join asked b on b.line = line_b and b.sequence_id = a.sequence_id and b.domain = a.domain
-        group by line_a, line_b, a.text
+        select *, dense_rank() over (order by family, miniature, corpus, sample_rule, sample_window)::int as "group",
+            2 * (row_number() over of_group)::int - 2 as place
+        from labelled(numbered)
+        window of_group as (partition by family, miniature, corpus, sample_rule, sample_window order by line)
+    ), (select bitstring('0', 1 + 2 * count(*)::int) as none from numbered)
+), measured as (
+    select "group", sequence_id, bit_or(if(memorized, known, asked)) as pattern
+    from on_lines(matches, numbered) m
+    join lines using (line)
+    group by "group", sequence_id
+), patterns as (
+    select "group", 0 as part, coalesce(text, sequence_id) as text, pattern
+    from measured
+    left join (select sequence_id, text from sequence_texts) using (sequence_id)
+), texts as materialized (
+    select *, row_number() over () as kind from alike_texts(patterns)
+), pairs as (
+    select "group", a.line as line_a, b.line as line_b, a.place as place_a, b.place as place_b
+    from lines a
+    join lines b using ("group")
+    where (coalesce(a.params, 0), a.model) < (coalesce(b.params, 0), b.model)
+), sums as (
+    select line_a, line_b, sum(documents * n)::bigint as n, sum(documents)::bigint as documents,
+        sum(documents * x_and_y)::bigint as in_both,
+        (sum(documents * x) - sum(documents * x_and_y))::bigint as only_a,
+        (sum(documents * y) - sum(documents * x_and_y))::bigint as only_b,
+        sum(documents * x) / sum(documents * n) as rate_a, cluster_low(x, n, w := documents) as low_a,
+        cluster_high(x, n, w := documents) as high_a,
+        sum(documents * y) / sum(documents * n) as rate_b, cluster_low(y, n, w := documents) as low_b,
+        cluster_high(y, n, w := documents) as high_b, error_correlation(x, y, n, w := documents) as correlation
+    from (
+        select line_a, line_b, kind, any_value(documents) as documents, count(*) as n,
+            sum(get_bit(pattern, place_a + 1)) as x, sum(get_bit(pattern, place_b + 1)) as y,
+            sum(get_bit(pattern, place_a + 1) * get_bit(pattern, place_b + 1)) as x_and_y
+        from (select "group", kind, documents, unnest(members).pattern as pattern from texts)
+        join pairs using ("group")
+        where get_bit(pattern, place_a) = 1 and get_bit(pattern, place_b) = 1
+        group by line_a, line_b, kind
     )
     group by line_a, line_b
 ), tested as (

@@ -19,32 +19,23 @@
 --   forced_n     sequences with teacher-forced predictions that reach this position
 --   forced       share of them whose forced prediction matches; NULL where forced_n is 0
 --   forced_low, forced_high
-with lines as materialized (
-    from lines_of(matches)
-), measured as (
-    from on_lines(matches, lines)
-), positions as (
-    select line, text, unnest(range(n_tokens))::int as position,
-        "match"::bit as greedy, forced_match::bit as forced
-    from with_text(measured)
-), documents as (
-    select line, text, position, count(*) as sequences,
-        count(greedy) as n, coalesce(sum(get_bit(greedy, position)), 0) as m,
-        count(forced) as forced_n, coalesce(sum(get_bit(forced, position)), 0) as forced_m
-    from positions
+with curves as (
+    select model, corpus, sample_rule, sample_window, condition, decoding, position, sum(documents)::bigint as documents,
+        sum(documents * n)::bigint as n, sum(documents * m) / nullif(sum(documents * n), 0) as rate,
+        cluster_low(m, n, w := documents) as low, cluster_high(m, n, w := documents) as high,
+        sum(documents * (sequences - n))::bigint as not_decoded
+    from position_sums
     group by all
-), curves as (
-    select line, position, count(*) as documents,
-        sum(n)::bigint as n, sum(m) / nullif(sum(n), 0) as greedy,
-        cluster_low(m, n) as greedy_low, cluster_high(m, n) as greedy_high,
-        sum(sequences - n)::bigint as not_decoded,
-        sum(forced_n)::bigint as forced_n, sum(forced_m) / nullif(sum(forced_n), 0) as forced,
-        cluster_low(forced_m, forced_n) as forced_low, cluster_high(forced_m, forced_n) as forced_high
-    from documents
-    group by line, position
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, position,
-    curves.* exclude (line, position)
-from curves
-join labelled(lines) using (line)
+    any_value(documents) as documents,
+    any_value(n) filter (decoding = 'greedy') as n, any_value(rate) filter (decoding = 'greedy') as greedy,
+    any_value(low) filter (decoding = 'greedy') as greedy_low,
+    any_value(high) filter (decoding = 'greedy') as greedy_high,
+    any_value(not_decoded) filter (decoding = 'greedy') as not_decoded,
+    any_value(n) filter (decoding = 'forced') as forced_n, any_value(rate) filter (decoding = 'forced') as forced,
+    any_value(low) filter (decoding = 'forced') as forced_low,
+    any_value(high) filter (decoding = 'forced') as forced_high
+from labelled(curves)
+group by all
 order by family, params, model, corpus, sample_rule, sample_window, position

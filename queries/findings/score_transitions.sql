@@ -37,51 +37,71 @@
 --   share           moved / n; NULL where n is 0
 --   low, high
 with numbered as (
-    from lines_of(matches)
+    from lines_of(match_sums)
 ), lines as materialized (
     select *, dense_rank() over (
-        partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by params) as place
+            partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by params) as size,
+        dense_rank() over (
+            order by corpus, role, sample_rule, sample_window, family, miniature, revision)::int as "group",
+        4 * (row_number() over (
+            partition by corpus, role, sample_rule, sample_window, family, miniature, revision order by line)::int - 1
+        ) as place
     from labelled(numbered)
     where params is not null
+), marks as materialized (      -- a model's four bits of a pattern: 1 to 5 for the bin, 6 for not decoded; memorized
+    select line, "group", mark, set_bit(set_bit(set_bit(set_bit(
+        none, place, mark & 1), place + 1, (mark >> 1) & 1), place + 2, (mark >> 2) & 1), place + 3, mark >> 3) as bits
+    from lines, (select unnest(range(16))::int as mark),
+        (select bitstring('0', 1 + 4 * count(*)::int) as none from numbered)
 ), pairs as materialized (
     select row_number() over () as pair, a.*, b.line as next_line, b.model as next_model, b.params as next_params,
-        b.condition as next_condition
+        b.condition as next_condition, b.place as next_place
     from lines a
-    join lines b
-        on b.corpus = a.corpus and b.role is not distinct from a.role and b.family = a.family
-        and b.sample_rule is not distinct from a.sample_rule and b.sample_window is not distinct from a.sample_window
-        and b.miniature = a.miniature and b.revision is not distinct from a.revision and b.place = a.place + 1
-), scored as (      -- bin: 0 to 4; NULL: not decoded
-    select line, sequence_id, memorized, if(n_match = n_tokens, 4, 5 * n_match // n_tokens) as bin
-    from on_lines(matches, lines)
-), met as materialized (
-    select pair, coalesce(text, sequence_id) as text, a.bin, b.bin as next_bin, a.memorized,
-        b.memorized as next_memorized
-    from pairs
-    join scored a using (line)
-    join scored b using (sequence_id)
-    left join sequence_texts using (sequence_id)
-    where b.line = next_line
-), documents as (       -- moved: how many of a text's n sequences go to each bin; bin 5: memorized
-    select pair, text, bin, count(*) as n, [
+    join lines b on a."group" = b."group" and b.size = a.size + 1
+), measured as (
+    select "group", sequence_id, bit_or(bits) as pattern
+    from (
+        select line, sequence_id, (coalesce(if(n_match = n_tokens, 4, 5 * n_match // n_tokens) + 1, 6)
+            + if(memorized, 8, 0))::int as mark
+        from on_lines(matches, numbered)
+    )
+    join marks using (line, mark)
+    group by "group", sequence_id
+), patterns as (
+    select "group", 0 as part, coalesce(text, sequence_id) as text, pattern
+    from measured
+    left join (select sequence_id, text from sequence_texts) using (sequence_id)
+), texts as materialized (
+    select *, row_number() over () as kind from alike_texts(patterns)
+), met as materialized (        -- bin: 0 to 4; NULL: not decoded
+    select pair, kind, documents, nullif(mark_at(pattern, place) - 1, 5) as bin,
+        nullif(mark_at(pattern, next_place) - 1, 5) as next_bin, get_bit(pattern, place + 3) = 1 as memorized,
+        get_bit(pattern, next_place + 3) = 1 as next_memorized
+    from (select "group", kind, documents, unnest(members).pattern as pattern from texts)
+    join pairs using ("group")
+    where mark_at(pattern, place) > 0 and mark_at(pattern, next_place) > 0
+), kinds as (           -- moved: how many of a text's n sequences go to each bin; bin 5: memorized
+    select pair, kind, bin, any_value(documents) as documents, count(*) as n, [
             count(*) filter (next_bin = 0), count(*) filter (next_bin = 1), count(*) filter (next_bin = 2),
             count(*) filter (next_bin = 3), count(*) filter (next_bin = 4)
         ] as moved
     from met
     where bin is not null and next_bin is not null
-    group by all
+    group by pair, kind, bin
     union all
-    select pair, text, 5, count(*), [0, 0, 0, 0, 0, count(*) filter (next_memorized)]
+    select pair, kind, 5, any_value(documents), count(*), [0, 0, 0, 0, 0, count(*) filter (next_memorized)]
     from met
     where memorized
-    group by all
+    group by pair, kind
 ), ways as (
-    select pair, bin, next_bin, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as moved,
-        cluster_low(m, n) as low, cluster_high(m, n) as high
-    from (select *, unnest(range(len(moved))) as next_bin, moved[next_bin + 1] as m from documents)
-    group by all
+    select pair, bin, next_bin, sum(documents * n)::bigint as n, sum(documents)::bigint as documents,
+        sum(documents * m)::bigint as moved, cluster_low(m, n, w := documents) as low,
+        cluster_high(m, n, w := documents) as high
+    from (select *, unnest(range(len(moved))) as next_bin, moved[next_bin + 1] as m from kinds)
+    group by pair, bin, next_bin
 ), matrix as (
-    select pair, count(*) as sequences, count(*) filter (bin is null or next_bin is null) as not_decoded,
+    select pair, sum(documents)::bigint as sequences,
+        coalesce(sum(documents) filter (bin is null or next_bin is null), 0)::bigint as not_decoded,
         unnest(range(26)) as way, least(way // 5, 5) as bin, if(way = 25, 5, way % 5) as next_bin,
         ['[0.0,0.2)', '[0.2,0.4)', '[0.4,0.6)', '[0.6,0.8)', '[0.8,1.0]', 'memorized'] as names
     from met

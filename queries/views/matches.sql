@@ -43,22 +43,75 @@ create or replace macro on_lines(measured, lines) as table
     join query_table(lines) l on l.model = m.model and l.corpus = m.corpus and l.condition = m.condition
         and l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window;
 
--- One row is one model on one domain and sample under one of two weights, by which domains are put together. rate, low,
--- high: as in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the
--- corpus that ingest saw, kept or not; NULL where the domain is not in `domains`).
-create or replace view weighted_rates as
-    select model, corpus, domain, sample_rule, sample_window, condition, "class", n_bytes, weighted_by,
-        if(weighted_by = 'bytes', n_bytes, n) as weight, n, documents, memorized, memorized / n as rate, low, high
+-- alike_texts(patterns): of a table or CTE of that name, of which a row is one sequence (or anchor) under several models
+-- ("group": of models that were asked about the same; part: a domain, or 0; text; pattern: bits that say what became of
+-- it under each model), the texts that are alike, which have the same patterns in the same parts. members: {part,
+-- pattern} of each sequence of such a text; documents: how many texts they are. What is asked of two models at a time is
+-- then asked of each kind of text and not of each text.
+create or replace macro alike_texts(patterns) as table
+    select "group", members, count(*) as documents
     from (
-        select model, corpus, domain, sample_rule, sample_window, condition, sum(n)::bigint as n,
-            count(*) as documents, sum(m)::bigint as memorized,
-            cluster_low(m, n) as low, cluster_high(m, n) as high, unnest(['sample', 'bytes']) as weighted_by
-        from (
-            select model, corpus, domain, sample_rule, sample_window, condition, text, count(*) as n,
-                count(*) filter (memorized) as m
-            from with_text(matches)
-            group by all
-        )
-        group by all
+        select "group", list_sort(list({'part': part, 'pattern': pattern})) as members
+        from query_table(patterns)
+        group by "group", text
     )
-    left join domains using (corpus, domain);
+    group by "group", members;
+
+-- mark_at(pattern, place): the number that three bits of a pattern hold, the lowest first.
+create or replace macro mark_at(pattern, place) as
+    get_bit(pattern, place) + 2 * get_bit(pattern, place + 1) + 4 * get_bit(pattern, place + 2);
+
+-- met_patterns(lines, bytes): of lines of models (lines_of) with a "group", of lines that may be compared, and a place in
+-- it, what became of each sequence and of each anchor under all of them; basis: 'sequence' or 'anchor', text as in
+-- `sequence_texts`. pattern has four bits a line, at 4 * place: asked; can be judged at the anchor by so many bytes (the
+-- continuation begins there and holds them; of a sequence: NULL); reproduced by that (of a sequence: by what is known of
+-- its bytes); memorized. Of several windows of a model on one anchor that with the longest prompt counts.
+create or replace macro met_patterns(lines, bytes) as table
+    with blank as (
+        select bitstring('0', 4 + 4 * max(place)::int) as none from query_table(lines)
+    ), marks as (
+        select line, "group", mark, set_bit(set_bit(set_bit(set_bit(none, 4 * place, 1), 4 * place + 1, mark & 1),
+            4 * place + 2, (mark >> 1) & 1), 4 * place + 3, mark >> 2) as bits
+        from query_table(lines), (select unnest(range(8))::int as mark), blank
+    ), of_sequence as (
+        select "group", sequence_id, bit_or(bits) as pattern
+        from (
+            select line, sequence_id, (if(matched_bytes is null, 0, 1) + if(matched_bytes >= bytes, 2, 0)
+                + if(memorized, 4, 0))::int as mark
+            from on_lines(matches, lines)
+        )
+        join marks using (line, mark)
+        group by "group", sequence_id
+    ), judging as (     -- the bits of asked, and those that stand where a sequence cannot be judged at its anchor
+        select bit_or(set_bit(none, 4 * place, 1)) as asked,
+            bit_or(set_bit(set_bit(none, 4 * place, 1), 4 * place + 3, 1)) as unjudged
+        from query_table(lines), blank
+    ), placed as materialized (
+        select "group", sequence_id, s.domain, tokenizer, anchor_id, prefix_tokens, coalesce(text, sequence_id) as text,
+            pattern, pattern & asked as asked,
+            if(byte_cut = anchor and byte_end - byte_cut >= bytes, pattern, pattern & unjudged) as judged
+        from of_sequence
+        join (
+            select sequence_id, domain, tokenizer, anchor_id, prefix_tokens, anchor, byte_cut, byte_end from sequences
+        ) s using (sequence_id)
+        left join (select sequence_id, text from sequence_texts) using (sequence_id), judging
+    ), at_anchors as materialized (     -- contested: a model was asked twice
+        select "group", anchor_id, any_value(domain) as domain, any_value(text) as text, bit_or(judged) as pattern,
+            sum(bit_count(asked)) > bit_count(bit_or(asked)) as contested
+        from placed
+        where anchor_id is not null
+        group by "group", anchor_id
+    ), settled as (
+        select "group", anchor_id, list_reduce(
+            list({'asked': asked, 'pattern': judged} order by prefix_tokens desc, sequence_id), lambda x, y: {
+                'asked': x.asked | y.asked, 'pattern': x.pattern | (y.pattern
+                & ~(x.asked | (x.asked >> 1) | (x.asked >> 2) | (x.asked >> 3)))}).pattern as pattern
+        from placed
+        join (from at_anchors where contested) using ("group", anchor_id)
+        group by "group", anchor_id
+    )
+    select 'sequence' as basis, "group", domain, tokenizer, text, pattern from placed
+    union all
+    select 'anchor', "group", domain, null, text, coalesce(settled.pattern, at_anchors.pattern)
+    from at_anchors
+    left join settled using ("group", anchor_id);

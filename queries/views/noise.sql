@@ -19,14 +19,19 @@ create or replace view noise_matches as
         from matches_all
         join noise_conditions using (model, condition)
         where noise > 0
+    ), clean as (       -- of what there is of this kind: of most lakes, little
+        select model, corpus, domain, sequence_id, sample_rule, sample_window, condition, memorized, score,
+            completion_entropy
+        from matches
+        semi join (select distinct model, corpus, domain from noisy) using (model, corpus, domain)
     ), strengths as (
         from noisy
         union all
         select model, corpus, domain, sequence_id, 0.0, null, noise_layer, noise_scope, clean.memorized, clean.score
         from (select distinct model, corpus, domain, sequence_id, noise_layer, noise_scope from noisy)
-        join matches clean using (model, corpus, domain, sequence_id)
+        join clean using (model, corpus, domain, sequence_id)
     )
     select strengths.*, clean.sample_rule, clean.sample_window, clean.condition, clean.memorized as clean_memorized,
         clean.score as clean_score, clean.completion_entropy
     from strengths
-    join matches clean using (model, corpus, domain, sequence_id);
+    join clean using (model, corpus, domain, sequence_id);

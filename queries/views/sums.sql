@@ -1,0 +1,90 @@
+-- What of `matches` is added up once and kept beside the lake (sums.py): texts that are alike are counted, so that a rate
+-- and its interval are read off some thousand rows. The macros over documents take the count as their weight.
+
+-- One row is one number of sequences that texts of a domain have under a model, and how many of them are memorized.
+-- n: sequences of a text that were measured, m: of these memorized, documents: texts of which that is so.
+create or replace view match_sums_all as
+    select model, corpus, domain, sample_rule, sample_window, condition, n, m, count(*) as documents
+    from (
+        select model, corpus, domain, sample_rule, sample_window, condition, text, count(*) as n,
+            count(*) filter (memorized) as m
+        from with_text(matches_all)
+        group by all
+    )
+    group by all;
+
+-- One row is one continuation position, of texts that are alike there, over all domains. decoding: 'greedy' or 'forced';
+-- sequences: of a text that reach the position, n: of these decoded so, m: of the n those that match, documents: texts of
+-- which that is so. Match vectors are read a byte, eight positions, at a time: `counted` has for each byte its bits, the
+-- highest first, four to a number in lanes of 31 bits, so that one sum over a text's sequences counts four positions.
+create or replace view position_sums_all as
+    with lines as materialized (
+        from lines_of(matches_all)
+    ), numbered as (
+        from on_lines(matches_all, lines)
+    ), bytes as (
+        select line, text, byte, least(8, n_tokens - 8 * byte)::int as bits,
+            greedy[byte + 1:byte + 1]::bit::utinyint as greedy, forced[byte + 1:byte + 1]::bit::utinyint as forced
+        from (
+            select line, text, n_tokens, unnest(range((n_tokens + 7) // 8))::int as byte, "match" as greedy,
+                forced_match as forced
+            from with_text(numbered)
+        )
+    ), counted as (
+        select byte::utinyint as byte,
+            list_sum([((byte >> 7 - lane) & 1)::hugeint << 31 * lane for lane in range(4)])::hugeint as first,
+            list_sum([((byte >> 3 - lane) & 1)::hugeint << 31 * lane for lane in range(4)])::hugeint as last
+        from range(256) all_bytes(byte)
+    ), texts as (
+        select line, bytes.byte, bits, count(*) as sequences, count(greedy) as greedy_n, count(forced) as forced_n,
+            coalesce(sum(g.first), 0) as greedy_first, coalesce(sum(g.last), 0) as greedy_last,
+            coalesce(sum(f.first), 0) as forced_first, coalesce(sum(f.last), 0) as forced_last
+        from bytes
+        left join counted g on g.byte = greedy
+        left join counted f on f.byte = forced
+        group by line, text, bytes.byte, bits
+    ), alike as (
+        select line, 'greedy' as decoding, byte, bits, sequences, greedy_n as n, greedy_first as first,
+            greedy_last as last, count(*) as documents
+        from texts
+        group by all
+        union all
+        select line, 'forced', byte, bits, sequences, forced_n, forced_first, forced_last, count(*)
+        from texts
+        group by all
+    ), places as (
+        select line, decoding, sequences, n, first, last, documents, byte, unnest(range(bits)) as place
+        from alike
+    )
+    select model, corpus, sample_rule, sample_window, condition, decoding, position, sequences, n, m, documents
+    from (
+        select line, decoding, (8 * byte + place)::int as position, sequences, n, sum(documents)::bigint as documents,
+            ((if(place < 4, first, last) >> (31 * (place % 4))::int) & (2 ** 31 - 1)::hugeint)::bigint as m
+        from places
+        group by all
+    )
+    join lines using (line);
+
+-- The same of what `matches` shows: each model's base condition.
+create or replace view match_sums as
+    from match_sums_all
+    semi join (select model, base_condition as condition from models) base using (model, condition);
+create or replace view position_sums as
+    from position_sums_all
+    semi join (select model, base_condition as condition from models) base using (model, condition);
+
+-- One row is one model on one domain and sample under one of two weights, by which domains are put together. rate, low,
+-- high: as in `memorization_rate`; weighted_by: 'sample' (weight: the sequences sampled) or 'bytes' (the bytes of the
+-- corpus that ingest saw, kept or not; NULL where the domain is not in `domains`).
+create or replace view weighted_rates as
+    select model, corpus, domain, sample_rule, sample_window, condition, "class", n_bytes, weighted_by,
+        if(weighted_by = 'bytes', n_bytes, n) as weight, n, documents, memorized, memorized / n as rate, low, high
+    from (
+        select model, corpus, domain, sample_rule, sample_window, condition, sum(documents * n)::bigint as n,
+            sum(documents)::bigint as documents, sum(documents * m)::bigint as memorized,
+            cluster_low(m, n, w := documents) as low, cluster_high(m, n, w := documents) as high,
+            unnest(['sample', 'bytes']) as weighted_by
+        from match_sums
+        group by all
+    )
+    left join domains using (corpus, domain);

@@ -1,0 +1,70 @@
+"""Sums that are kept beside the lake: the same as those that are not, made anew where what they are of has changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from memlake.queries import sums
+from memlake.queries.ask import OpenLake
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
+from memlake.warehouse.lake import Lake
+
+from .conftest import done, drawn, put
+
+
+@pytest.fixture
+def two_models(tmp_path) -> Lake:
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "models", [("models", [MODEL, MODEL | {"model": "n"}]), ("conditions", [CONDITION])])
+    put(lake, "ingest", ingested(DOMAINS[0]))
+    for model in "mn":
+        put(lake, f"of {model}", [("matches", [row | {"model": model} for row in match_rows(DOMAINS[0])])])
+    said = [done(f"of {model}", sample="s") for model in "mn"]
+    put(lake, "cells", [("cells", [drawn("s", "space", "4+12"), done("ingest", sample="s"), *said])])
+    return lake
+
+
+def shown(lake: Lake, name: str, **only: str) -> list[tuple]:
+    """The rows of a table of sums, as the lake opened anew has them."""
+    return sorted(OpenLake(lake.path, **only).sql(f"from {name}").to_pyarrow().to_pylist(), key=repr)
+
+
+def computed(lake: Lake, name: str, **only: str) -> list[tuple]:
+    """The same by the view itself."""
+    return sorted(OpenLake(lake.path, **only).connection.execute(f"from {name}").to_arrow_table().to_pylist(), key=repr)
+
+
+@pytest.mark.parametrize("name", ["match_sums", "match_sums_all", "position_sums", "position_sums_all"])
+def test_what_is_kept_is_what_the_view_gives(two_models, name):
+    for only in ({}, {"sample_window": "4+12"}, {"condition": CONDITION["condition"]}):
+        assert shown(two_models, name, **only) == computed(two_models, name, **only) != []
+    assert (two_models.path / "kept" / "sums").is_dir()
+    put(two_models, "cells 2", [("cells", [drawn("t", "start", "4+12")])])
+    assert shown(two_models, name, sample_rule="start") == []
+
+
+def test_only_what_changed_is_computed_again(two_models, monkeypatch):
+    made: list[str] = []
+    put_one = sums.Kept.put
+    monkeypatch.setattr(
+        sums.Kept, "put", lambda kept, key, rows: made.append(rows["model"][0].as_py()) or put_one(kept, key, rows)
+    )
+    assert len(shown(two_models, "match_sums")) > 0 and made == ["m", "n"]
+    shown(two_models, "match_sums")
+    assert made == ["m", "n"]
+    put(two_models, "more", [("matches", [r | {"model": "n", "condition": "noisy"} for r in match_rows(DOMAINS[0])])])
+    assert shown(two_models, "match_sums_all") == computed(two_models, "match_sums_all")
+    assert made == ["m", "n", "n"]
+    put(two_models, "ingest 2", ingested(DOMAINS[1]))  # other texts of the corpus: theirs could be the same
+    shown(two_models, "match_sums")
+    assert made == ["m", "n", "n", "m", "n"]
+    put(two_models, "cells 2", [("cells", [drawn("s2", "start", "4+12"), done("more", sample="s2")])])
+    assert shown(two_models, "match_sums_all") == computed(two_models, "match_sums_all")
+    assert made[5:] == ["m", "n"]
+
+
+def test_rubbish_is_computed_again(two_models):
+    before = shown(two_models, "position_sums")
+    for file in (two_models.path / "kept" / "sums").iterdir():
+        file.write_bytes(b"rubbish")
+    assert shown(two_models, "position_sums") == before
