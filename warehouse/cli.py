@@ -109,7 +109,7 @@ def forget(
 
 @app.command()
 def compact(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="By default all tables.")] = None,
+    tables: Annotated[list[str] | None, typer.Argument(metavar="TABLE", help="By default all tables.")] = None,
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Remove what no snapshot of the last days needs: files, and log entries.")
     ] = False,
