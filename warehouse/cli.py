@@ -13,8 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came
 
 @app.command()
 def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
-    """Cells by experiment and outcome: what is done, what failed, what lies in quarantine; which tables lie in too many
-    files."""
+    """Cells by experiment and outcome: what is done, what failed, what lies in quarantine. Tables in too many files."""
     from memlake.warehouse.show import describe
 
     from .lake import Lake
@@ -110,13 +109,14 @@ def forget(
 
 @app.command()
 def compact(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="By default all tables.")] = None,
+    tables: Annotated[list[str] | None, typer.Argument(metavar="TABLE", help="By default all tables.")] = None,
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Remove what no snapshot of the last days needs: files, and log entries.")
     ] = False,
     keep_days: Annotated[
-        float, typer.Option(metavar="N", min=0, help="The days whose snapshots --vacuum leaves readable.")
-    ] = 7,
+        float | None,
+        typer.Option(metavar="N", min=0, help="The days whose snapshots --vacuum leaves readable; by default 7."),
+    ] = None,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:
     """Rewrite partitions of many small files as few large ones; who reads and writes meanwhile is not disturbed.
@@ -130,10 +130,12 @@ def compact(
     from memlake.warehouse.show.describe import spread, volume
 
     from . import schema
-    from .errors import MemlakeError, one_line
+    from .errors import BadInput, MemlakeError, one_line
     from .lake import Lake
     from .relation import File
 
+    if keep_days is not None and not vacuum:
+        raise BadInput("--keep-days says what --vacuum keeps: name both")
     opened = Lake.open(lake)
     names = [name for name in dict.fromkeys(tables or schema.names()) if schema.table(name)]
     damaged = changed = False
@@ -154,7 +156,7 @@ def compact(
     files = size = entries = 0
     for name in names if vacuum else ():
         try:
-            removed = remove(opened, name, keep_days)
+            removed = remove(opened, name, 7 if keep_days is None else keep_days)
             files, size, entries = files + removed.files, size + removed.size, entries + removed.entries
         except (MemlakeError, OSError) as e:
             damaged = True

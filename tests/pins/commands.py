@@ -5,7 +5,7 @@ from __future__ import annotations
 GROUPS = {
     "ingest": ("list", "show", "run", "sample", "count"),
     "compute": ("list", "show", "models", "plan", "run"),
-    "warehouse": ("status", "tables", "show", "history", "check", "forget", "catalog"),
+    "warehouse": ("status", "tables", "show", "history", "check", "forget", "compact", "catalog"),
     "query": ("list", "show", "run"),
     "report": ("list", "run"),
 }

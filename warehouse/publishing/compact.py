@@ -43,9 +43,9 @@ SMALL = 64 << 20  # bytes; of files below it a compacted partition has at most o
 FULL = 128 << 20  # bytes of small files that become one; with one more, and what is left over, up to 256 MB
 ALIKE = 32  # tiny files that are merged by themselves, and how many times more rows a file of the next tier has
 TINY = 1 << 20  # bytes; files from here on are not merged by themselves
-WORTH = 32  # files less, and no more than half as many left: then compaction is offered
+WORTH = 256  # files of a table less, and no more than half as many left: then compaction is offered
 BATCH = 64 << 20  # bytes of rows, unpacked, that are written at once
-MEMORY, THREADS = "4GB", 4  # that DuckDB sorts with; what does not fit it puts into the staging folder
+MEMORY, THREADS = "2GB", 4  # that DuckDB sorts with; what does not fit it puts into the staging folder
 DAMAGED = (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException, pa.ArrowException)
 
 
@@ -91,8 +91,10 @@ def layout(lake: Lake, name: str) -> Layout:
 def offer(layouts: Iterable[Layout]) -> str | None:
     """A line that offers compaction, where it pays."""
     pays = [found for found in layouts if found.pays]
+    if not pays:
+        return None
     before, after = sum(found.files for found in pays), sum(found.compacted for found in pays)
-    return f"`memlake warehouse compact` would make {after} files of {before}" if pays else None
+    return f"`memlake warehouse compact` would make {after} file{'' if after == 1 else 's'} of {before}"
 
 
 def compact(lake: Lake, names: Iterable[str]) -> Iterator[Compacted]:
@@ -116,11 +118,15 @@ def compact(lake: Lake, names: Iterable[str]) -> Iterator[Compacted]:
 def _compact(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, files: Sequence[File], folder: Path) -> Compacted:
     partition = partition_path(schema.table(name), files[0].partition)
     try:
-        left = list(files)
-        while groups := _groups(left):  # again, for many tiny files make a small one: each has a footer
+        left = {f.path: f for f in files}
+        while groups := _groups(left.values()):  # again, for many tiny files make a small one: each has a footer
             for group in groups:
-                left = [f for f in left if f not in group] + [_merge(con, name, group, folder)]
-        old, new = [f for f in files if f not in left], [f for f in left if f not in files]
+                merged = _merge(con, name, group, folder)
+                left[merged.path] = merged
+                for file in group:
+                    del left[file.path]
+        old = [f for f in files if f.path not in left]
+        new = list(left.values())[len(files) - len(old) :]
         with lake.publishing():  # else a `forget` that rewrites a large table might lose its race for ever
             if not _put(lake, name, old, new):
                 return Compacted(name, partition, why="changed meanwhile, it is left for the next time")

@@ -8,9 +8,11 @@ read: a checkpoint holds the transactions of all cells, so that what was publish
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -37,34 +39,42 @@ def vacuum(lake: Lake, name: str, keep_days: float) -> Removed:
     """Remove of a table what no snapshot of the last `keep_days` days needs; raises `DamagedLake`, `BadInput`."""
     since = time.time() - keep_days * DAY
     with lake.publishing():  # so that no publication is between moving its files to their places and committing them
-        files = list(_unneeded(lake, name, since))
-        size = sum(path.stat().st_size for path in files)
-        for path in files:
-            path.unlink()
-        return Removed(len(files), size, _shorten(lake, name, since))
+        size = files = 0
+        for entry in list(_unneeded(lake, name, since)):
+            size, files = size + entry.stat().st_size, files + 1
+            os.unlink(entry.path)
+        return Removed(files, size, _shorten(lake, name, since))
 
 
 def on_disk(lake: Lake, name: str) -> int:
     """Bytes of a table's data files, published or not."""
-    return sum(path.stat().st_size for path in _data_files(lake.path / name))
+    size = 0
+    for entry in _data_files(str(lake.path / name)):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            size += entry.stat().st_size
+    return size
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    for path in root.rglob("*.parquet"):
-        if path.relative_to(root).parts[0] != "_delta_log":
-            yield path
+def _data_files(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "_delta_log":
+                    yield from _data_files(entry.path)
+            elif entry.name.endswith(".parquet"):
+                yield entry
 
 
-def _unneeded(lake: Lake, name: str, since: float) -> Iterator[Path]:
+def _unneeded(lake: Lake, name: str, since: float) -> Iterator[os.DirEntry[str]]:
     root = lake.path / name
     gone = _taken_out(root)
     needed = {*lake.files(name), *_staged(lake)} | {path for path, at in gone.items() if at >= since}
-    for path in _data_files(root):
-        if str(path) in needed:
+    for entry in _data_files(str(root)):
+        if entry.path in needed:
             continue
-        stat = path.stat()  # moving a file to its place changes its ctime only
-        if str(path) in gone or max(stat.st_mtime, stat.st_ctime) < time.time() - GRACE:
-            yield path
+        stat = entry.stat()  # moving a file to its place changes its ctime only
+        if entry.path in gone or max(stat.st_mtime, stat.st_ctime) < time.time() - GRACE:
+            yield entry
 
 
 def _taken_out(root: Path) -> dict[str, float]:

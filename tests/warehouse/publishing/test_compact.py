@@ -29,7 +29,7 @@ import memlake
 from memlake.tests.lakes import rows
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, made_cell, make_lake, match_rows, put_cell
 from memlake.warehouse import cli, schema
-from memlake.warehouse.errors import Conflict, UnknownName
+from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import compact as compacting
 from memlake.warehouse.publishing import vacuum as vacuuming
@@ -461,7 +461,7 @@ module, name, when = {
     "unmoved": (compact, "_put", "before"),
     "moved": (Lake, "replace", "before"),
     "committed": (Lake, "replace", "after"),
-    "removing": (vacuum.Path, "unlink", "after"),
+    "removing": (vacuum.os, "unlink", "after"),
 }[step]
 real = getattr(module, name)
 def dies(*args, **kwargs):
@@ -567,13 +567,14 @@ def wrapped() -> typer.Typer:
     return app
 
 
-def test_what_the_commands_say(tmp_path, capsys):
+def test_what_the_commands_say(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compacting, "WORTH", 32)
     lake = Lake.create(tmp_path / "lake")
     for i in range(40):
         put(lake, "cells", cell_id(i), pa.table({"experiment": ["e"], "rows": [i]}))
     found = layout(lake, "cells")
     assert (found.files, found.small, found.compacted, found.pays) == (40, 39, 1, True)
-    offered = "`memlake warehouse compact` would make 1 files of 40"
+    offered = "`memlake warehouse compact` would make 1 file of 40"
     assert offer([found]) == offered
     finish(Summary(done=["c"]), "ingest x", lake)
     finish(Summary(skipped=1), "ingest x", lake)
@@ -605,3 +606,5 @@ def test_what_the_commands_say(tmp_path, capsys):
         f"removed 40 files ({size / 1e3:,.1f} kB) and 41 log entries",
     ]
     assert run("status")[2] == ""
+    with pytest.raises(BadInput, match="--keep-days says what --vacuum keeps"):
+        CliRunner().invoke(wrapped(), ["compact", "--keep-days", "1"], catch_exceptions=False)
