@@ -1,8 +1,8 @@
 """A lake: one folder, one Delta table for each kind of row.
 
-delta-rs keeps the log (atomic commits, snapshots, history); pyarrow writes the files; DuckDB reads the snapshot's file
-list. Whatever is not in a table's log is not published, and no query sees it: `staging/` holds rows that are not yet
-judged, `quarantine/` rows that failed.
+A table's log says which of its files are published (`log`; delta-rs makes tables, deletes and keeps the history);
+pyarrow writes the files; DuckDB reads the snapshot's file list. Whatever is not in a table's log is not published, and
+no query sees it: `staging/` holds rows that are not yet judged, `quarantine/` rows that failed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from . import paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .identity import tagged
+from .log import Log
 from .relation import File, literal, relation
 
 T = TypeVar("T")
+KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)  # delta-rs would list all of it at each commit
 ATTEMPTS = 30  # commits that lost a race are tried again this often
+CHECKPOINT = {"delta.checkpointInterval": "20"}  # entries that are read one by one; those before it in one file
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
 
 
@@ -40,6 +43,8 @@ class Lake:
     def __init__(self, path: Path):
         self.path = path
         self._handles: dict[str, DeltaTable] = {}
+        self._logs: dict[str, Log] = {}
+        self._publishing = False
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
@@ -81,13 +86,26 @@ class Lake:
             reason = one_line(e)
             raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
 
+    def log(self, name: str) -> Log:
+        """The log of a table, as of now; raises `UnknownName`, `DamagedLake`."""
+        schema.table(name)
+        log = self._logs.setdefault(name, Log(self.path / name))
+        try:
+            log.update()
+        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
+            del self._logs[name]
+            reason = one_line(e)
+            raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
+        return log
+
     def version(self, name: str) -> int:
         """Number of the table's newest snapshot."""
-        return self.delta(name).version()
+        return self.log(name).version
 
     def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
-        """The published files of a table."""
-        delta = delta or self.delta(name)
+        """The published files of a table, as of now or as of a handle."""
+        if delta is None:
+            return self.log(name).files()
         # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
         actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
         root = self.path / name
@@ -110,12 +128,15 @@ class Lake:
         return [f.path for f in self.snapshot(name) if all(f.partition[k] == v for k, v in equal.items())]
 
     def connect(
-        self, only: Iterable[str] | None = None, snapshot: Mapping[str, Sequence[File]] | None = None
+        self,
+        only: Iterable[str] | None = None,
+        snapshot: Mapping[str, Sequence[File]] | None = None,
+        con: duckdb.DuckDBPyConnection | None = None,
     ) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection in memory with a view `stored.TABLE` for each table (or for `only` these), over the
-        snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are VARCHAR.
-        Raises `DamagedLake` where a file is missing or is no Parquet."""
-        con = duckdb.connect(config={"autoinstall_known_extensions": False})
+        """A DuckDB connection in memory (or `con`) with a view `stored.TABLE` for each table (or for `only` these),
+        over the snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are
+        VARCHAR. Raises `DamagedLake` where a file is missing or is no Parquet."""
+        con = con or duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
         for name in schema.names() if only is None else only:
@@ -140,39 +161,52 @@ class Lake:
     # Writing: but for `amend` only `warehouse` calls what follows; everybody else goes through `work.runner` and
     # `publishing.register`
 
-    def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
-        """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
-        return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
+    def holds(self, name: str, transaction: str) -> bool:
+        """Is this unit of work in the table's log? To look many up, ask `log` once."""
+        return self.log(name).holds(transaction)
 
     def gave_back(self, name: str, transaction: str) -> bool:
         """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
-        return (self.delta(name).transaction_version(transaction) or 1) % 2 == 0
+        return self.log(name).transactions.get(transaction, 1) % 2 == 0
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the lake's lock on publication, from judging to the last commit: of two runs that publish the same rows
-        in different cells, the second is then judged against what the first has published."""
+        in different cells, the second is then judged against what the first has published. Who holds it may take it
+        again."""
+        if self._publishing:
+            yield
+            return
         self.staging.mkdir(exist_ok=True)
         with (self.staging / "publish.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            self._publishing = True
+            try:
+                yield
+            finally:
+                self._publishing = False
 
-    def commit(self, name: str, transaction: str, add: Callable[[], list[AddAction]]) -> bool:
-        """Commit files to a table once: False where the log already holds `transaction`.
+    def commit(
+        self, name: str, transactions: Sequence[str], add: Callable[[list[str]], list[AddAction]], part: Path
+    ) -> list[str]:
+        """Commit the files of several units of work to a table in one entry, each once: those that the log did not
+        hold. `add` is given these and puts their files in place; it is called before each try. part: a folder of the
+        lake for a file that is not whole yet.
 
-        The look and the commit use the same handle: of two writers that both found nothing, delta-rs refuses the
-        second, which then looks again. `add` puts the files in place and is called before each try.
+        The entry takes the number after the newest that was looked at: of two writers that both found nothing, the
+        second is refused, and looks again.
         """
-
-        def attempt(delta: DeltaTable) -> bool:
-            if self.holds(name, transaction, delta):
-                return False
-            count = (delta.transaction_version(transaction) or 0) + 1
-            properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
-            self._write(name, delta, add(), properties)
-            return True
-
-        return self._race(name, attempt)
+        for _ in range(ATTEMPTS):
+            log = self._ready(name)
+            missing = [t for t in transactions if not log.holds(t)]
+            if not missing:
+                return []
+            counts = {t: log.transactions.get(t, 0) + 1 for t in missing}
+            if log.append(add(missing), counts, schema.table(name).partition, part):
+                if log.version % int(CHECKPOINT["delta.checkpointInterval"]) == 0:
+                    self.delta(name).create_checkpoint()
+                return missing
+        raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
     def retract(self, name: str, transaction: str, predicate: str | None) -> bool:
         """Take a transaction back: delete the rows that meet `predicate` (none for None), and let it be published
@@ -181,14 +215,14 @@ class Lake:
             raise BadInput(f"rows of {self.path} cannot be deleted, for the characters {NO_DELETE}: move the lake")
 
         def attempt(delta: DeltaTable) -> bool:
-            if not self.holds(name, transaction, delta):
-                return False
             count = (delta.transaction_version(transaction) or 0) + 1
+            if count % 2:
+                return False
             properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
             if predicate is None:
                 self._write(name, delta, [], properties)
             else:
-                delta.delete(predicate, commit_properties=properties)
+                delta.delete(predicate, commit_properties=properties, post_commithook_properties=KEEP_LOG)
                 delta.update_incremental()
                 if delta.transaction_version(transaction) != count:  # no row met it, and delta-rs wrote nothing
                     self._write(name, delta, [], properties)
@@ -207,12 +241,13 @@ class Lake:
             schema=Schema.from_arrow(spec.schema),
             partition_by=list(spec.partition),
             commit_properties=properties,
+            post_commithook_properties=KEEP_LOG,
         )
 
     def _race(self, name: str, attempt: Callable[[DeltaTable], T]) -> T:
         for tried in range(ATTEMPTS):
             try:
-                self._grow(name)
+                self._ready(name)
                 return attempt(self.delta(name))
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
@@ -222,12 +257,16 @@ class Lake:
                 raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
-    def _grow(self, name: str) -> None:
-        """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
-        delta = self.delta(name)
-        known = {field.name for field in delta.schema().fields}
-        if new := [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in known]:
-            delta.alter.add_columns(new)
+    def _ready(self, name: str) -> Log:
+        """The log of a table that is to be written. It is told of columns that were declared after the lake was made,
+        which delta-rs would drop, and of how often a checkpoint is due."""
+        log = self.log(name)
+        new = [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in log.columns]
+        if new:
+            self.delta(name).alter.add_columns(new)
+        if not log.properties.items() >= CHECKPOINT.items():
+            self.delta(name).alter.set_table_properties(CHECKPOINT)
+        return self.log(name)
 
     def amend(self, name: str, row: Mapping[str, str | float | None]) -> None:
         """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
@@ -281,6 +320,7 @@ def _make(path: Path, names: Sequence[str]) -> None:
                 schema=spec.schema,
                 partition_by=list(spec.partition),
                 description=spec.grain,
+                configuration=CHECKPOINT,
                 mode="ignore",
             )
     except (DeltaError, OSError) as e:

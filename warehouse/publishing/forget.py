@@ -12,7 +12,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from memlake.warehouse import schema
@@ -83,11 +82,11 @@ def _published_cells(lake: Lake) -> dict[str, PublishedCell]:
             "select cell, experiment, version, settings, rows from stored.cells where outcome = 'done'"
             " qualify row_number() over (partition by cell order by finished_at desc) = 1 order by finished_at desc"
         ).fetchall()
-    log = lake.delta("cells")
+    log = lake.log("cells")
     return {
         cell: PublishedCell(cell, experiment, version, json.loads(settings), rows)
         for cell, experiment, version, settings, rows in done
-        if lake.holds("cells", cell, log)
+        if log.holds(cell)
     }
 
 
@@ -120,9 +119,9 @@ def _unknown(
 def _begun(lake: Lake, published: Mapping[str, PublishedCell], files: Mapping[str, Sequence[File]]) -> list[str]:
     """Cells of which a `forget` that was stopped has taken back a part: their other rows do not tell any more on what
     they stood."""
-    rows: Counter[str | None] = Counter()
-    for file in chain.from_iterable(files.values()):
-        rows[file.cell] += file.rows
+    counts = " union all ".join(f"select cell from ({relation(name, some)})" for name, some in files.items())
+    with lake.connect([]) as con:
+        rows = Counter(dict(con.execute(f"select cell, count(*) from ({counts}) group by cell").fetchall()))
     short = [c for c, known in published.items() if rows[c] < known.rows]
     return [c for c in short if any(lake.gave_back(name, c) for name in files)]
 
