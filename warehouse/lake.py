@@ -261,8 +261,9 @@ class Lake:
         """The log of a table that is to be written. It is told of columns that were declared after the lake was made,
         which delta-rs would drop, and of how often a checkpoint is due."""
         log = self.log(name)
-        new = [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in log.columns]
-        if new:
+        declared = schema.table(name).schema
+        if not log.columns.issuperset(declared.names):
+            new = [f for f in Schema.from_arrow(declared).fields if f.name not in log.columns]
             self.delta(name).alter.add_columns(new)
         if not log.properties.items() >= CHECKPOINT.items():
             self.delta(name).alter.set_table_properties(CHECKPOINT)

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from memlake.warehouse import schema
-from memlake.warehouse.errors import one_line
+from memlake.warehouse.errors import DamagedLake, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, quoted, relation
 from memlake.warehouse.schema import KEY_UNIQUE, Expect, Measure, Table
@@ -94,7 +94,15 @@ class Rows:
             yield con
 
     def _views(self, con: duckdb.DuckDBPyConnection) -> None:
-        self.lake.connect(mentioned(self.spec), con=con)
+        # Tables without partitions are small; of as many files as there were runs each question would open all
+        held = {name for name in mentioned(self.spec) if not schema.table(name).partition}
+        self.lake.connect(mentioned(self.spec) - held, con=con)
+        for name in held:
+            parts = [relation(name, self.lake.snapshot(name)), *filter(None, [self.with_them.get(name)])]
+            try:
+                con.execute(f"create table stored.{name} as {' union all '.join(parts)}")
+            except duckdb.Error as e:
+                raise DamagedLake(f"table {name} of {self.lake.path} cannot be read: {one_line(e)}") from e
         settings = dict(self.settings)
         if len(self.cells) == 1:
             settings["cell"] = next(iter(self.cells))
@@ -107,7 +115,7 @@ class Rows:
         con.execute(f"create view published as from ({relation(self.table_name, beside)}){others}")
         con.execute(f"create {'table' if self.small else 'view'} rows as {self.select}")
         for name, select in self.with_them.items():
-            if name in mentioned(self.spec):
+            if name in mentioned(self.spec) - held:
                 both = f"{relation(name, self.lake.snapshot(name))} union all {select}"
                 con.execute(f"create or replace view stored.{name} as {both}")
 

@@ -151,10 +151,10 @@ def publish(lake: Lake, folders: Sequence[Path]) -> dict[Path, str | None]:
     return ended
 
 
-def _alike(cells: Iterable[StagedCell]) -> list[list[StagedCell]]:
+def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
     """The cells that can be judged together: they write the same tables, whose expectations ask the same of them."""
     groups: dict[str, list[StagedCell]] = {}
-    asked = {name: audit.asked(schema.table(name)) for name in schema.names()}
+    asked = {name: audit.asked(schema.table(name)) for name in {t for cell in cells for t in cell.manifest.tables}}
     for cell in cells:
         tables = cell.manifest.tables
         said = {a: cell.settings.get(a) for name in tables for a in asked[name]}

@@ -128,7 +128,8 @@ class Run:
     def __init__(self, lake: Lake, folder: Path, cells: Sequence[Cell], summary: Summary, progress: Progress):
         self.lake, self.folder, self.summary, self.progress = lake, folder, summary, progress
         self.waiting = {c.id: c for c in cells}
-        self._staged, self._last = 0, monotonic()  # cells staged here, and the time of the last publication
+        # Cells staged here, when the last publication ended, and how long it took
+        self._staged, self._last, self._took = 0, monotonic(), 0.0
 
     def here(self, cells: Sequence[Cell]) -> None:
         """Run the cells in this process."""
@@ -172,11 +173,12 @@ class Run:
                 sleep(POLL)
 
     def _due(self) -> bool:
-        """Is it time to publish?"""
-        return monotonic() - self._last >= EVERY
+        """Is it time to publish? Where that takes long, or others hold the lock, more is published at once."""
+        return monotonic() - self._last >= max(EVERY, 4 * self._took)
 
     def _publish(self) -> None:
         """Publish or report what was staged of the cells, of those whose processes are through with them."""
+        began = monotonic()
         cells = [self.waiting[p.name] for p in self.folder.iterdir() if p.name in self.waiting]
         for cell in cells:
             place = self.folder / cell.id
@@ -191,6 +193,7 @@ class Run:
             self._end(self.waiting[place.name], reason)
             self.progress.tick()
         self._staged, self._last = 0, monotonic()
+        self._took = self._last - began
 
     def _blame(self, batch: list[Cell], future: Future) -> list[Cell]:
         """The batch's task ended without an end of its own. Where its worker was killed, the cell that was under way is
