@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -254,6 +255,12 @@ def match_cell(domain: str, **more: object) -> MatchCell:
 
 def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -> str | None:
     """Stage and publish rows as a worker would; the reason of the quarantine, if any."""
+    folder = stage_rows(lake, cell, rows)
+    return publish(lake, [folder])[folder]
+
+
+def stage_rows(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -> Path:
+    """Stage rows as a worker would; the cell's folder."""
     folder = lake.staging / "run-test" / cell.id
     folder.mkdir(parents=True)
     with Staging(folder, cell.id, "run-test") as stage:
@@ -261,7 +268,7 @@ def put_cell(lake: Lake, cell: Cell, rows: dict[str, list[dict[str, object]]]) -
             stage.write(name, pa.Table.from_pylist(some))
     attempt = attempt_at(cell, device="cpu")
     Manifest(**vars(attempt), tables=cell.tables, expected=dict(cell.expected), files=tuple(stage.files)).write(folder)
-    return publish(lake, folder)
+    return folder
 
 
 def make_lake(path, domains=DOMAINS) -> Lake:

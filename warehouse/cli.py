@@ -72,10 +72,18 @@ def history(
 def check(lake: LakePath = DEFAULT_LAKE) -> None:
     """Judge all published rows again, and look at every file. Exit code 1 if anything is wrong."""
     from memlake.warehouse.publishing import check as checking
+    from memlake.warehouse.work.progress import Progress
 
     from .lake import Lake
 
-    found = list(checking.check(Lake.open(lake)))
+    opened = Lake.open(lake)
+    with Progress("check", checking.steps(opened), None, of="files") as progress:
+
+        def advance(files: int) -> None:
+            progress.advance(files, cells=files)
+            progress.tick()
+
+        found = list(checking.check(opened, advance))
     for defect in found:
         print(f"{defect.table_name} {defect.where}: {defect.what}")
     print(f"{len(found)} thing{'' if len(found) == 1 else 's'} wrong" if found else "all is well")

@@ -1,8 +1,8 @@
 """A lake: one folder, one Delta table for each kind of row.
 
-delta-rs keeps the log (atomic commits, snapshots, history); pyarrow writes the files; DuckDB reads the snapshot's file
-list. Whatever is not in a table's log is not published, and no query sees it: `staging/` holds rows that are not yet
-judged, `quarantine/` rows that failed.
+A table's log says which of its files are published (`log`; delta-rs makes tables, deletes and keeps the history);
+pyarrow writes the files; DuckDB reads the snapshot's file list. Whatever is not in a table's log is not published, and
+no query sees it: `staging/` holds rows that are not yet judged, `quarantine/` rows that failed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from . import changes, paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .identity import tagged
+from .log import Log
 from .relation import File, literal, relation
 
 T = TypeVar("T")
+KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)  # delta-rs would list all of it at each commit
 ATTEMPTS = 30  # commits that lost a race are tried again this often
+CHECKPOINT = {"delta.checkpointInterval": "20"}  # entries that are read one by one; those before it in one file
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
 
 
@@ -41,6 +44,8 @@ class Lake:
     def __init__(self, path: Path):
         self.path = path
         self._handles: dict[str, DeltaTable] = {}
+        self._logs: dict[str, Log] = {}
+        self._publishing = False
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
@@ -82,45 +87,40 @@ class Lake:
             reason = one_line(e)
             raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
 
+    def log(self, name: str) -> Log:
+        """The log of a table, as of now; raises `UnknownName`, `DamagedLake`."""
+        schema.table(name)
+        log = self._logs.setdefault(name, Log(self.path / name))
+        try:
+            log.update()
+        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
+            del self._logs[name]
+            reason = one_line(e)
+            raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
+        return log
+
     def version(self, name: str) -> int:
         """Number of the table's newest snapshot."""
-        return self.delta(name).version()
+        return self.log(name).version
 
-    def snapshot(self, name: str, delta: DeltaTable | None = None) -> list[File]:
-        """The published files of a table."""
-        actions = self.add_actions(name, delta).to_pylist()
-        root = self.path / name
-        keys = schema.table(name).partition
-        return sorted(
-            (
-                File(
-                    path=str(root / unquote(a["path"])),
-                    partition={k: a[f"partition.{k}"] for k in keys},
-                    rows=a["num_records"],
-                    size=a["size_bytes"],
-                )
-                for a in actions
-            ),
-            key=lambda f: f.path,
-        )
-
-    def add_actions(self, name: str, delta: DeltaTable | None = None) -> pa.Table:
-        """What the log says of the published files of a table, one row a file: `snapshot` without an object a file."""
-        delta = delta or self.delta(name)
-        # As a stream: `pa.table` would import pandas, to see whether it was given one of its frames.
-        return pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
+    def snapshot(self, name: str) -> list[File]:
+        """The published files of a table, as of now."""
+        return self.log(name).files()
 
     def files(self, name: str, **equal: str) -> list[str]:
         """Paths of a table's published files, of the partitions with these values."""
         return [f.path for f in self.snapshot(name) if all(f.partition[k] == v for k, v in equal.items())]
 
     def connect(
-        self, only: Iterable[str] | None = None, snapshot: Mapping[str, Sequence[File]] | None = None
+        self,
+        only: Iterable[str] | None = None,
+        snapshot: Mapping[str, Sequence[File]] | None = None,
+        con: duckdb.DuckDBPyConnection | None = None,
     ) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection in memory with a view `stored.TABLE` for each table (or for `only` these), over the
-        snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are VARCHAR.
-        Raises `DamagedLake` where a file is missing or is no Parquet."""
-        con = duckdb.connect(config={"autoinstall_known_extensions": False})
+        """A DuckDB connection in memory (or `con`) with a view `stored.TABLE` for each table (or for `only` these),
+        over the snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are
+        VARCHAR. Raises `DamagedLake` where a file is missing or is no Parquet."""
+        con = con or duckdb.connect(config={"autoinstall_known_extensions": False})
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
         wanted = schema.names() if only is None else only
@@ -150,37 +150,41 @@ class Lake:
     # Writing: but for `amend` only `warehouse` calls what follows; everybody else goes through `work.runner` and
     # `publishing.register`
 
-    def holds(self, name: str, transaction: str, delta: DeltaTable | None = None) -> bool:
-        """Is this unit of work in the table's log? Each publication makes its count odd, each `forget` even."""
-        return ((delta or self.delta(name)).transaction_version(transaction) or 0) % 2 == 1
+    def holds(self, name: str, transaction: str) -> bool:
+        """Is this unit of work in the table's log? To look many up, ask `log` once."""
+        return self.log(name).holds(transaction)
 
     def gave_back(self, name: str, transaction: str) -> bool:
         """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
-        return (self.delta(name).transaction_version(transaction) or 1) % 2 == 0
+        return self.log(name).transactions.get(transaction, 1) % 2 == 0
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the lake's lock on publication, from judging to the last commit: of two runs that publish the same rows
-        in different cells, the second is then judged against what the first has published."""
+        in different cells, the second is then judged against what the first has published. Who holds it may take it
+        again."""
+        if self._publishing:
+            yield
+            return
         self.staging.mkdir(exist_ok=True)
         with (self.staging / "publish.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            self._publishing = True
+            try:
+                yield
+            finally:
+                self._publishing = False
 
-    def commit(self, name: str, transaction: str, add: Callable[[], list[AddAction]]) -> bool:
-        """Commit files to a table once: False where the log already holds `transaction`.
+    def commit(self, name: str, transactions: Sequence[str], add: Callable[[list[str]], list[AddAction]]) -> list[str]:
+        """Commit the files of several units of work to a table in one entry, each once: those that the log did not
+        hold. `add` is given these and puts their files in place; it is called before each try."""
 
-        The look and the commit use the same handle: of two writers that both found nothing, delta-rs refuses the
-        second, which then looks again. `add` puts the files in place and is called before each try.
-        """
-
-        def attempt(delta: DeltaTable) -> bool:
-            if self.holds(name, transaction, delta):
-                return False
-            count = (delta.transaction_version(transaction) or 0) + 1
-            properties = CommitProperties(app_transactions=[Transaction(transaction, count)])
-            self._write(name, delta, add(), properties)
-            return True
+        def attempt(delta: DeltaTable) -> list[str]:
+            log = self.log(name)  # not older than the handle: where it is newer, delta-rs refuses the entry
+            if missing := [t for t in transactions if not log.holds(t)]:
+                counts = {t: log.transactions.get(t, 0) + 1 for t in missing}
+                self._write(name, delta, add(missing), _alone(counts))
+            return missing
 
         return self._race(name, attempt)
 
@@ -191,15 +195,14 @@ class Lake:
             raise BadInput(f"rows of {self.path} cannot be deleted, for the characters {NO_DELETE}: move the lake")
 
         def attempt(delta: DeltaTable) -> bool:
-            if not self.holds(name, transaction, delta):
-                return False
             count = (delta.transaction_version(transaction) or 0) + 1
-            # Without delta-rs's own retries: it does not see that a compaction has rewritten a file meanwhile.
-            properties = CommitProperties(app_transactions=[Transaction(transaction, count)], max_commit_retries=0)
+            if count % 2:
+                return False
+            properties = _alone({transaction: count})
             if predicate is None:
                 self._write(name, delta, [], properties)
             else:
-                delta.delete(predicate, commit_properties=properties)
+                delta.delete(predicate, commit_properties=properties, post_commithook_properties=KEEP_LOG)
                 delta.update_incremental()
                 if delta.transaction_version(transaction) != count:  # no row met it, and delta-rs wrote nothing
                     self._write(name, delta, [], properties)
@@ -217,7 +220,7 @@ class Lake:
         root = self.path / name
 
         def attempt(delta: DeltaTable) -> bool:
-            published = {f.path for f in self.snapshot(name, delta)}
+            published = {f.path for f in self.snapshot(name)}
             if published.issuperset(f.path for f in new):  # a try that was told to have failed had not
                 return True
             if not published.issuperset(f.path for f in old):
@@ -226,18 +229,8 @@ class Lake:
             removed = [
                 RemoveAction(Path(f.path).relative_to(root).as_posix(), False, now, f.size, f.partition) for f in old
             ]
-            added = [
-                AddAction(
-                    path=Path(f.path).relative_to(root).as_posix(),
-                    size=f.size,
-                    partition_values=f.partition,
-                    modification_time=now,
-                    data_change=False,
-                    stats=json.dumps({"numRecords": f.rows}),
-                )
-                for f in new
-            ]
-            self._write(name, delta, [*removed, *added], CommitProperties(max_commit_retries=0))
+            added = [add_action(root, f, data_change=False) for f in new]
+            self._write(name, delta, [*removed, *added], _alone())
             return True
 
         return self._race(name, attempt)
@@ -255,12 +248,13 @@ class Lake:
             schema=Schema.from_arrow(spec.schema),
             partition_by=list(spec.partition),
             commit_properties=properties,
+            post_commithook_properties=KEEP_LOG,
         )
 
     def _race(self, name: str, attempt: Callable[[DeltaTable], T]) -> T:
         for tried in range(ATTEMPTS):
             try:
-                self._grow(name)
+                self._ready(name)
                 done = attempt(self.delta(name))
                 changes.tell(self.path)
                 return done
@@ -272,12 +266,17 @@ class Lake:
                 raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
-    def _grow(self, name: str) -> None:
-        """Tell the log of a table of columns that were declared after the lake was made: delta-rs would drop them."""
-        delta = self.delta(name)
-        known = {field.name for field in delta.schema().fields}
-        if new := [f for f in Schema.from_arrow(schema.table(name).schema).fields if f.name not in known]:
-            delta.alter.add_columns(new)
+    def _ready(self, name: str) -> Log:
+        """The log of a table that is to be written. It is told of columns that were declared after the lake was made,
+        which delta-rs would drop, and of how often a checkpoint is due."""
+        log = self.log(name)
+        declared = schema.table(name).schema
+        if not log.columns.issuperset(declared.names):
+            new = [f for f in Schema.from_arrow(declared).fields if f.name not in log.columns]
+            self.delta(name).alter.add_columns(new)
+        if not log.properties.items() >= CHECKPOINT.items():
+            self.delta(name).alter.set_table_properties(CHECKPOINT)
+        return self.log(name)
 
     def amend(self, name: str, row: Mapping[str, str | float | None]) -> None:
         """Give the registered row of this key other values, in one commit, so that it is never missing. What `row`
@@ -285,8 +284,7 @@ class Lake:
         key = schema.table(name).key
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
-        alone = CommitProperties(max_commit_retries=0)  # as in `retract`
-        self._race(name, lambda delta: delta.update(values, predicate=predicate, commit_properties=alone))
+        self._race(name, lambda delta: delta.update(values, predicate=predicate, commit_properties=_alone()))
 
     @cached_property
     def staging(self) -> Path:
@@ -297,6 +295,27 @@ class Lake:
     def quarantine(self) -> Path:
         """Where rows lie that failed an expectation; outside every table."""
         return self.path / "quarantine"
+
+
+def add_action(root: Path, file: File, data_change: bool) -> AddAction:
+    """What the log of the table in `root` is told of a file that lies there."""
+    path = Path(file.path)
+    low, high = ({column: b[i] for column, b in file.bounds.items()} for i in (0, 1))
+    return AddAction(
+        path=path.relative_to(root).as_posix(),
+        size=file.size,
+        partition_values=file.partition,
+        modification_time=int(path.stat().st_mtime * 1000),
+        data_change=data_change,
+        stats=json.dumps({"numRecords": file.rows, "minValues": low, "maxValues": high}),
+    )
+
+
+def _alone(counts: Mapping[str, int] | None = None) -> CommitProperties:
+    """Of a commit with these transactions. delta-rs is not to try again by itself where another commit was faster: it
+    does not see that a compaction has removed a file, and what was looked at before may hold no more."""
+    transactions = [Transaction(name, count) for name, count in (counts or {}).items()]
+    return CommitProperties(app_transactions=transactions or None, max_commit_retries=0)
 
 
 def spools(corpus: str) -> str:
@@ -332,6 +351,7 @@ def _make(path: Path, names: Sequence[str]) -> None:
                 schema=spec.schema,
                 partition_by=list(spec.partition),
                 description=spec.grain,
+                configuration=CHECKPOINT,
                 mode="ignore",
             )
     except (DeltaError, OSError) as e:

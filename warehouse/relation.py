@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 from . import schema
@@ -22,16 +23,19 @@ MAX_NAME = 255  # bytes of a folder's name that file systems take
 
 @dataclass(frozen=True)
 class File:
-    """One Parquet file of a snapshot. `partition` maps partition column to value; `rows` is its number of rows."""
+    """One Parquet file of a snapshot. `partition` maps partition column to value; `rows` is its number of rows;
+    `bounds` maps a column to its least and greatest value, where the log tells."""
 
     path: str
-    partition: dict[str, str | None]
+    partition: dict[str, str | None] = field(hash=False)
     rows: int
     size: int
+    bounds: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False)
 
     @property
     def cell(self) -> str | None:
-        """The cell whose rows it holds, by which `stage` names it; None where the name tells none."""
+        """The cell whose rows it holds, by which `stage` names it; None where the name tells none: it may hold the
+        rows of several."""
         named = re.match(r"c\d+-[0-9a-f]{32}(?=-)", self.path.rpartition("/")[2])
         return named and named[0]
 

@@ -30,6 +30,8 @@ TIME = pa.timestamp("us", tz="UTC")
 SQL_TYPES = {TEXT: "VARCHAR", INT: "BIGINT", FLOAT: "FLOAT", DOUBLE: "DOUBLE", BOOL: "BOOLEAN", BYTES: "BLOB"}
 SQL_TYPES |= {INTS: "INTEGER[]", LONGS: "BIGINT[]", FLOATS: "FLOAT[]", TIME: "TIMESTAMPTZ"}
 
+KEY_UNIQUE = "key_unique"  # the expectation that no two rows have one key
+
 
 @dataclass(frozen=True)
 class Column:
@@ -50,7 +52,8 @@ class Expect:
     """Every row makes `predicate` true: NULL is not true.
 
     The SQL may name any column of the row, `stored.TABLE` for what is published in any table, and
-    `getvariable('cell')`, `getvariable('model')`, ... for the settings of the cell that is judged.
+    `getvariable('cell')`, `getvariable('model')`, ... for the settings of the cell that is judged. What compares rows
+    (`over (partition by ...)`) compares those of one cell.
     """
 
     name: str
@@ -159,7 +162,7 @@ class Table:
 
     def _unique(self) -> Iterator[Expect]:
         key = ", ".join(f'"{k}"' for k in self.key)
-        yield Expect("key_unique", f"count(*) over (partition by {key}) = 1")
+        yield Expect(KEY_UNIQUE, f"count(*) over (partition by {key}) = 1")
         # By way of the few that are in both: DuckDB holds what follows `in`, and `published` grows with the lake.
         both = f"select ({key}) from published where ({key}) in (select ({key}) from rows)"
         yield Expect("key_not_published", f"({key}) not in ({both})")

@@ -7,6 +7,7 @@ a package; where its `__path__` holds further folders, their files stand on it t
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,8 @@ def names(package: str, suffix: str = ".py") -> list[str]:
 
 def take(package: str, name: str, kind: str) -> ModuleType:
     """The module `name` from the shelf `package`; `kind` is what a message calls such a thing."""
+    if (taken := sys.modules.get(f"{package}.{name}")) and not name.startswith("_"):
+        return taken  # without a look at the shelf
     known = names(package)
     if name not in known:
         raise UnknownName(kind, name, known)

@@ -23,7 +23,7 @@ def put(lake: Lake, cell: str, pieces) -> None:
         for name, rows in pieces:
             stage.write(name, rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows))
     for name in {f.table for f in stage.files}:
-        commit(lake, folder, name, cell, [f for f in stage.files if f.table == name])
+        commit(lake, folder, name, {cell: [(folder, f) for f in stage.files if f.table == name]})
 
 
 def done(cell: str, experiment: str = "some", **settings: object) -> dict[str, object]:

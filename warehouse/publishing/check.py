@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from .audit import Number, Rows
 from .publish import data_tables
 from .second_judge import out_of_range
 
+TOGETHER = 1_000_000  # rows that are judged at once
+
 
 @dataclass(frozen=True)
 class Defect:
@@ -33,35 +35,45 @@ class Defect:
     what: str
 
 
-def check(lake: Lake) -> Iterator[Defect]:
-    """All that is wrong with the lake's published rows; nothing when all is well."""
+def steps(lake: Lake) -> int:
+    """How much there is to check: each published file is looked at, and then judged."""
+    return 2 * sum(len(lake.log(name).files()) for name in schema.names())
+
+
+def check(lake: Lake, advance: Callable[[int], None] = lambda files: None) -> Iterator[Defect]:
+    """All that is wrong with the lake's published rows; nothing when all is well. advance: is told how many `steps` are
+    done."""
     damaged = False
     for name in schema.names():
-        for defect in _files(lake, name):
+        for defect in _files(lake, name, advance):
             damaged = True
             yield defect
     if damaged:
         return  # rows are judged against other tables: with a file missing every verdict would be misleading
-    judged: list[tuple[str | None, Number]] = []  # with the cell of its rows
+    judged: list[Number] = []
     settings = _settings(lake)
     for name in schema.names():
-        for rows in _cells(lake, name, settings):
-            cell = rows.settings.get("cell")
+        for files, rows in _judged_together(lake, name, settings):
+            advance(files)
+            if isinstance(rows, Defect):
+                yield rows
+                continue
             try:
-                judged += [(cell, number) for number in audit.numbers(rows)]
+                judged += audit.numbers(rows)
             except duckdb.Error as e:
-                yield Defect(name, f"cell {cell}", f"rows cannot be read: {one_line(e)}")
-    failed = out_of_range([(n.observed, n.low, n.high) for _, n in judged])
+                where = ", ".join(f"cell {cell}" for cell in rows.cells) or "registered rows"
+                yield Defect(name, where, f"rows cannot be read: {one_line(e)}")
+    failed = out_of_range([(n.observed, n.low, n.high) for n in judged])
     yield from _broken([judged[i] for i in sorted(failed)])
     yield from _lost(lake)
 
 
-def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
+def _broken(failed: Sequence[Number]) -> Iterator[Defect]:
     """One defect for the references that a cell's rows in a table break, and one for each other expectation and
     partition."""
     fallen: dict[tuple[str, str], Counter[str]] = {}
-    for cell, n in failed:
-        where = f"cell {cell}" if cell else "registered rows"
+    for n in failed:
+        where = f"cell {n.cell}" if n.cell else "registered rows"
         if any(r.name == n.expectation for r in schema.table(n.table_name).references):
             fallen.setdefault((n.table_name, where), Counter())[n.expectation] += int(n.observed or 0)
         else:
@@ -72,8 +84,9 @@ def _broken(failed: Sequence[tuple[str | None, Number]]) -> Iterator[Defect]:
         yield Defect(name, where, f"rows stand on nothing: {listed}")
 
 
-def _files(lake: Lake, name: str) -> Iterator[Defect]:
+def _files(lake: Lake, name: str, advance: Callable[[int], None]) -> Iterator[Defect]:
     for file in lake.snapshot(name):
+        advance(1)
         path = Path(file.path)
         where = lake.relative(path)
         if not path.exists():
@@ -112,28 +125,73 @@ def _settings(lake: Lake) -> dict[str, dict[str, Any]]:
         return {c: json.loads(s) for c, s in con.execute("select cell, settings from stored.cells").fetchall()}
 
 
-def _cells(lake: Lake, name: str, settings: dict[str, dict[str, Any]]) -> Iterator[Rows]:
-    """The rows of a table cell by cell (all at once where it is none that cells write), each against the rest of the
-    table. A file is named by its cell; of one that was merged, or rewritten by a `forget`, the rows tell."""
-    files = lake.snapshot(name)
-    if name not in data_tables():
-        if files:
-            yield Rows(lake, name, relation(name, files), settings={}, partitions=[])
+def _judged_together(
+    lake: Lake, name: str, settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[int, Rows | Defect]]:
+    """The rows of a table, those of some cells at a time (all at once where rows carry none), each against the rest of
+    the table, or why they cannot be read; and to how many files that comes."""
+    files, spec = lake.snapshot(name), schema.table(name)
+    if "cell" not in spec.schema.names:
+        yield len(files), Rows(lake, name, relation(name, files), settings={}, partitions=[])
         return
-    own: dict[str | None, list[File]] = defaultdict(list)
-    merged: dict[str | None, list[File]] = defaultdict(list)
+    holding: dict[str, dict[File, int]] = defaultdict(dict)
+    for file in files:
+        try:
+            for cell, n in _cells(lake, name, file):
+                holding[cell][file] = n
+        except duckdb.Error as e:
+            yield 1, Defect(name, lake.relative(file.path), f"rows cannot be read: {one_line(e)}")
+    groups: dict[str, list[str]] = defaultdict(list)
+    asked = audit.asked(spec)
+    for cell in holding:
+        known = {**settings.get(cell, {}), "cell": cell}
+        said = [known.get(a) for a in asked]
+        groups[json.dumps([said, sorted({*map(_place, holding[cell])})], sort_keys=True)].append(cell)
+    counted: set[str] = set()
+    for cells in groups.values():
+        for some in _some(cells, holding):
+            own = {f.path: f for cell in some for f in holding[cell]}
+            listed = ", ".join(map(quoted, some))
+            new = own.keys() - counted
+            counted |= new
+            yield (
+                len(new),
+                Rows(
+                    lake=lake,
+                    table_name=name,
+                    select=f"select * from ({relation(name, [*own.values()])}) where cell in ({listed})",
+                    settings=settings.get(some[0], {}),
+                    partitions=[f.partition for f in own.values()],
+                    cells={cell: sum(holding[cell].values()) for cell in some},
+                    bounds=[f.bounds for f in own.values()],
+                ),
+            )
+
+
+def _cells(lake: Lake, name: str, file: File) -> list[tuple[str, int]]:
+    """The cells that have rows in a file, and how many: it is named by its cell, or holds the rows of several."""
+    if file.cell is not None:
+        return [(file.cell, file.rows)]
     with lake.connect([]) as con:
-        for file in files:
-            if file.cell:
-                own[file.cell].append(file)
-            else:
-                for (cell,) in con.execute(f"select distinct cell from ({relation(name, [file])})").fetchall():
-                    merged[cell].append(file)
-    for cell in own | merged:
-        selects = [relation(name, own[cell])] if cell in own else []
-        if cell in merged:
-            where = f"cell = {quoted(cell)}" if cell else "cell is null"
-            selects.append(f"select * from ({relation(name, merged[cell])}) where {where}")
-        known = settings.get(cell or "", {}) | {"cell": cell}
-        partitions = [f.partition for f in (*own[cell], *merged[cell])]
-        yield Rows(lake, name, " union all ".join(selects), known, partitions)
+        return con.execute(
+            f"select cell, count(*) from ({relation(name, [file])}) group by cell order by cell"
+        ).fetchall()
+
+
+def _place(file: File) -> str:
+    return json.dumps(file.partition, sort_keys=True)
+
+
+def _some(cells: Sequence[str], holding: Mapping[str, Mapping[File, int]]) -> Iterator[list[str]]:
+    """The cells, so many at a time that their rows can be compared in memory."""
+    some: list[str] = []
+    total = 0
+    for cell in cells:
+        rows = sum(holding[cell].values())
+        if some and total + rows > TOGETHER:
+            yield some
+            some, total = [], 0
+        some.append(cell)
+        total += rows
+    if some:
+        yield some

@@ -29,7 +29,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from memlake.warehouse import schema
@@ -37,7 +36,7 @@ from memlake.warehouse.errors import Conflict, DamagedLake, MemlakeError, one_li
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, relation
 
-from .stage import ROW_GROUP, writer
+from .stage import ROW_GROUP, joined, writer
 
 SMALL = 64 << 20  # bytes; of files below it a compacted partition has at most one
 FULL = 128 << 20  # bytes of small files that become one; with one more, and what is left over, up to 256 MB
@@ -181,15 +180,6 @@ def _size(files: Iterable[File]) -> int:
 
 def _alike(lake: Lake, name: str) -> list[list[File]]:
     """Tiny files of one partition and tier, where there are enough of them."""
-    actions = lake.add_actions(name)
-    tiny = actions.filter(pc.less(actions["size_bytes"], TINY))
-    if tiny.num_rows < ALIKE:
-        return []
-    keys = [f"partition.{key}" for key in schema.table(name).partition]
-    tiers = pc.floor(pc.divide(pc.log2(tiny["num_records"]), float(ALIKE.bit_length() - 1)))
-    counts = tiny.select(keys).append_column("tier", tiers).group_by([*keys, "tier"]).aggregate([([], "count_all")])
-    if pc.max(counts["count_all"]).as_py() < ALIKE:
-        return []
     found: dict[tuple[object, ...], list[File]] = defaultdict(list)
     for file in lake.snapshot(name):
         if file.size < TINY:
@@ -222,7 +212,7 @@ def _merge(con: duckdb.DuckDBPyConnection, name: str, files: Sequence[File], fol
     for file in files:
         if Path(file.path).is_relative_to(folder):
             os.unlink(file.path)
-    return File(str(path), partition, rows, path.stat().st_size)
+    return File(str(path), partition, rows, path.stat().st_size, joined([f.bounds for f in files]))
 
 
 def _at_once(files: Sequence[File]) -> int:

@@ -82,11 +82,11 @@ def _published_cells(lake: Lake) -> dict[str, PublishedCell]:
             "select cell, experiment, version, settings, rows from stored.cells where outcome = 'done'"
             " qualify row_number() over (partition by cell order by finished_at desc) = 1 order by finished_at desc"
         ).fetchall()
-    log = lake.delta("cells")
+    log = lake.log("cells")
     return {
         cell: PublishedCell(cell, experiment, version, json.loads(settings), rows)
         for cell, experiment, version, settings, rows in done
-        if lake.holds("cells", cell, log)
+        if log.holds(cell)
     }
 
 

@@ -1,12 +1,14 @@
-"""Write, audit, publish: how a cell's rows get into the lake, once, or into quarantine.
+"""Write, audit, publish: how cells' rows get into the lake, once, or into quarantine.
 
     staging/<run>/<cell>/TABLE/<partition>/<cell>-<run>.parquet   rows, outside the published set
     staging/<run>/<cell>/manifest.json                            written after them: the rows are whole
     staging/<run>/<cell>/verdicts.json                            written before the first commit: the rows are judged
-    TABLE/<partition>/<cell>-<run>.parquet                        in the table's log: published
+    staging/<run>/placed.json                                     merged files that the next commit will name
+    TABLE/<partition>/*.parquet                                   in the table's log: published
 
-Delta has no transaction over two tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when
-it is in the log of all of them; whoever finds a manifest that nobody works on goes on where it stopped.
+What is ready is judged and committed together: one entry a table for all cells. Delta has no transaction over two
+tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when it is in the log of all of them;
+whoever finds a manifest that nobody works on goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -32,10 +34,13 @@ from memlake.warehouse.relation import File, relation
 
 from . import audit
 from .audit import Rows, Verdict
-from .stage import StagedFile, Staging
+from .place import PLACED, Waiting, place, settle
+from .stage import StagedFile, Staging, scratch
 
 MANIFEST = "manifest.json"
+VERDICTS = "verdicts.json"
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
+IN_MEMORY = 64 << 20  # bytes of staged files that are judged in memory
 
 
 @dataclass(frozen=True)
@@ -91,29 +96,114 @@ def data_tables() -> list[str]:
     return [n for n in schema.names() if n not in LOG_TABLES and "cell" in schema.table(n).schema.names]
 
 
-def publish(lake: Lake, folder: Path) -> str | None:
-    """Judge the rows staged in `folder` and commit them; None, or the reason why they went to quarantine.
+@dataclass(frozen=True)
+class StagedCell:
+    """A cell whose rows wait in `folder`, or in part lie in the lake already."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        return self.manifest.cell
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As expectations ask for them."""
+        return self.manifest.settings | {"cell": self.id}
+
+    def waiting(self, table: str) -> list[Waiting]:
+        """Its files of a table."""
+        return [(self.folder, f) for f in self.manifest.of(table)]
+
+    def done(self, lake: Lake) -> bool:
+        """Is it published, by this run or another?"""
+        return all(lake.log(name).holds(self.id) for name in (*self.manifest.tables, *LOG_TABLES))
+
+    def verdicts(self, lake: Lake) -> list[Verdict] | None:
+        """What was written of it, if its publication has begun: else what its rows stand on may have been taken back
+        since."""
+        written = self.folder / VERDICTS
+        if not written.exists() or not any(lake.log(name).holds(self.id) for name in self.manifest.tables):
+            return None
+        return [Verdict(**v) for v in json.loads(written.read_text())]
+
+
+def publish(lake: Lake, folders: Sequence[Path]) -> dict[Path, str | None]:
+    """Judge the rows that one run staged in these folders, a cell each, and commit them; for each folder None, or the
+    reason why its rows went to quarantine.
 
     Safe to call again after a kill at any moment: what is committed is left alone, the missing tail is added.
     """
-    manifest = Manifest.read(folder)
+    ended: dict[Path, str | None] = dict.fromkeys(folders)
+    groups = _alike([StagedCell(folder, Manifest.read(folder)) for folder in folders])
     with lake.publishing():
-        verdicts = _verdicts(lake, folder, manifest)
-        if any(not v.passed for v in verdicts):
-            return _quarantine(lake, folder, manifest, verdicts)
-        for name in manifest.tables:
-            commit(lake, folder, name, manifest.cell, manifest.of(name))
-        rows = sum(f.rows for f in manifest.files)
-        _log(lake, folder, manifest, manifest.cell, verdicts, Ending("done", rows))
-    shutil.rmtree(folder)
-    return None
+        for group in groups:
+            settle(lake, group[0].folder.parent)
+            left = [cell for cell in group if not cell.done(lake)]
+            begun = {cell.id: v for cell in left if (v := cell.verdicts(lake)) is not None}
+            if begun:
+                _commit(lake, [cell for cell in left if cell.id in begun], begun)
+            ended |= _decide(lake, [cell for cell in left if cell.id not in begun])
+    for folder, reason in ended.items():
+        if reason is None:  # else it lies in quarantine
+            shutil.rmtree(folder)
+    return ended
+
+
+def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
+    """The cells that can be judged together: they write the same tables, whose expectations ask the same of them."""
+    groups: dict[str, list[StagedCell]] = {}
+    asked = {name: audit.asked(schema.table(name)) for name in {t for cell in cells for t in cell.manifest.tables}}
+    for cell in cells:
+        tables = cell.manifest.tables
+        said = {a: cell.settings.get(a) for name in tables for a in asked[name]}
+        groups.setdefault(json.dumps([tables, said], sort_keys=True), []).append(cell)
+    return list(groups.values())
+
+
+def _decide(lake: Lake, cells: Sequence[StagedCell]) -> dict[Path, str | None]:
+    """Judge cells together, and commit them if all pass. Where some do not, it may be for the sake of another: those
+    that pass are judged without them, and then those, until each that does not pass does so alone, beside what was
+    published before it."""
+    if not cells:
+        return {}
+    verdicts = _judge(lake, cells)
+    failed = [cell for cell in cells if not all(v.passed for v in verdicts[cell.id])]
+    if not failed:
+        for cell in cells:
+            write_json(cell.folder / VERDICTS, [vars(v) for v in verdicts[cell.id]])
+        _commit(lake, cells, verdicts)
+        return {}
+    if len(cells) == 1:
+        return {cells[0].folder: _quarantine(lake, cells[0], verdicts[cells[0].id])}
+    if len(failed) < len(cells):
+        parts = [[cell for cell in cells if cell not in failed], failed]
+    else:
+        parts = [list(cells[: len(cells) // 2]), list(cells[len(cells) // 2 :])]
+    return {folder: reason for part in parts for folder, reason in _decide(lake, part).items()}
+
+
+def _judge(lake: Lake, cells: Sequence[StagedCell]) -> dict[str, list[Verdict]]:
+    tables = cells[0].manifest.tables
+    found = audit.judge(*(staged_rows(lake, cells, name) for name in tables))
+    return {cell.id: found.get(cell.id, []) for cell in cells}
+
+
+def _commit(lake: Lake, cells: Sequence[StagedCell], verdicts: Mapping[str, list[Verdict]]) -> None:
+    """Commit cells that write the same tables, and were judged."""
+    run = cells[0].folder.parent
+    for name in cells[0].manifest.tables:
+        commit(lake, run, name, {cell.id: cell.waiting(name) for cell in cells})
+    endings = [Ending("done", sum(f.rows for f in cell.manifest.files)) for cell in cells]
+    _log(lake, run, [Entry(c.id, c.manifest, e, verdicts[c.id]) for c, e in zip(cells, endings, strict=True)])
 
 
 def record(lake: Lake, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
     """Leave a row in `cells` for an attempt that published nothing: it failed, or the cell was forgotten."""
-    lake.staging.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=lake.staging, prefix="record-") as folder:
-        _log(lake, Path(folder), attempt, _once(attempt.cell, outcome), [], Ending(outcome, reason=reason))
+    with scratch(lake.staging, "record") as folder:
+        _log(lake, folder, [Entry(_once(attempt.cell, outcome), attempt, Ending(outcome, reason=reason))])
+        shutil.rmtree(folder)
 
 
 def _once(cell: str, outcome: str) -> str:
@@ -121,110 +211,131 @@ def _once(cell: str, outcome: str) -> str:
     return f"{cell} {outcome} {datetime.now(UTC).isoformat()}"
 
 
-def staged_rows(lake: Lake, folder: Path, manifest: Manifest, name: str) -> Rows:
-    """The rows of one table that a manifest lists, wherever they lie by now."""
+def staged_rows(lake: Lake, cells: Sequence[StagedCell], name: str) -> Rows:
+    """The rows of one table of cells that are judged together, wherever they lie by now."""
 
-    def select(table: str) -> str:
-        listed = manifest.of(table)
-        return relation(table, [staged_file(folder if (folder / f.path).exists() else lake.path, f) for f in listed])
+    def located(table: str, of: Iterable[StagedCell]) -> list[File]:
+        return [staged_file(lake, *waiting) for cell in of for waiting in cell.waiting(table)]
 
-    before = manifest.tables[: manifest.tables.index(name)]
+    def unpublished(table: str) -> list[StagedCell]:
+        log = lake.log(table)
+        return [cell for cell in cells if not log.holds(cell.id)]
+
+    tables = cells[0].manifest.tables
+    before = tables[: tables.index(name)]
+    # Those of several cells are judged against each other, too
+    beside = {t: unpublished(t) for t in ([*before, name] if len(cells) > 1 else before)}
+    own = located(name, cells)
+    files = [f for cell in cells for f in cell.manifest.of(name)]
+    known = [(cell.id, cell.manifest.expected.get(name)) for cell in cells]
     return Rows(
         lake=lake,
         table_name=name,
-        select=select(name),
-        with_them={t: select(t) for t in before if not lake.holds(t, manifest.cell)},
-        settings=manifest.settings | {"cell": manifest.cell},
-        partitions=[f.partition for f in manifest.of(name)],
-        expected=manifest.expected.get(name),
+        select=relation(name, own),
+        with_them={t: relation(t, located(t, some)) for t, some in beside.items() if some},
+        settings=cells[0].manifest.settings,
+        cells={cell.id: sum(f.rows for f in cell.manifest.of(name)) for cell in cells},
+        partitions=[f.partition for f in files],
+        expected={cell: n for cell, n in known if n is not None},
+        bounds=[f.bounds for f in files],
+        small=sum(f.size for f in own) < IN_MEMORY,
     )
 
 
-def staged_file(folder: Path, staged: StagedFile) -> File:
-    """A staged file that lies in `folder`."""
+def staged_file(lake: Lake, folder: Path, staged: StagedFile) -> File:
+    """A staged file where it lies: in `folder`, or in its place in the lake."""
     path = folder / staged.path
+    if not path.exists():
+        path = lake.path / staged.path
     return File(str(path), staged.partition, staged.rows, path.stat().st_size)
 
 
-def _verdicts(lake: Lake, folder: Path, manifest: Manifest) -> list[Verdict]:
-    written = folder / "verdicts.json"
-    begun = any(lake.holds(name, manifest.cell) for name in manifest.tables)
-    if written.exists() and begun:  # else what the rows stand on may have been taken back since
-        return [Verdict(**v) for v in json.loads(written.read_text())]
-    verdicts = audit.judge(*(staged_rows(lake, folder, manifest, name) for name in manifest.tables))
-    write_json(written, [asdict(v) for v in verdicts])
-    return verdicts
+def commit(lake: Lake, run: Path, name: str, staged: Mapping[str, Sequence[Waiting]]) -> None:
+    """Put files of one table in place and commit them in one entry, those of each transaction once. run: the folder of
+    the run that publishes them."""
 
+    def add(missing: list[str]) -> list[AddAction]:
+        return place(lake, run, name, [waiting for t in missing for waiting in staged[t]], missing[0])
 
-def commit(lake: Lake, folder: Path, name: str, transaction: str, files: Sequence[StagedFile]) -> None:
-    """Move the files of one table from `folder` to their places in the lake and commit them, once."""
-    targets = [lake.path / f.path for f in files]
-
-    def add() -> list[AddAction]:
-        for file, target in zip(files, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if (folder / file.path).exists():
-                os.replace(folder / file.path, target)
-        return [_action(lake.path / name, t, f) for f, t in zip(files, targets, strict=True)]
-
-    if not lake.commit(name, transaction, add):
+    done = lake.commit(name, list(staged), add)
+    (run / PLACED).unlink(missing_ok=True)
+    left = [lake.path / file.path for t in staged.keys() - set(done) for _, file in staged[t]]
+    if left := [path for path in left if path.exists()]:
         published = set(lake.files(name))
-        for target in targets:  # another run published this cell first: ours would lie about unread
-            if str(target) not in published:
-                target.unlink(missing_ok=True)
+        for path in left:  # another run published this cell first: ours would lie about unread
+            if str(path) not in published:
+                path.unlink()
 
 
-def _action(root: Path, path: Path, file: StagedFile) -> AddAction:
-    stat = path.stat()
-    return AddAction(
-        path=path.relative_to(root).as_posix(),
-        size=stat.st_size,
-        partition_values=file.partition,
-        modification_time=int(stat.st_mtime * 1000),
-        data_change=True,
-        stats=json.dumps({"numRecords": file.rows}),
-    )
+@dataclass(frozen=True)
+class Entry:
+    """An attempt that is written down: how it ended, the verdicts on its rows, and the transaction of its rows in
+    `LOG_TABLES`."""
+
+    transaction: str
+    attempt: Attempt
+    ending: Ending
+    verdicts: Sequence[Verdict] = ()
 
 
-def _log(
-    lake: Lake, folder: Path, attempt: Attempt, transaction: str, verdicts: Sequence[Verdict], ending: Ending
-) -> None:
-    """Commit the verdicts to `checks`, then the attempt's row to `cells`."""
+def _log(lake: Lake, run: Path, entries: Sequence[Entry]) -> None:
+    """Commit the verdicts to `checks`, then the attempts' rows to `cells`."""
     now = datetime.now(UTC)
-    rows = {
-        "checks": [asdict(v) | {"checked_at": now, "quarantined": ending.quarantined} for v in verdicts],
-        "cells": [
-            {
-                "experiment": attempt.experiment,
-                "version": attempt.version,
-                "seconds": attempt.seconds,
-                "device": attempt.device,
-                "settings": json.dumps(attempt.settings, sort_keys=True),
-                "versions": json.dumps(attempt.versions, sort_keys=True),
-                "rows": ending.rows,
-                "outcome": ending.outcome,
-                "reason": ending.reason,
-                "finished_at": now,
-            }
-        ],
-    }
-    for name in LOG_TABLES:
-        if name == "checks" and not verdicts and ending.outcome != "done":
-            continue
-        columns = [f for f in schema.table(name).schema if f.name in (rows[name] or [{}])[0]]
-        with Staging(folder, attempt.cell, now.strftime("%Y%m%dT%H%M%S%f")) as stage:
-            stage.write(name, pa.Table.from_pylist(rows[name], schema=pa.schema(columns)))
-        commit(lake, folder, name, transaction, stage.files)
+    judged = [e for e in entries if e.verdicts or e.ending.outcome == "done"]
+    if judged:
+        commit_rows(lake, run, "checks", {e.transaction: _checks(e, now) for e in judged})
+    commit_rows(lake, run, "cells", {e.transaction: _cells(e, now) for e in entries})
 
 
-def _quarantine(lake: Lake, folder: Path, manifest: Manifest, verdicts: Sequence[Verdict]) -> str:
+def commit_rows(lake: Lake, run: Path, name: str, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Commit rows that nobody goes on with after a kill, by their transactions, each once. run: a folder for what is on
+    its way."""
+    folder = run / f"log-{uuid.uuid4().hex[:12]}"
+
+    def add(missing: list[str]) -> list[AddAction]:
+        made = [row for t in missing for row in rows[t]]
+        with Staging(folder, run.name, uuid.uuid4().hex[:12]) as stage:
+            if made:
+                stage.write(name, pa.Table.from_pylist(made, schema=schema.table(name).schema))
+        return place(lake, run, name, [(folder, f) for f in stage.files], missing[0], anew=True)
+
+    lake.commit(name, list(rows), add)
+    (run / PLACED).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checks(entry: Entry, now: datetime) -> list[dict[str, Any]]:
+    told = {"cell": entry.attempt.cell, "checked_at": now, "quarantined": entry.ending.quarantined}
+    return [vars(v) | told for v in entry.verdicts]
+
+
+def _cells(entry: Entry, now: datetime) -> list[dict[str, Any]]:
+    attempt, ending = entry.attempt, entry.ending
+    return [
+        {
+            "cell": attempt.cell,
+            "experiment": attempt.experiment,
+            "version": attempt.version,
+            "seconds": attempt.seconds,
+            "device": attempt.device,
+            "settings": json.dumps(attempt.settings, sort_keys=True),
+            "versions": json.dumps(attempt.versions, sort_keys=True),
+            "rows": ending.rows,
+            "outcome": ending.outcome,
+            "reason": ending.reason,
+            "finished_at": now,
+        }
+    ]
+
+
+def _quarantine(lake: Lake, cell: StagedCell, verdicts: Sequence[Verdict]) -> str:
     """Keep the rows and those that broke an expectation apart from the published set; the reason as a line."""
     failed = [v for v in verdicts if not v.passed]
-    place = lake.quarantine / manifest.cell
+    place = lake.quarantine / cell.id
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for name in {v.table_name for v in failed if v.observed is not None}:
-        pq.write_table(audit.offenders(staged_rows(lake, folder, manifest, name)), place / f"{name}.parquet")
+        pq.write_table(audit.offenders(staged_rows(lake, [cell], name)), place / f"{name}.parquet")
     counts: dict[str, float] = {}
     for v in failed:
         name = f"{v.table_name}.{v.expectation}"
@@ -232,6 +343,6 @@ def _quarantine(lake: Lake, folder: Path, manifest: Manifest, verdicts: Sequence
     listed = ", ".join(f"{name} ({observed:g})" for name, observed in counts.items())
     reason = f"quarantined: {listed}; rows in {lake.relative(place)}"
     ending = Ending("quarantined", reason=reason, quarantined=lake.relative(place))
-    _log(lake, folder, manifest, _once(manifest.cell, "quarantined"), verdicts, ending)
-    os.replace(folder, place / "staged")
+    _log(lake, cell.folder.parent, [Entry(_once(cell.id, "quarantined"), cell.manifest, ending, verdicts)])
+    os.replace(cell.folder, place / "staged")
     return reason

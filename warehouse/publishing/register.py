@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,8 +16,8 @@ from memlake.warehouse.relation import relation
 
 from . import audit
 from .audit import Rows
-from .publish import commit, staged_file
-from .stage import Staging
+from .publish import commit_rows, staged_file
+from .stage import Staging, scratch
 
 
 def register(lake: Lake, name: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -55,15 +54,15 @@ def _known(lake: Lake, name: str, row: Mapping[str, object]) -> bool:
 
 def _append(lake: Lake, name: str, row: Mapping[str, object]) -> None:
     spec = schema.table(name)
-    lake.staging.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=lake.staging, prefix="register-") as folder:
-        with Staging(Path(folder), name, uuid.uuid4().hex[:12]) as stage:
+    with scratch(lake.staging, "register") as folder:
+        with Staging(folder, name, uuid.uuid4().hex[:12]) as stage:
             stage.write(name, pa.Table.from_pylist([dict(row)], schema=spec.schema))
         (file,) = stage.files
-        select = relation(name, [staged_file(Path(folder), file)])
+        select = relation(name, [staged_file(lake, folder, file)])
         judged = Rows(lake, name, select, settings={}, partitions=[file.partition])
-        failed = [v.expectation for v in audit.judge(judged) if not v.passed]
-        if failed and not _known(lake, name, row):  # known by now: another process was faster
-            raise Conflict(f"this row does not fit into {name} ({', '.join(failed)}): {dict(row)}")
-        commit(lake, Path(folder), name, transaction(name, row), stage.files)
-    _known(lake, name, row)
+        failed = [v.expectation for v in audit.judge(judged)[None] if not v.passed]
+        if not failed:
+            commit_rows(lake, folder, name, {transaction(name, row): [dict(row)]})
+        shutil.rmtree(folder)
+    if not _known(lake, name, row):  # known by now where another process was faster
+        raise Conflict(f"this row does not fit into {name} ({', '.join(failed)}): {dict(row)}")

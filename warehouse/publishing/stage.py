@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import fcntl
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ ROW_GROUP = 100_000  # rows; large enough to compress, small enough to skip
 @dataclass(frozen=True)
 class StagedFile:
     """A Parquet file that was staged: its table, its path below the lake (or below the folder it waits in), the values
-    of its partition, and its rows."""
+    of its partition, its rows, and the least and greatest value of columns by which it may be told that a row is not in
+    it."""
 
     table: str
     path: str
     partition: dict[str, str | None]
     rows: int
+    bounds: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 class Staging:
@@ -62,13 +66,60 @@ class Staging:
                 self._writers[path] = self._stack.enter_context(writer(self.folder / path, rows.schema))
                 self._files[path] = StagedFile(name, path, values, 0)
             self._writers[path].write_table(rows, row_group_size=ROW_GROUP)
-            self._files[path] = replace(self._files[path], rows=self._files[path].rows + rows.num_rows)
+            before, found = self._files[path], bounds(spec, rows)
+            self._files[path] = replace(
+                before,
+                rows=before.rows + rows.num_rows,
+                bounds=joined([before.bounds, found]) if before.rows else found,
+            )
 
 
 def writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
     """Opens a data file, and makes the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return pq.ParquetWriter(path, columns, compression="zstd", compression_level=6, **encodings(columns))
+
+
+def bounds(spec: Table, rows: pa.Table) -> dict[str, list[Any]]:
+    """Least and greatest value of the rows' cell and of the whole numbers in their key."""
+    named = [f.name for f in rows.schema if f.name == "cell" or (f.name in spec.key and pa.types.is_integer(f.type))]
+    found = {name: pc.min_max(rows[name]).as_py() for name in named}
+    return {name: [b["min"], b["max"]] for name, b in found.items() if b["min"] is not None}
+
+
+def joined(parts: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:
+    """The bounds of all parts together: of the columns of which each has some."""
+    return {
+        name: [min(p[name][0] for p in parts), max(p[name][1] for p in parts)]
+        for name in parts[0]
+        if all(name in p for p in parts)
+    }
+
+
+@contextmanager
+def scratch(staging: Path, kind: str) -> Iterator[Path]:
+    """A folder `KIND-...` of `staging` for what waits to be published. It is locked while this process works in it, so
+    that no other takes it for left behind by a kill; where the block ends in an error, it is left, too. The lock lies
+    beside the folder, so that there is no moment at which the folder has none."""
+    folder = staging / f"{kind}-{uuid.uuid4().hex[:12]}"
+    with locked(folder):
+        folder.mkdir()
+        yield folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock; False if another process does. The kernel frees it when its holder dies."""
+    folder.parent.mkdir(exist_ok=True)
+    path = folder.with_suffix(".lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        path.unlink(missing_ok=True)
 
 
 def encodings(schema: pa.Schema) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -103,4 +104,9 @@ def _device(cell: Cell) -> str:
 def _versions() -> dict[str, str]:
     """Versions of the libraries that this process has loaded, and of Python."""
     found = {"python": platform.python_version()}
-    return found | {name: version(name) for name in LIBRARIES if name in sys.modules}
+    return found | {name: _version(name) for name in LIBRARIES if name in sys.modules}
+
+
+@cache
+def _version(library: str) -> str:
+    return version(library)

@@ -103,22 +103,19 @@ S = TypeVar("S", bound=Settings)
 
 def plan(lake: Lake, cells: Sequence[C]) -> list[C]:
     """The cells that are not done: not in the log of every table they write. Reads the logs, changes nothing."""
-    logs = {name: lake.delta(name) for name in {*LOG_TABLES, *(t for c in cells for t in c.tables)}}
-    return [c for c in cells if not all(lake.holds(t, c.id, logs[t]) for t in (*c.tables, *LOG_TABLES))]
+    logs = {name: lake.log(name) for name in {*LOG_TABLES, *(t for c in cells for t in c.tables)}}
+    return [c for c in cells if not all(logs[t].holds(c.id) for t in (*c.tables, *LOG_TABLES))]
 
 
 def published(lake: Lake, experiment: str, kind: type[S]) -> Iterator[tuple[str, S]]:
     """Id and settings of every published cell of an experiment, by id."""
     with lake.connect(["cells"]) as con:
         found = con.execute(
-            "select cell, any_value(settings) filter (outcome = 'done'), bool_or(outcome = 'forgotten')"
-            " from stored.cells where experiment = ? and outcome in ('done', 'forgotten')"
-            " group by cell having bool_or(outcome = 'done') order by cell",
+            "select cell, any_value(settings) from stored.cells where experiment = ? and outcome = 'done'"
+            " group by cell order by cell",
             [experiment],
         ).fetchall()
-    log = lake.delta("cells")
-    for cell, settings, forgotten in found:
-        # A row of 'done' is in the log with its cell. Only one that was once forgotten may be there no more: to look up
-        # each would take longer than all else
-        if not forgotten or lake.holds("cells", cell, log):
+    log = lake.log("cells")
+    for cell, settings in found:
+        if log.holds(cell):
             yield cell, kind.from_json(json.loads(settings))

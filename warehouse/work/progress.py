@@ -14,11 +14,11 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 class Progress:
     """Counts cells, and the rows they stand for, from which rate and time left follow; a context manager. Where the
-    rows are not known beforehand (None), cells count alike."""
+    rows are not known beforehand (None), cells count alike. of: what they are called."""
 
-    def __init__(self, title: str, cells: int, rows: int | None):
-        self.title, self.cells, self.rows = title, cells, rows or cells
-        self.unit = "rows" if rows else "cells"
+    def __init__(self, title: str, cells: int, rows: int | None, of: str = "cells"):
+        self.title, self.cells, self.rows, self.of = title, cells, rows or cells, of
+        self.unit = "rows" if rows else of
         self.done = self.failed = self.done_rows = 0
         self._began = self._said = monotonic()
         self._bar: Bar | None = None
@@ -40,11 +40,11 @@ class Progress:
         else:
             self._say()
 
-    def advance(self, rows: int, failed: bool = False) -> None:
-        """One more cell is through."""
-        self.done += 1
+    def advance(self, rows: int, failed: bool = False, cells: int = 1) -> None:
+        """One more cell is through, or so many."""
+        self.done += cells
         self.failed += failed
-        self.done_rows += rows if self.unit == "rows" else 1
+        self.done_rows += rows if self.unit == "rows" else cells
 
     def tick(self) -> None:
         """Time passes: show where the work stands."""
@@ -56,7 +56,7 @@ class Progress:
     def line(self) -> str:
         """Where the work stands, in words."""
         spent = monotonic() - self._began
-        parts = [f"{self.title}: {self.done}/{self.cells} cells", f"{spent:.0f} s"]
+        parts = [f"{self.title}: {self.done}/{self.cells} {self.of}", f"{spent:.0f} s"]
         if self.done_rows:
             parts.append(f"{self.done_rows / spent:.3g} {self.unit}/s")
             if self.done < self.cells:

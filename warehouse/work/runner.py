@@ -1,26 +1,27 @@
 """Run cells, publish what they staged, and say how it went.
 
 Where it pays they run in processes of Dask, else in this one. This process judges and commits, alone, so that the
-tables' logs see one writer a run. A worker that dies takes nothing with it: what it had staged is whole or ignored.
+tables' logs see one writer a run; what is ready together it publishes together. A worker that dies takes nothing with
+it: what it had staged is whole or ignored.
 """
 
 from __future__ import annotations
 
-import fcntl
 import pickle
 import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from memlake.warehouse.errors import interruptible
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.place import settle
 from memlake.warehouse.publishing.publish import MANIFEST, publish, record
+from memlake.warehouse.publishing.stage import locked, scratch
 
 from . import cluster
 from .attempt import FAILED, STARTED, Failure, attempt_at, explain, stage_cell, stage_cells
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BESIDE = "another memlake command is writing to this lake: both go on, and each row is published once"
 LOST = "its worker staged nothing here: does it see the lake at the same path?"
 KILLED = "its worker was killed, most likely out of memory"
+EVERY, MOST = 5.0, 500  # seconds between publications, and cells in one: what is ready is judged and committed together
 POLL = 0.1  # seconds between looks at what the workers staged
 START = 10.0  # seconds of work for which starting processes, which load their libraries anew, does not pay
 
@@ -60,7 +62,7 @@ def run_cells(
     scheduler: str | None = None,
     title: str = "cells",
 ) -> Summary:
-    """Plan, skip what is done, run the rest, publish each as it completes.
+    """Plan, skip what is done, run the rest, publish what is complete every few seconds.
 
     workers: processes on this machine, 0 for none but this one; by default one a core, no more than there are groups of
     cells, and none where the work is short or of one group.
@@ -104,17 +106,19 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def recover(lake: Lake) -> int:
-    """Publish what killed runs had staged whole, and remove what they left unfinished; the number of runs alive."""
+    """Publish what killed runs had staged whole, and remove what they, and others that were killed, left unfinished;
+    the number of runs alive."""
     alive = 0
-    for folder in sorted(p for p in lake.staging.glob("run-*") if p.is_dir()):
-        with _lock(folder) as free:
-            alive += not free
+    for folder in sorted(p for p in lake.staging.glob("*-*") if p.is_dir()):
+        with locked(folder) as free:
+            alive += not free and folder.name.startswith("run-")
             if not free or not folder.is_dir():  # or another process was faster
                 continue
-            for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
-                if reason := _publish(lake, manifest.parent):
-                    print(f"{manifest.parent.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
-            _remove(folder)
+            whole = [manifest.parent for manifest in sorted(folder.glob(f"*/{MANIFEST}"))]
+            for place, reason in _published(lake, whole):
+                if reason:
+                    print(f"{place.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
+            _remove(lake, folder)
     return alive
 
 
@@ -124,16 +128,21 @@ class Run:
     def __init__(self, lake: Lake, folder: Path, cells: Sequence[Cell], summary: Summary, progress: Progress):
         self.lake, self.folder, self.summary, self.progress = lake, folder, summary, progress
         self.waiting = {c.id: c for c in cells}
+        # Cells staged here, when the last publication ended, and how long it took
+        self._staged, self._last, self._took = 0, monotonic(), 0.0
 
     def here(self, cells: Sequence[Cell]) -> None:
         """Run the cells in this process."""
         for cell in cells:
             if plan(self.lake, [cell]):
                 stage_cell(cell, self.lake, self.folder / cell.id)
-                self._take(cell)
+                self._staged += 1
+                if self._staged >= MOST or self._due():
+                    self._publish()
             else:  # another run published it meanwhile
                 self._end(cell, None)
             self.progress.tick()
+        self._publish()
 
     def on(self, client: Client, groups: Sequence[Sequence[Cell]]) -> None:
         """Run the cells on the workers of a Dask cluster."""
@@ -148,8 +157,8 @@ class Run:
             submit(batch)
         while self.waiting:
             ended = [f for f in futures if f.done()]
-            for cell in [c for c in self.waiting.values() if (self.folder / c.id).is_dir()]:
-                self._take(cell)
+            if ended or self._due():
+                self._publish()
             for future in ended:
                 left = [c for c in futures.pop(future) if c.id in self.waiting]
                 if future.status == "finished":  # what is left either another run published meanwhile, or it is lost
@@ -163,16 +172,28 @@ class Run:
             if not ended:
                 sleep(POLL)
 
-    def _take(self, cell: Cell) -> None:
-        """Publish or report what was staged of a cell, if its process is through with it."""
-        place = self.folder / cell.id
-        if (place / FAILED).exists():
-            failure = Failure.read(place)
-            record(self.lake, failure.attempt, "failed", failure.reason)
-            shutil.rmtree(place)
-            self._end(cell, failure.reason)
-        elif (place / MANIFEST).exists():
-            self._end(cell, _publish(self.lake, place))
+    def _due(self) -> bool:
+        """Is it time to publish? Where that takes long, or others hold the lock, more is published at once."""
+        return monotonic() - self._last >= max(EVERY, 4 * self._took)
+
+    def _publish(self) -> None:
+        """Publish or report what was staged of the cells, of those whose processes are through with them."""
+        began = monotonic()
+        cells = [self.waiting[p.name] for p in self.folder.iterdir() if p.name in self.waiting]
+        for cell in cells:
+            place = self.folder / cell.id
+            if (place / FAILED).exists():
+                failure = Failure.read(place)
+                record(self.lake, failure.attempt, "failed", failure.reason)
+                shutil.rmtree(place)
+                self._end(cell, failure.reason)
+        order = {cell: i for i, cell in enumerate(self.waiting)}
+        whole = [place for c in cells if ((place := self.folder / c.id) / MANIFEST).exists()]
+        for place, reason in _published(self.lake, sorted(whole, key=lambda p: order[p.name])):
+            self._end(self.waiting[place.name], reason)
+            self.progress.tick()
+        self._staged, self._last = 0, monotonic()
+        self._took = self._last - began
 
     def _blame(self, batch: list[Cell], future: Future) -> list[Cell]:
         """The batch's task ended without an end of its own. Where its worker was killed, the cell that was under way is
@@ -207,44 +228,34 @@ def _batches(groups: Sequence[Sequence[Cell]], slots: int) -> list[list[Cell]]:
     return [list(g[i::parts]) for g in groups for i in range(min(parts, len(g)))]
 
 
-def _publish(lake: Lake, folder: Path) -> str | None:
-    """Publish a staged cell; None, or why it is not published. Where that is no fault of its rows (a full disk, a
-    damaged table), they stay staged, and the next run tries again."""
-    try:
-        with interruptible():
-            return publish(lake, folder)
-    except Exception as e:
-        return f"{explain(e)} (its rows stay in {lake.relative(folder)})"
+def _published(lake: Lake, folders: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """Publish staged cells, some at a time; for each None, or why it is not published. Where that is no fault of its
+    rows (a full disk, a damaged table), they stay staged, and the next run tries again."""
+    for i in range(0, len(folders), MOST):
+        some = folders[i : i + MOST]
+        try:
+            with interruptible():
+                ended = publish(lake, some)
+        except Exception as e:
+            if len(some) == 1:
+                yield some[0], f"{explain(e)} (its rows stay in {lake.relative(some[0])})"
+            else:  # it may be one of them only
+                for folder in some:
+                    yield from _published(lake, [folder]) if folder.exists() else [(folder, None)]
+        else:
+            yield from ended.items()
 
 
-def _remove(folder: Path) -> None:
+def _remove(lake: Lake, folder: Path) -> None:
     """Remove a run's folder, unless it holds rows that could not be published."""
     if not any(folder.glob(f"*/{MANIFEST}")):
+        settle(lake, folder)
         shutil.rmtree(folder)
 
 
 @contextmanager
 def _run_folder(lake: Lake) -> Iterator[Path]:
-    """A folder for what this run stages. It is locked while this process lives, so that no other run takes it for
-    left behind; the lock lies beside the folder, so that there is no moment at which the folder has none."""
-    name = f"run-{uuid.uuid4().hex[:12]}"
-    with _lock(lake.staging / name):
-        folder = lake.staging / name
-        folder.mkdir()
+    """A folder for what this run stages."""
+    with scratch(lake.staging, "run") as folder:
         yield folder
-        _remove(folder)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock; False if another process does. The kernel frees it when its holder dies."""
-    folder.parent.mkdir(exist_ok=True)
-    path = folder.with_suffix(".lock")
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-        path.unlink(missing_ok=True)
+        _remove(lake, folder)

@@ -268,4 +268,4 @@ def put(lake: Lake, name: str, rows: pa.Table) -> None:
     folder.mkdir(parents=True)
     with Staging(folder, transaction, "run") as stage:
         stage.write(name, rows)
-    commit(lake, folder, name, transaction, stage.files)
+    commit(lake, folder, name, {transaction: [(folder, f) for f in stage.files]})

@@ -218,7 +218,7 @@ def test_publication_does_not_wait_for_great_expectations(tmp_path):
 
 def test_rows_that_cannot_be_judged_are_quarantined(prepared, monkeypatch):
     """A predicate that DuckDB refuses on these rows ends their publication, not the program."""
-    monkeypatch.setattr(audit, "profile", lambda con, spec: con.execute("select 'memorized'::int").fetchall())
+    monkeypatch.setattr(audit, "profile", lambda con, spec, *_: con.execute("select 'memorized'::int").fetchall())
     reason = put(prepared, match_rows(DOMAIN), defect="not judged")
     assert reason.startswith("quarantined: matches.judged without error: Conversion Error: Could not convert string")
     nothing_published(prepared)

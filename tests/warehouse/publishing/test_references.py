@@ -304,15 +304,15 @@ def test_what_is_being_published_is_not_left_standing_on_nothing(three, tmp_path
     """Its rows are there, and its row in `cells` is not yet."""
     lake = copy_of(three, tmp_path / "lake")
     forget(lake, cell=LAYERS.id)
-    original = publishing.commit
+    original = Lake.commit
 
-    def commit(lake, folder, name, *rest):
+    def commit(self, name, *rest):
         if name == "checks":
             raise Killed
-        original(lake, folder, name, *rest)
+        return original(self, name, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(publishing, "commit", commit)
+        patch.setattr(Lake, "commit", commit)
         put_cell(lake, LAYERS, {"layer_tokens": layers()})
     for with_dependents in (False, True):
         with pytest.raises(Conflict, match=rf"{LAYERS.id} stands on it, whose publication was stopped half-way"):

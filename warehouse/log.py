@@ -1,0 +1,122 @@
+"""A table's Delta log, read as every cell needs it: which files are published, and which units of work.
+
+delta-rs lists the whole log at each look, and reads its tail anew for each transaction that it is asked for: a cost
+that grows with the entries. Here only what is new since the last look is read. All that is written (tables, commits,
+deletes, checkpoints) is written by delta-rs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+
+from .relation import File
+
+READER, WRITER = 1, 2  # of the protocol: what memlake's tables are made with
+LAST = "_last_checkpoint"
+
+
+class Log:
+    """The newest state of a table's log. `folder` is the table's. Errors are those of reading a file or JSON, and
+    ValueError for a table that follows a newer protocol."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.entries = folder, folder / "_delta_log"
+        self.version = -1
+        self.transactions: dict[str, int] = {}
+        self.columns: frozenset[str] = frozenset()
+        self.properties: dict[str, str] = {}
+        self._files: dict[str, File] = {}
+        self._places: dict[frozenset[tuple[str, str | None]], dict[str, File]] = {}
+
+    def update(self) -> None:
+        """Read what was committed since the last look."""
+        if self.version < 0 and (checkpoint := self._checkpoint()) >= 0:
+            self._load(checkpoint)
+        while not self._next():
+            if (checkpoint := self._checkpoint()) <= self.version:
+                break
+            self._load(checkpoint)  # the entries between were cleaned away
+        if self.version < 0:
+            raise ValueError(f"{self.entries} holds no entry")
+
+    def holds(self, transaction: str) -> bool:
+        """Is this unit of work published? Each publication makes its count odd, each `forget` even."""
+        return self.transactions.get(transaction, 0) % 2 == 1
+
+    def files(self) -> list[File]:
+        """The published files, in the order of their paths."""
+        return [self._files[path] for path in sorted(self._files)]
+
+    def beside(self, partitions: Iterable[Mapping[str, str | None]]) -> list[File]:
+        """The published files of these partitions."""
+        wanted = dict.fromkeys(frozenset(p.items()) for p in partitions)
+        return [f for place in wanted for f in self._places.get(place, {}).values()]
+
+    def _entry(self, version: int) -> Path:
+        return self.entries / f"{version:020}.json"
+
+    def _next(self) -> bool:
+        """Read entries as long as there is a next one; was there any?"""
+        before = self.version
+        while True:
+            try:
+                text = self._entry(self.version + 1).read_text(encoding="utf-8")
+            except FileNotFoundError:
+                return self.version > before
+            self._take([json.loads(line) for line in text.splitlines() if line])
+            self.version += 1
+
+    def _checkpoint(self) -> int:
+        """The version of the newest checkpoint; -1 where there is none."""
+        try:
+            return int(json.loads((self.entries / LAST).read_text(encoding="utf-8"))["version"])
+        except FileNotFoundError:
+            return max((int(p.name[:20]) for p in self.entries.glob("*.checkpoint*.parquet")), default=-1)
+
+    def _load(self, version: int) -> None:
+        """Begin anew with a checkpoint."""
+        self.transactions, self._files, self._places = {}, {}, {}
+        columns = ["add", "txn", "metaData", "protocol"]
+        for part in sorted(self.entries.glob(f"{version:020}.checkpoint*.parquet")):
+            rows = pq.ParquetFile(part).read(columns=columns)
+            for kind in columns:
+                column = rows[kind]
+                self._take([{kind: row} for row in column.filter(column.is_valid()).to_pylist()])
+        self.version = version
+
+    def _take(self, actions: Iterable[Mapping[str, Any]]) -> None:
+        for action in actions:
+            if add := action.get("add"):
+                self._put(add)
+            elif remove := action.get("remove"):
+                if file := self._files.pop(unquote(remove["path"]), None):
+                    self._places[frozenset(file.partition.items())].pop(file.path)
+            elif txn := action.get("txn"):
+                self.transactions[txn["appId"]] = txn["version"]
+            elif found := action.get("metaData"):
+                self.columns = frozenset(f["name"] for f in json.loads(found["schemaString"])["fields"])
+                self.properties = dict(found["configuration"] or {})
+            elif (found := action.get("protocol")) and (
+                found["minReaderVersion"] > READER or found["minWriterVersion"] > WRITER
+            ):
+                raise ValueError("it follows a newer protocol of Delta than memlake's")
+
+    def _put(self, add: Mapping[str, Any]) -> None:
+        path, stats = unquote(add["path"]), json.loads(add.get("stats") or "{}")
+        low, high = stats.get("minValues", {}), stats.get("maxValues", {})
+        file = File(
+            path=str(self.folder / path),
+            partition=dict(add["partitionValues"]),
+            rows=stats.get("numRecords", 0),
+            size=add["size"],
+            # Not those of texts, which others cut off
+            bounds={k: (low[k], high[k]) for k in low if type(low[k]) is type(high.get(k)) is int},
+        )
+        self._files[path] = file
+        self._places.setdefault(frozenset(file.partition.items()), {})[file.path] = file

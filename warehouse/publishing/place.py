@@ -1,0 +1,111 @@
+"""Put staged files into the folders of their tables, those that are small merged with others of their partition.
+
+A file of its own is moved there. Where several are merged, they stay where they are until all that is published with
+them is in the logs: whoever goes on after a kill finds each cell's rows as they were staged, and merges anew. So that
+nobody keeps a merged file that no log names, those on their way are written down before (`placed.json`).
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from memlake.warehouse import schema
+from memlake.warehouse.json_files import json_object, write_json
+from memlake.warehouse.lake import Lake, add_action
+from memlake.warehouse.relation import File, partition_path
+
+from .stage import ROW_GROUP, StagedFile, joined, writer
+
+PLACED = "placed.json"
+SMALL = 1 << 20  # bytes below which a file is merged
+MERGED = 32 << 20  # bytes of files that are merged into one
+
+Waiting = tuple[Path, StagedFile]  # the folder in which it waits, and the file
+
+
+def place(
+    lake: Lake, run: Path, name: str, files: Sequence[Waiting], transaction: str, anew: bool = False
+) -> list[AddAction]:
+    """Put files of a table in place; what its log is to be told of them. run: the folder of the run that publishes
+    them. transaction: one whose entry in the table's log tells that they are committed. anew: after a kill nobody goes
+    on with these files."""
+    settle(lake, run)
+    alone, together = ([], []) if anew else _parted(files)
+    made = list(files) if anew else [_merged(run, name, some) for some in together]
+    count = lake.log(name).transactions.get(transaction, 0) + 1
+    told = {"table": name, "transaction": transaction, "count": count, "files": [file.path for _, file in made]}
+    write_json(run / PLACED, told)
+    for folder, file in (*alone, *made):
+        if (folder / file.path).exists():  # else it was moved before
+            (lake.path / file.path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder / file.path, lake.path / file.path)
+    return [_action(lake, file) for _, file in (*alone, *made)]
+
+
+def settle(lake: Lake, run: Path) -> None:
+    """Remove what was merged and put in place, and not committed."""
+    if not (run / PLACED).exists():
+        return
+    told = json_object(run / PLACED)
+    log = lake.log(told["table"])
+    if log.transactions.get(told["transaction"], 0) < told["count"]:
+        for path in told["files"]:
+            (lake.path / path).unlink(missing_ok=True)
+    (run / PLACED).unlink()
+
+
+def _parted(files: Sequence[Waiting]) -> tuple[list[Waiting], list[list[Waiting]]]:
+    """The files that stay as they are, and those that are merged, by what they are merged into."""
+    alone: list[Waiting] = []
+    small: dict[str, list[tuple[int, Waiting]]] = defaultdict(list)
+    for folder, file in files:
+        path = folder / file.path
+        size = path.stat().st_size if path.exists() else SMALL  # it was moved before
+        if size < SMALL:
+            small[partition_path(schema.table(file.table), file.partition)].append((size, (folder, file)))
+        else:
+            alone.append((folder, file))
+    together = [some for sized in small.values() for some in _filled(sized)]
+    alone += [some[0] for some in together if len(some) == 1]
+    return alone, [some for some in together if len(some) > 1]
+
+
+def _filled(sized: Sequence[tuple[int, Waiting]]) -> Iterator[list[Waiting]]:
+    some: list[Waiting] = []
+    total = 0
+    for size, waiting in sized:
+        if total + size > MERGED:
+            yield some
+            some, total = [], 0
+        some.append(waiting)
+        total += size
+    yield some
+
+
+def _merged(run: Path, name: str, files: Sequence[Waiting]) -> Waiting:
+    """One file of the rows of these, sorted as the table says."""
+    spec = schema.table(name)
+    rows = pa.concat_tables([pq.ParquetFile(f / file.path).read() for f, file in files], promote_options="default")
+    if by := [(key, "ascending") for key in spec.sort if key not in spec.partition]:
+        rows = rows.sort_by(by)
+    partition = files[0][1].partition
+    named = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
+    path = "/".join(filter(None, (name, partition_path(spec, partition), named)))
+    waiting = run / "merged"
+    with writer(waiting / path, rows.schema) as file:
+        file.write_table(rows, row_group_size=ROW_GROUP)
+    return waiting, StagedFile(name, path, partition, rows.num_rows, joined([file.bounds for _, file in files]))
+
+
+def _action(lake: Lake, file: StagedFile) -> AddAction:
+    path = lake.path / file.path
+    placed = File(str(path), file.partition, file.rows, path.stat().st_size, file.bounds)
+    return add_action(lake.path / file.table, placed, data_change=True)
