@@ -118,7 +118,9 @@ with parameters as (select
 ), own as (
     select line, step, sum(own)::bigint as own
     from (
-        select sample, step, tokenizer, models, count(*) filter (reach >= horizon) as own from judged, places group by all
+        select sample, step, tokenizer, models, count(*) filter (reach >= horizon) as own
+        from judged, places
+        group by all
     ) j
     join lines l using (sample, tokenizer)
     where get_bit(j.models, place) = 1

@@ -20,8 +20,9 @@
 --   forced       share of them whose forced prediction matches; NULL where forced_n is 0
 --   forced_low, forced_high
 with curves as (
-    select model, corpus, sample_rule, sample_window, condition, decoding, position, sum(documents)::bigint as documents,
-        sum(documents * n)::bigint as n, sum(documents * m) / nullif(sum(documents * n), 0) as rate,
+    select model, corpus, sample_rule, sample_window, condition, decoding, position,
+        sum(documents)::bigint as documents, sum(documents * n)::bigint as n,
+        sum(documents * m) / nullif(sum(documents * n), 0) as rate,
         cluster_low(m, n, w := documents) as low, cluster_high(m, n, w := documents) as high,
         sum(documents * (sequences - n))::bigint as not_decoded
     from position_sums

@@ -49,16 +49,12 @@
 --   note               'too few' (sizes), 'no shared domain', 'nothing varies' (all rates are equal), or NULL
 with parameters as (select
     3 as minimum_sizes      -- distinct sizes below which no line is drawn
-), texts as materialized (
-    select model, corpus, domain, sample_rule, sample_window, condition, text, count(*) as n,
-        count(*) filter (memorized) as m
-    from with_text(matches)
-    group by all
 ), rates as (
     select {'family': family, 'miniature': miniature, 'revision': revision, 'corpus': corpus, 'role': role,
             'sample_rule': sample_rule, 'sample_window': sample_window, 'condition': condition} as line,
-        size_kind, model, params, domain, sum(m) / sum(n) as rate, sum(n) as n, count(*) as texts
-    from labelled(texts)
+        size_kind, model, params, domain, sum(documents * m) / sum(documents * n) as rate, sum(documents * n) as n,
+        sum(documents)::bigint as texts
+    from labelled(match_sums)
     group by all
 ), marked as (      -- shared: every model of known size has the domain
     select *,
@@ -102,19 +98,53 @@ with parameters as (select
     join points using (line, model)
     join lines using (line)
     where shared and x is not null
-), errors as (
-    select line, count(*) as documents, student_t(degrees_of_freedom(size)) as t,
-        if_any(sum(z * z), sum(of_text * of_text)) as variance,
-        if_any(sum(logit_z * logit_z), sum(of_logit * of_logit)) as logit_variance
+), numbered as (
+    from lines_of(match_sums)
+), placed as materialized (     -- two bits of a pattern for each model: asked, memorized
+    select *, set_bit(none, place, 1) as asked, set_bit(asked, place + 1, 1) as known
     from (
-        select line, text, sum(abs(weight) * t.n / w.n) as size, sum(weight * (m - rate * t.n) / w.n) as z,
-            sum(logit_weight * (m - rate * t.n) / w.n) as logit_z, sum(abs(weight) * m / w.n) as of_text,
-            sum(abs(logit_weight) * m / w.n) as of_logit
-        from weights w
-        join texts t on t.model = w.model and t.domain = w.domain and t.corpus = line.corpus
-            and t.sample_rule is not distinct from line.sample_rule
-            and t.sample_window is not distinct from line.sample_window and t.condition = line.condition
-        group by line, text
+        select line as number, model, {'family': family, 'miniature': miniature, 'revision': revision,
+                'corpus': corpus, 'role': role, 'sample_rule': sample_rule, 'sample_window': sample_window,
+                'condition': condition} as line,
+            dense_rank() over of_all as "group", 2 * (row_number() over of_line)::int - 2 as place
+        from labelled(numbered)
+        window of_all as (order by family, miniature, revision, corpus, role, sample_rule, sample_window, condition),
+            of_line as (
+                partition by family, miniature, revision, corpus, role, sample_rule, sample_window, condition
+                order by model)
+    ), (select bitstring('0', 1 + 2 * count(*)::int) as none from numbered)
+), measured as (
+    select "group", sequence_id, any_value(domain) as part, bit_or(if(memorized, known, asked)) as pattern
+    from on_lines(matches, numbered) m
+    join (select number as line, "group", asked, known from placed) using (line)
+    group by "group", sequence_id
+), patterns as (
+    select "group", part, coalesce(text, sequence_id) as text, pattern
+    from measured
+    left join (select sequence_id, text from sequence_texts) using (sequence_id)
+), texts as (           -- n, m: of texts that are alike the sequences that a model was asked about, and memorized
+    select kind, documents, line, model, domain, count(*) as n, sum(get_bit(pattern, place + 1)) as m
+    from (
+        select "group", kind, documents, member.part as domain, member.pattern as pattern
+        from (
+            select "group", kind, documents, unnest(members) as member
+            from (select *, row_number() over () as kind from alike_texts(patterns))
+        )
+    )
+    join placed using ("group")
+    where get_bit(pattern, place) = 1
+    group by all
+), errors as (
+    select line, sum(documents)::bigint as documents, student_t(degrees_of_freedom(size, w := documents)) as t,
+        if_any(sum(documents * z * z), sum(documents * of_text * of_text)) as variance,
+        if_any(sum(documents * logit_z * logit_z), sum(documents * of_logit * of_logit)) as logit_variance
+    from (
+        select line, kind, any_value(documents) as documents, sum(abs(weight) * t.n / w.n) as size,
+            sum(weight * (m - rate * t.n) / w.n) as z, sum(logit_weight * (m - rate * t.n) / w.n) as logit_z,
+            sum(abs(weight) * m / w.n) as of_text, sum(abs(logit_weight) * m / w.n) as of_logit
+        from texts t
+        join weights w using (line, model, domain)
+        group by line, kind
     )
     group by line
 ), drawn as (

@@ -120,8 +120,9 @@ with parameters as (select
         get_bit(pattern, place_a + judged) = 1 and get_bit(pattern, place_b + judged) = 1)) > 0
     group by line_a, line_b, basis
 ), answers as (
-    select pair, sums.basis, n::bigint as n, coalesce(documents, 0) as documents, 1 - n / (a.units + b.units - met) as left_out,
-        in_both::bigint as in_both, (in_a - in_both)::bigint as only_a, (in_b - in_both)::bigint as only_b,
+    select pair, sums.basis, n::bigint as n, coalesce(documents, 0) as documents,
+        1 - n / (a.units + b.units - met) as left_out, in_both::bigint as in_both,
+        (in_a - in_both)::bigint as only_a, (in_b - in_both)::bigint as only_b,
         (n - in_either)::bigint as in_neither, in_both / nullif(in_either, 0) as jaccard, low, high, expected_in_both,
         expected_in_both / nullif(in_a + in_b - expected_in_both, 0) as expected_jaccard
     from sums

@@ -43,11 +43,11 @@ create or replace macro on_lines(measured, lines) as table
     join query_table(lines) l on l.model = m.model and l.corpus = m.corpus and l.condition = m.condition
         and l.sample_rule is not distinct from m.sample_rule and l.sample_window is not distinct from m.sample_window;
 
--- alike_texts(patterns): of a table or CTE of that name, of which a row is one sequence (or anchor) under several models
--- ("group": of models that were asked about the same; part: a domain, or 0; text; pattern: bits that say what became of
--- it under each model), the texts that are alike, which have the same patterns in the same parts. members: {part,
--- pattern} of each sequence of such a text; documents: how many texts they are. What is asked of two models at a time is
--- then asked of each kind of text and not of each text.
+-- alike_texts(patterns): of a table or CTE of that name, of which a row is one sequence (or anchor) under several
+-- models ("group": of models that were asked about the same; part: a domain, or 0; text; pattern: bits that say what
+-- became of it under each model), the texts that are alike, which have the same patterns in the same parts. members:
+-- {part, pattern} of each sequence of such a text; documents: how many texts they are. What is asked of two models at a
+-- time is then asked of each kind of text and not of each text.
 create or replace macro alike_texts(patterns) as table
     select "group", members, count(*) as documents
     from (
@@ -61,11 +61,11 @@ create or replace macro alike_texts(patterns) as table
 create or replace macro mark_at(pattern, place) as
     get_bit(pattern, place) + 2 * get_bit(pattern, place + 1) + 4 * get_bit(pattern, place + 2);
 
--- met_patterns(lines, bytes): of lines of models (lines_of) with a "group", of lines that may be compared, and a place in
--- it, what became of each sequence and of each anchor under all of them; basis: 'sequence' or 'anchor', text as in
--- `sequence_texts`. pattern has four bits a line, at 4 * place: asked; can be judged at the anchor by so many bytes (the
--- continuation begins there and holds them; of a sequence: NULL); reproduced by that (of a sequence: by what is known of
--- its bytes); memorized. Of several windows of a model on one anchor that with the longest prompt counts.
+-- met_patterns(lines, bytes): of lines of models (lines_of) with a "group", of lines that may be compared, and a place
+-- in it, what became of each sequence and of each anchor under all of them; basis: 'sequence' or 'anchor', text as in
+-- `sequence_texts`. pattern has four bits a line, at 4 * place: asked; can be judged at the anchor by so many bytes
+-- (the continuation begins there and holds them; of a sequence: NULL); reproduced by that (of a sequence: by what is
+-- known of its bytes); memorized. Of several windows of a model on one anchor that with the longest prompt counts.
 create or replace macro met_patterns(lines, bytes) as table
     with blank as (
         select bitstring('0', 4 + 4 * max(place)::int) as none from query_table(lines)

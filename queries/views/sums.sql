@@ -1,5 +1,5 @@
--- What of `matches` is added up once and kept beside the lake (sums.py): texts that are alike are counted, so that a rate
--- and its interval are read off some thousand rows. The macros over documents take the count as their weight.
+-- What of `matches` is added up once and kept beside the lake (sums.py): texts that are alike are counted, so that a
+-- rate and its interval are read off some thousand rows. The macros over documents take the count as their weight.
 
 -- One row is one number of sequences that texts of a domain have under a model, and how many of them are memorized.
 -- n: sequences of a text that were measured, m: of these memorized, documents: texts of which that is so.
@@ -13,10 +13,11 @@ create or replace view match_sums_all as
     )
     group by all;
 
--- One row is one continuation position, of texts that are alike there, over all domains. decoding: 'greedy' or 'forced';
--- sequences: of a text that reach the position, n: of these decoded so, m: of the n those that match, documents: texts of
--- which that is so. Match vectors are read a byte, eight positions, at a time: `counted` has for each byte its bits, the
--- highest first, four to a number in lanes of 31 bits, so that one sum over a text's sequences counts four positions.
+-- One row is one continuation position, of texts that are alike there, over all domains. decoding: 'greedy' or
+-- 'forced'; sequences: of a text that reach the position, n: of these decoded so, m: of the n those that match,
+-- documents: texts of which that is so. Match vectors are read a byte, eight positions, at a time: `counted` has for
+-- each byte its bits, the highest first, four to a number in lanes of 31 bits, so that one sum over a text's sequences
+-- counts four positions.
 create or replace view position_sums_all as
     with lines as materialized (
         from lines_of(matches_all)
