@@ -34,6 +34,7 @@ from memlake.warehouse.relation import File, relation
 
 from . import audit
 from .audit import Rows, Verdict
+from .compact import merge_small
 from .place import PLACED, Waiting, place, settle
 from .stage import StagedFile, Staging, scratch
 
@@ -145,6 +146,8 @@ def publish(lake: Lake, folders: Sequence[Path]) -> dict[Path, str | None]:
             if begun:
                 _commit(lake, [cell for cell in left if cell.id in begun], begun)
             ended |= _decide(lake, [cell for cell in left if cell.id not in begun])
+        for name in {*LOG_TABLES, *(t for group in groups for cell in group for t in cell.manifest.tables)}:
+            merge_small(lake, name)
     for folder, reason in ended.items():
         if reason is None:  # else it lies in quarantine
             shutil.rmtree(folder)
@@ -257,14 +260,8 @@ def commit(lake: Lake, run: Path, name: str, staged: Mapping[str, Sequence[Waiti
     def add(missing: list[str]) -> list[AddAction]:
         return place(lake, run, name, [waiting for t in missing for waiting in staged[t]], missing[0])
 
-    done = lake.commit(name, list(staged), add)
+    lake.commit(name, list(staged), add)
     (run / PLACED).unlink(missing_ok=True)
-    left = [lake.path / file.path for t in staged.keys() - set(done) for _, file in staged[t]]
-    if left := [path for path in left if path.exists()]:
-        published = set(lake.files(name))
-        for path in left:  # another run published this cell first: ours would lie about unread
-            if str(path) not in published:
-                path.unlink()
 
 
 @dataclass(frozen=True)
