@@ -23,7 +23,16 @@ from memlake.warehouse.relation import as_pattern, quoted
 
 FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "range", "repeat", "unnest"}
 # Our own, of `views/`: a SELECT over views. A name they are given is one that could as well stand after FROM.
-FUNCTIONS |= {"labelled", "lines_of", "on_lines", "pair_sides", "split_halves", "with_text"}
+FUNCTIONS |= {
+    "alike_texts",
+    "labelled",
+    "lines_of",
+    "met_patterns",
+    "on_lines",
+    "pair_sides",
+    "split_halves",
+    "with_text",
+}
 
 
 def lock(con: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:

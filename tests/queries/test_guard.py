@@ -125,6 +125,8 @@ READS = [
     "labelled('{text}')",  # our own take a name that could as well stand after FROM
     "with_text('{unpublished}')",
     "on_lines('{csv}', matches)",
+    "alike_texts('{text}')",
+    "met_patterns('{csv}', 32)",
     "query_table('{text}')",
 ]
 SHAPES = [
