@@ -31,19 +31,48 @@
 with parameters as (select
     0.5 as threshold,           -- probability of the target that counts as passed, when exceeded
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
-), groups as materialized (
-    from layer_groups
+), sequences as materialized (
+    from layer_sequences
 ), lines as (
-    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
+    select distinct line, model, corpus, sample_rule, sample_window, condition from sequences
+), units as (
+    select unit, line, text, memorized, pair is not null as has_pair, count(*) as n, sum(entropy) as entropy,
+        count(entropy) as with_entropy
+    from sequences
+    group by all
 ), positions as (
-    select line, "group", pair, text, entropy, position, first_layer / (len(top1) - 1) as depth,
-        (list_position(list_transform(target_probability, lambda p: p > threshold), true) - 1) / (len(top1) - 1)
-            as passing
-    from (select * exclude (entropy, sample_rule, sample_window, condition) from layer_tokens)
-    join groups using (model, corpus, domain, sequence_id), parameters
-), quartiles as (
-    select line, "group", quantile_disc(depth, [0.25, 0.5, 0.75]) as quartiles
+    select unit, first_layer, len(target_probability) - 1 as blocks,
+        list_position(list_transform(target_probability, lambda p: p > threshold), true) - 1 as passing
+    from stored.layer_tokens
+    join (select model, condition, sequence_id, unit from sequences) using (model, condition, sequence_id),
+        parameters
+), sums as (
+    select unit, first_layer, any_value(blocks) as blocks, count(*) as positions, count(passing) as passes,
+        coalesce(sum(passing / blocks), 0) as passing
     from positions
+    group by unit, first_layer
+), grouped as (
+    select *, null as layer
+    from units
+    join (
+        select unit, sum(positions) as positions, sum(positions * first_layer / blocks) as depth,
+            sum(passes) as passes, sum(passing) as passing
+        from sums
+        group by unit
+    ) using (unit)
+), counted as (     -- depths are few
+    select line, "group", first_layer / blocks as depth, sum(positions) as positions
+    from (select *, unnest(groups_named(memorized, has_pair)) as "group" from sums join units using (unit))
+    group by line, "group", depth
+), quartiles as (
+    select line, "group", min(depth) filter (so_far >= 0.25 * whole) as quartile_1,
+        min(depth) filter (so_far >= 0.5 * whole) as quartile_2,
+        min(depth) filter (so_far >= 0.75 * whole) as quartile_3
+    from (
+        select line, "group", depth, sum(positions) over (partition by line, "group" order by depth) as so_far,
+            sum(positions) over (partition by line, "group") as whole
+        from counted
+    )
     group by line, "group"
 ), means as (
     select line, "group", sum(n)::bigint as n, count(*) as documents, sum(positions)::bigint as positions,
@@ -54,20 +83,14 @@ with parameters as (select
         cluster_low(positions - passes, positions) as never_low,
         cluster_high(positions - passes, positions) as never_high
     from (
-        select line, "group", text, count(*) filter (position = 0) as n, count(*) as positions,
-            sum(entropy) filter (position = 0) as entropy, count(entropy) filter (position = 0) as with_entropy,
-            sum(depth) as depth, count(passing) as passes, coalesce(sum(passing), 0) as passing
-        from positions
+        select line, "group", text, sum(n) as n, sum(positions) as positions, sum(entropy) as entropy,
+            sum(with_entropy) as with_entropy, sum(depth) as depth, sum(passes) as passes, sum(passing) as passing
+        from (select *, unnest(groups_named(memorized, has_pair)) as "group" from grouped)
         group by line, "group", text
     )
     group by line, "group"
 ), sides as (
-    select line, text, count(*) filter ("group" = 'memorized' and position = 0) as found,
-        sum(if("group" = 'memorized', 1, 0)) as n, sum(if("group" = 'memorized', depth, 0)) as x,
-        sum(if("group" = 'matched', 1, 0)) as m, sum(if("group" = 'matched', depth, 0)) as y
-    from positions
-    where pair is not null
-    group by line, text
+    from pair_sides(grouped, positions, depth)
 ), differences as (
     select line, 'memorized' as "group", sum(found)::bigint as found,
         fewer_documents(n, m) >= any_value(minimum_documents) as enough,
@@ -79,7 +102,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     "group", n_layers, n, documents, positions, entropy,
     depth,      -- greatest and least pass over NULL, which leaves 0 to 1
     greatest(0, depth - means.margin) as low, least(1, depth + means.margin) as high,
-    quartiles[1] as quartile_1, quartiles[2] as quartile_2, quartiles[3] as quartile_3,
+    quartile_1, quartile_2, quartile_3,
     passing as passing_depth, if(passing is null, null, greatest(0, passing - passing_margin)) as passing_low,
     if(passing is null, null, least(1, passing + passing_margin)) as passing_high,
     never_passes, never_low, never_high,

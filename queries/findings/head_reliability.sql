@@ -47,15 +47,24 @@ with parameters as (select
         (select share from parameters), (select splits from parameters),
         (select minimum_documents from parameters), (select minimum_heads from parameters),
         (select known from parameters)), parameters
+), shapes as (      -- models are of few
+    select heads, k, mean_jaccard(chances, drawn, drawn) as expected_jaccard
+    from (
+        select heads, k, least(k, heads) as drawn, common_chances(heads, drawn, drawn) as chances
+        from (select distinct heads, k from judged where note is null)
+    )
+), beside as (
+    select judged.*, expected_jaccard
+    from judged
+    left join shapes on shapes.heads = judged.heads and shapes.k = judged.k and note is null
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, n,
-    documents, heads, half_reliability, half_jaccard,
-    if(note is null, expected_jaccard(heads, least(k, heads), least(k, heads)), null) as expected_jaccard,
-    example as examples, example <> n as projected, lengthened(half_reliability, 2 * example / n) as reliability,
+    documents, heads, half_reliability, half_jaccard, expected_jaccard, example as examples, example <> n as projected,
+    lengthened(half_reliability, 2 * example / n) as reliability,
     lengthened(least, 2 * example / n) as lowest, lengthened(most, 2 * example / n) as highest,
     2.801585 * sd / sqrt(example) as detectable_drop,
     if(lost > 0, 2.801585 * sqrt(lost / memorized * (1 - lost / memorized) / (memorized * example / n)), null)
         as detectable_lost,
     note
-from labelled(judged)
+from labelled(beside)
 order by family, params, model, corpus, sample_rule, sample_window, domain, method, examples

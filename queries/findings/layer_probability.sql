@@ -25,33 +25,54 @@
 with parameters as (select
     0.5 as threshold,           -- probability above which a target counts as decided
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
-), groups as materialized (
-    from layer_groups
+), sequences as materialized (
+    from layer_sequences
 ), lines as (
-    select distinct line, model, corpus, sample_rule, sample_window, condition from groups
-), sequence_layers as (
-    select model, corpus, domain, sequence_id, layer, any_value(depth) as depth,
-        count(*) as positions, sum(target_probability::double) as probability,
-        count(*) filter (target_probability > threshold) as confident
-    from layer_positions, parameters
-    group by model, corpus, domain, sequence_id, layer
+    select distinct line, model, corpus, sample_rule, sample_window, condition from sequences
+), units as materialized (
+    select unit, line, text, memorized, pair is not null as has_pair, count(*)::double as n, sum(entropy) as entropy,
+        count(entropy) as with_entropy
+    from sequences
+    group by all
+), sums as (       -- place: unit and layer, since one number is grouped by faster than two
+    select place // 1024 as unit, place % 1024 as layer, count(*)::double as positions,
+        sum(probability::double) as probability,
+        count(*) filter (probability > threshold)::double as confident
+    from (
+        select unnest(range(1024 * unit, 1024 * unit + len(target_probability))) as place,
+            unnest(target_probability) as probability
+        from stored.layer_tokens
+        join (select model, condition, sequence_id, unit from sequences) using (model, condition, sequence_id)
+    ), parameters
+    group by place
 ), grouped as (
-    select line, "group", pair, text, entropy, layer, depth, positions, probability, confident
-    from sequence_layers
-    join groups using (model, corpus, domain, sequence_id)
-), documents as (
-    select line, "group", layer, any_value(depth) as depth, text, count(*) as n, sum(positions) as positions,
-        sum(probability) as probability, sum(confident) as confident,
-        sum(entropy) as entropy, count(entropy) as with_entropy
-    from grouped
-    group by line, "group", layer, text
+    from sums
+    join units using (unit)
+), documents as materialized (
+    select *, dense_rank() over (order by line, "group", text)::int as document
+    from (select *, unnest(groups_named(memorized, has_pair)) as "group" from units)
+), totals as (
+    select line, "group", sum(n)::bigint as n, count(distinct document) as documents,
+        sum(entropy) / nullif(sum(with_entropy), 0) as entropy
+    from documents
+    group by line, "group"
+), of_layers as (
+    select place // 1024 as document, place % 1024 as layer, sum(positions) as positions,
+        sum(probability) as probability, sum(confident) as confident
+    from (
+        select 1024 * document::bigint + layer as place, positions, probability, confident
+        from sums
+        join documents using (unit)
+    )
+    group by place
 ), means as (
-    select line, "group", layer, any_value(depth) as depth, sum(n)::bigint as n, count(*) as documents,
-        sum(positions)::bigint as positions, sum(entropy) / nullif(sum(with_entropy), 0) as entropy,
+    select line, "group", layer, layer / max(layer) over (partition by line) as depth,
+        sum(positions)::bigint as positions,
         sum(probability) / sum(positions) as mean, cluster_margin(probability, positions) as margin,
         sum(confident) / sum(positions) as confident,
         cluster_low(confident, positions) as confident_low, cluster_high(confident, positions) as confident_high
-    from documents
+    from of_layers
+    join (select distinct document, line, "group" from documents) using (document)
     group by line, "group", layer
 ), sides as (
     from pair_sides(grouped, positions, probability)
@@ -70,6 +91,7 @@ select family, model, miniature, params, corpus, role, sample_rule, sample_windo
     if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,
     if(enough, difference + d.margin, null) as difference_high, pair_note("group", found, enough) as note
 from means m
+join totals using (line, "group")
 left join differences d using (line, layer, "group")
 join labelled(lines) using (line)
 order by family, params, model, corpus, sample_rule, sample_window, "group", layer

@@ -1,12 +1,9 @@
 -- Memorized sequences beside others: what tells memory from text that is easy.
 
--- groups_of(measured), measured being 'noise' or 'layers': the sequences measured under any noise, or in
--- `layer_tokens`, in three groups by what the model does under its base condition. text: see sequence_texts; entropy:
+-- sequences_of(measured), measured being 'noise' or 'layers': one row is one sequence measured under any noise, or in
+-- `layer_tokens`. memorized: produced verbatim under the model's base condition; text: see sequence_texts; entropy:
 -- completion_entropy; pair: the memorized sequence of the row's pair, NULL: it has no partner; line: a number for
 -- model, corpus, sample_rule and sample_window, by which to group faster.
---   'memorized'    produced verbatim
---   'unmemorized'  all others that were measured; those that were chosen to resemble the memorized are among them
---   'matched'      those of the unmemorized that stand in a pair
 -- A pair is a memorized sequence and an unmemorized one of its domain and sample, of completion entropies at most 0.2
 -- standard deviations apart (the root of the mean of the variances of all memorized and all unmemorized ones scored
 -- there; Cochran and Rubin 1973, Sankhya A 35:417); none is in two pairs. By entropy, of equals by id, memorized
@@ -14,7 +11,7 @@
 -- on a level that are near enough make a run, of which the first and the second are a pair, the third and the fourth,
 -- and so on; in a run of odd length the first is left out instead of the last where the pairs are nearer so. Among what
 -- is left no two could be a pair.
-create or replace macro groups_of(measured) as table
+create or replace macro sequences_of(measured) as table
     with sequence as (
         select distinct model, corpus, domain, sequence_id
         from stored.matches
@@ -69,15 +66,22 @@ create or replace macro groups_of(measured) as table
         group by line, domain, level, run, turn
         having count(*) = 2
     )
-    select base.* exclude (memorized), if(memorized, 'memorized', 'unmemorized') as "group",
-        if(memorized, pair, null) as pair
+    select base.*, pair
     from base
-    left join pairs using (line, domain, sequence_id)
-    union all
-    select base.* exclude (memorized), 'matched', pair
-    from base
-    join pairs using (line, domain, sequence_id)
-    where not memorized;
+    left join pairs using (line, domain, sequence_id);
+
+-- groups_named(memorized, has_pair): the groups that such a sequence is of.
+--   'memorized'    produced verbatim
+--   'unmemorized'  all others that were measured; those that were chosen to resemble the memorized are among them
+--   'matched'      those of the unmemorized that stand in a pair
+create or replace macro groups_named(memorized, has_pair) as
+    case when memorized then ['memorized'] when has_pair then ['unmemorized', 'matched'] else ['unmemorized'] end;
+
+-- groups_of(measured): one row is one sequence of `sequences_of` and one of its groups. Its pair stands in the rows of
+-- the memorized and the matched.
+create or replace macro groups_of(measured) as table
+    select * exclude (memorized, pair, "group"), "group", if("group" = 'unmemorized', null, pair) as pair
+    from (select *, unnest(groups_named(memorized, pair is not null)) as "group" from sequences_of(measured));
 
 -- One row is one sequence measured under noise and one of its groups (see groups_of): a matched one has two rows.
 create or replace view noise_groups as
@@ -87,14 +91,19 @@ create or replace view noise_groups as
 create or replace view layer_groups as
     from groups_of('layers');
 
--- pair_sides(measured, units, total): of a CTE of that name with a row for each layer of each sequence of `groups_of`
--- (line, "group", pair, text), which has so many units that add up to `total`: one row is one layer and one text.
--- found: its memorized sequences that stand in a pair; n, x: units and totals of these; m, y: of the matched. What
--- difference_margin and rate_difference_low take.
+-- One row is one sequence of `layer_tokens`, as in sequences_of. unit: a number for sequences of one text that are of
+-- the same groups, so that these can be added up before they are put into groups.
+create or replace view layer_sequences as
+    select *, dense_rank() over (order by line, text, memorized, pair is null)::int as unit from sequences_of('layers');
+
+-- pair_sides(measured, units, total): of a CTE of that name with a row for each layer of each unit of `layer_sequences`
+-- (line, text, memorized, has_pair, n sequences), which has so many units that add up to `total`: one row is one layer
+-- and one text. found: its memorized sequences that stand in a pair; n, x: units and totals of these; m, y: of the
+-- matched. What difference_margin and rate_difference_low take.
 create or replace macro pair_sides(measured, units, total) as table
-    select line, layer, text, count(*) filter ("group" = 'memorized') as found,
-        sum(if("group" = 'memorized', units, 0)) as n, sum(if("group" = 'memorized', total, 0)) as x,
-        sum(if("group" = 'matched', units, 0)) as m, sum(if("group" = 'matched', total, 0)) as y
+    select line, layer, text, coalesce(sum(n) filter (memorized), 0) as found,
+        sum(if(memorized, units, 0)) as n, sum(if(memorized, total, 0)) as x,
+        sum(if(memorized, 0, units)) as m, sum(if(memorized, 0, total)) as y
     from query_table(measured)
-    where pair is not null
+    where has_pair
     group by line, layer, text;

@@ -6,18 +6,40 @@ create or replace view mixed_cells as
     from stored.cells
     where experiment = 'head_ablation' and outcome = 'done' and (settings->>'$.among') <> 'memorized';
 
+-- One row is one sequence on which heads of a model were taken away, in one unit of work. memorized: before; known: as
+-- in `head_drops`. Of each cell one head is looked at that was taken away on all its sequences: nearly always the
+-- first, and files are sorted by layer and head, so that hardly anything of the deltas is read.
+create or replace view head_members as
+    select model, corpus, domain, a.sample_rule, a.sample_window, a.condition, method, a.cell, sequence_id, memorized,
+        memorized or not mixed as known
+    from (
+        select model, corpus, domain, of_cell.sample_rule, of_cell.sample_window, condition, method, cell, sequence_id,
+            cell in (from mixed_cells) as mixed
+        from stored.head_deltas
+        join (
+            select cell, layer, head, sample_rule, sample_window
+            from head_effects
+            qualify row_number() over (partition by cell order by n desc, layer, head) = 1
+        ) of_cell using (cell, layer, head)
+    ) a
+    join matches using (model, corpus, domain, sequence_id);
+
 -- One row is one row of `head_effects`, of a mixed cell one for the sequences that the model memorized and one for the
 -- others (known: which), rolled up anew. Screening's estimate is of all sequences of a cell: NULL where it has both.
 create or replace view head_parts as
-    with parts as materialized (
-        select d.cell, m.memorized as known, layer, head, count(delta_logprob) as n,
+    with mixed as materialized (        -- grouping by a number instead of names is many times as fast
+        select *, dense_rank() over (order by cell)::int as number
+        from (select cell, sequence_id, memorized from head_members semi join mixed_cells using (cell))
+    ), parts as (
+        select number, m.memorized as known, layer, head, count(delta_logprob) as n,
             avg(delta_logprob::double) as mean, var_samp(delta_logprob::double) as variance,
             count(*) filter (m.memorized and not memorized_after) as n_lost
-        from (from head_deltas semi join mixed_cells using (cell)) d
-        join matches m using (model, corpus, domain, condition, sequence_id)
-        group by all
+        from (from stored.head_deltas semi join mixed_cells using (cell))
+        join mixed m using (cell, sequence_id)
+        group by number, known, layer, head
     ), held as (
-        select cell, known, count(*) over (partition by cell) as kinds from (select distinct cell, known from parts)
+        select cell, number, memorized as known, count(*) over (partition by number) as kinds
+        from (select distinct cell, number, memorized from mixed)
     )
     select *, true as known
     from head_effects anti join mixed_cells using (cell)
@@ -28,7 +50,7 @@ create or replace view head_parts as
         held.known
     from head_effects e
     join held using (cell)
-    left join parts p on p.cell = e.cell and p.known = held.known and p.layer = e.layer and p.head = e.head;
+    left join parts p on p.number = held.number and p.known = held.known and p.layer = e.layer and p.head = e.head;
 
 -- One row is one attention head of one model in one domain and sample, on the sequences that the model memorized or on
 -- the others that were measured (known: which): its cells pooled. n: sequences on which it was taken away; n_all: the
@@ -52,22 +74,11 @@ create or replace view head_drops as
     window domain_heads as (
         partition by model, corpus, domain, sample_rule, sample_window, condition, method, known);
 
--- One row is one sequence on which heads of a model were taken away. text: see sequence_texts; memorized: before;
--- known: as in `head_drops`.
+-- One row is one row of `head_members` and the text of its sequence: see sequence_texts.
 create or replace view head_sequences as
-    select model, corpus, domain, a.sample_rule, a.sample_window, a.condition, method, sequence_id,
-        coalesce(text, sequence_id) as text, memorized, memorized or not mixed as known
-    from (
-        select model, corpus, domain, of_cell.sample_rule, of_cell.sample_window, condition, method, sequence_id,
-            cell in (from mixed_cells) as mixed
-        from head_deltas
-        join (      -- of each cell one head that was taken away on all its sequences
-            select cell, layer, head, sample_rule, sample_window
-            from head_effects
-            qualify row_number() over (partition by cell order by n desc, layer, head) = 1
-        ) of_cell using (cell, layer, head)
-    ) a
-    join matches using (model, corpus, domain, sequence_id)
+    select model, corpus, domain, sample_rule, sample_window, condition, method, cell, sequence_id,
+        coalesce(text, sequence_id) as text, memorized, known
+    from head_members
     left join sequence_texts using (corpus, domain, sequence_id);
 
 -- split_halves(share, splits, minimum_documents, minimum_heads, of_known): one row is one model in one domain and
@@ -87,10 +98,8 @@ create or replace macro split_halves(share, splits, minimum_documents, minimum_h
             median(sqrt(variance)) as sd, avg(n_lost) as lost
         from complete
         group by all
-    ), grouped as materialized (
-        select line, text, (row_number() over (
-            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
-            count(*) as n, count(*) filter (memorized) as memorized, list(sequence_id) as members
+    ), sequences as materialized (
+        select line, cell, sequence_id, text, memorized
         from head_sequences s
         join lines l
             on s.model = l.model and s.corpus = l.corpus and s.domain = l.domain and s.condition = l.condition
@@ -98,44 +107,48 @@ create or replace macro split_halves(share, splits, minimum_documents, minimum_h
             and s.sample_rule is not distinct from l.sample_rule
             and s.sample_window is not distinct from l.sample_window
         where s.known = of_known
+    ), grouped as materialized (
+        select line, text, (row_number() over (
+            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
+            count(*) as n, count(*) filter (memorized) as memorized
+        from sequences
         group by line, text
-    ), members as materialized (
-        select line, part, unnest(members) as sequence_id from grouped
-    ), cells as (
-        select distinct line, cell
-        from head_effects e
-        join lines l
-            on e.model = l.model and e.corpus = l.corpus and e.domain = l.domain and e.condition = l.condition
-            and e.method = l.method
-            and e.sample_rule is not distinct from l.sample_rule
-            and e.sample_window is not distinct from l.sample_window
-    ), sums as materialized (
-        select line, part, layer, head, count(*) as n, sum(delta_logprob::double) as total
-        from head_deltas
-        join cells using (cell)
-        join members using (line, sequence_id)
+    ), sums as materialized (       -- the deltas once, for all splits
+        select line, part, layer, head, sum(delta_logprob::double) as total
+        from stored.head_deltas
+        join (select cell, sequence_id, line, part from sequences join grouped using (line, text))
+            using (cell, sequence_id)
         where delta_logprob is not null
         group by line, part, layer, head
     ), halves as (      -- one half of each split; the other is the rest
-        select line, part, split
-        from (select distinct line, part from grouped), (select unnest(range(splits)) as split)
+        select line, part, split, n
+        from (select line, part, sum(n) as n from grouped group by line, part),
+            (select unnest(range(splits))::int as split)
         qualify row_number() over (
             partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0
+    ), heads as (       -- numbered in the order in which equals are ranked
+        select line, layer, head, n, row_number() over (order by line, layer, head)::int as number from complete
+    ), of_heads as materialized (
+        select line, part, number, n, total
+        from (select line, part, layer, head, total from sums)
+        join heads using (line, layer, head)
     ), wholes as (
-        select line, layer, head, sum(sums.n) as n, sum(total) as total
-        from sums
-        join complete using (line, layer, head)
-        group by line, layer, head
-    ), means as (
-        select line, split, layer, head, sum(s.total) / sum(s.n) as a,
-            (any_value(w.total) - sum(s.total)) / (any_value(w.n) - sum(s.n)) as b
-        from wholes w
-        join sums s using (line, layer, head)
-        join halves using (line, part)
-        group by line, split, layer, head
+        select line, number, any_value(n) as n, sum(total) as total from of_heads group by line, number
+    ), sizes as (
+        select line, split, sum(n) as n from halves group by line, split
+    ), means as (       -- each of the complete heads was taken away on all sequences
+        select line, split, number, half / s.n as a, (total - half) / (w.n - s.n) as b
+        from (
+            select number, split, sum(total) as half
+            from of_heads
+            join halves using (line, part)
+            group by number, split
+        )
+        join wholes w using (number)
+        join sizes s using (line, split)
     ), ranks as (       -- the largest drop, which is the least delta, first
-        select line, split, rank() over (partition by line, split order by a, layer, head) as a,
-            rank() over (partition by line, split order by b, layer, head) as b
+        select line, split, row_number() over (partition by line, split order by a, number) as a,
+            row_number() over (partition by line, split order by b, number) as b
         from means
     ), agreements as (
         select line, split, corr(a, b) as r,

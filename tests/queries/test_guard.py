@@ -72,10 +72,10 @@ def test_a_select_is_answered(house, text):
     assert [tuple(row.values()) for row in rows] == ADMITTED[text]
 
 
-def test_our_own_table_macros_are_admitted_but_for_the_one_that_has_a_view_for_each_answer(house):
+def test_our_own_table_macros_are_admitted_but_for_those_that_have_a_view_for_each_answer(house):
     own = table_macros(house[0])
     assert own["labelled"] == "labelled(measured)" and own["on_lines"] == "on_lines(measured, lines)"
-    assert set(own) - guard.FUNCTIONS == {"groups_of"}
+    assert set(own) - guard.FUNCTIONS == {"groups_of", "sequences_of"}
     with pytest.raises(BadInput, match="groups_of is not admitted"):
         guard.ask(house[0], "from groups_of('noise')")
 
