@@ -18,7 +18,8 @@ from .queries import cli as queries
 from .queries.upkeep import catalogs
 from .reports import cli as reports
 from .warehouse import cli as warehouse
-from .warehouse.errors import MemlakeError, UnknownName, interruptible, one_line
+from .warehouse.connections import interruptible
+from .warehouse.errors import MemlakeError, UnknownName, one_line
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable

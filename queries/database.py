@@ -18,6 +18,7 @@ import duckdb
 
 from memlake import __version__
 from memlake.warehouse import schema, shelf
+from memlake.warehouse.connections import connect
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import quoted, relation
@@ -96,6 +97,6 @@ def _is_whole(path: Path) -> bool:
 
 
 def _open(path: Path) -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(path, config={"autoinstall_known_extensions": False})
+    con = connect(path)
     con.execute("set TimeZone = 'UTC'")
     return con

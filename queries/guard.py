@@ -17,7 +17,8 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from memlake.warehouse.errors import BadInput, interruptible, one_line
+from memlake.warehouse.connections import interruptible
+from memlake.warehouse.errors import BadInput, one_line
 from memlake.warehouse.paths import utf8
 from memlake.warehouse.relation import as_pattern, quoted
 

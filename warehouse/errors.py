@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 
 class MemlakeError(Exception):
@@ -51,18 +50,6 @@ class UnknownName(MemlakeError):
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         listed = f"there are: {shown}" if known else f"there is no {kind} yet"
         super().__init__(f"no {kind} {name!r}{hint} ({listed})")
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt within. Where DuckDB is at work it makes a RuntimeError of it, which would pass for
-    an error of what was asked."""
-    try:
-        yield
-    except RuntimeError as e:
-        if isinstance(e.__cause__, KeyboardInterrupt):
-            raise KeyboardInterrupt from e
-        raise
 
 
 def one_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from . import changes, paths, schema
+from . import changes, connections, paths, schema
 from .errors import BadInput, DamagedLake, NotALake, one_line
 from .identity import tagged
 from .log import Log
@@ -120,7 +120,7 @@ class Lake:
         """A DuckDB connection in memory (or `con`) with a view `stored.TABLE` for each table (or for `only` these),
         over the snapshot of now, or over `snapshot`. Columns stand in the declared order; partition columns are
         VARCHAR. Raises `DamagedLake` where a file is missing or is no Parquet."""
-        con = con or duckdb.connect(config={"autoinstall_known_extensions": False})
+        con = con or connections.connect()
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
         wanted = schema.names() if only is None else only

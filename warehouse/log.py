@@ -31,6 +31,7 @@ class Log:
         self.transactions: dict[str, int] = {}
         self.columns: frozenset[str] = frozenset()
         self.properties: dict[str, str] = {}
+        self._keys: tuple[str, ...] = ()
         self._files: dict[str, File] = {}
         self._places: dict[frozenset[tuple[str, str | None]], dict[str, File]] = {}
 
@@ -82,7 +83,7 @@ class Log:
     def _load(self, version: int) -> None:
         """Begin anew with a checkpoint."""
         self.transactions, self._files, self._places = {}, {}, {}
-        columns = ["add", "txn", "metaData", "protocol"]
+        columns = ["metaData", "protocol", "txn", "add"]
         for part in sorted(self.entries.glob(f"{version:020}.checkpoint*.parquet")):
             rows = pq.ParquetFile(part).read(columns=columns)
             for kind in columns:
@@ -102,6 +103,7 @@ class Log:
             elif found := action.get("metaData"):
                 self.columns = frozenset(f["name"] for f in json.loads(found["schemaString"])["fields"])
                 self.properties = dict(found["configuration"] or {})
+                self._keys = tuple(found["partitionColumns"])
             elif (found := action.get("protocol")) and (
                 found["minReaderVersion"] > READER or found["minWriterVersion"] > WRITER
             ):
@@ -109,10 +111,11 @@ class Log:
 
     def _put(self, add: Mapping[str, Any]) -> None:
         path, stats = unquote(add["path"]), json.loads(add.get("stats") or "{}")
+        values = dict(add["partitionValues"])
         low, high = stats.get("minValues", {}), stats.get("maxValues", {})
         file = File(
             path=str(self.folder / path),
-            partition=dict(add["partitionValues"]),
+            partition={key: values[key] for key in self._keys},  # delta-rs writes them in any order
             rows=stats.get("numRecords", 0),
             size=add["size"],
             # Not those of texts, which others cut off

@@ -174,7 +174,7 @@ def test_a_table_without_rows_of_the_cell_is_free_again(lake):
     """delta-rs writes nothing where a delete meets no row: the log must still say that the cell is gone."""
 
     def commit() -> list[str]:
-        return lake.commit("rejects", ["c1-none"], lambda missing: [], lake.staging)
+        return lake.commit("rejects", ["c1-none"], lambda missing: [])
 
     assert commit() == ["c1-none"] and commit() == []
     assert lake.retract("rejects", "c1-none", "cell = 'c1-none'")

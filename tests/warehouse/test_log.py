@@ -45,6 +45,7 @@ def agree(log: Log, root: Path) -> None:
     for name, count in log.transactions.items():
         assert delta.transaction_version(name) == count
     assert log.columns == {f.name for f in delta.schema().fields}
+    assert {tuple(f.partition) for f in log.files()} == {table("documents").partition}
     places = [{"corpus": "mine", "domain": d} for d in DOMAINS]
     assert sorted(f.path for f in log.beside(places)) == [f.path for f in log.files()]
 

@@ -21,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from memlake.warehouse import schema
+from memlake.warehouse.connections import connect, watched
 from memlake.warehouse.errors import DamagedLake, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, quoted, relation
@@ -150,14 +151,14 @@ class Rows:
 @cache
 def _duckdb() -> duckdb.DuckDBPyConnection:
     """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that."""
-    return duckdb.connect(config={"autoinstall_known_extensions": False})
+    return connect()
 
 
 @contextmanager
 def _database() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to an empty database in memory, which is gone with the block."""
     name = f"judged_{uuid.uuid4().hex}"
-    with _duckdb().cursor() as con:
+    with watched(_duckdb().cursor()) as con:
         con.execute(f"attach ':memory:' as {name}")
         try:
             con.execute(f"use {name}")

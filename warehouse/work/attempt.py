@@ -20,7 +20,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from memlake.warehouse.errors import BadInput, MemlakeError, interruptible
+from memlake.warehouse.connections import interruptible
+from memlake.warehouse.errors import BadInput, MemlakeError
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from memlake.warehouse.errors import interruptible
+from memlake.warehouse.connections import interruptible
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.place import settle
 from memlake.warehouse.publishing.publish import MANIFEST, publish, record

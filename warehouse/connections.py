@@ -1,0 +1,62 @@
+"""DuckDB connections, and Ctrl-C while they are at work."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+_open: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+
+
+def connect(path: str | Path = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A connection that downloads nothing, and of which Ctrl-C ends the query within `interruptible`."""
+    import duckdb
+
+    return watched(duckdb.connect(path, config={"autoinstall_known_extensions": False}))
+
+
+def watched(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The connection, such as a cursor of another, as `connect` makes them."""
+    _open.add(con)
+    return con
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt within. Where DuckDB is at work it makes a RuntimeError of it, which would pass for
+    an error of what was asked; and who then closes the connection waits until the query has come to its end, hours
+    later, unless DuckDB is told."""
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is another's to decide
+    if ours:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    except RuntimeError as e:
+        if isinstance(e.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from e
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    import duckdb
+
+    for con in list(_open):
+        try:
+            con.interrupt()
+        except duckdb.Error:  # it is closed
+            continue
+    signal.default_int_handler(number, frame)
