@@ -6,10 +6,10 @@ than memory holds. What it finds comes in the order of the rows, to be laid besi
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.stage import scratch
 from memlake.warehouse.relation import quoted
 
 MEMORY = "768MB"
@@ -127,8 +128,9 @@ class Candidates:
 @contextmanager
 def candidates(lake: Lake) -> Iterator[Candidates]:
     """To compare ids with the lake as it is now."""
-    lake.staging.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=lake.staging, prefix="import-") as folder, lake.connect(["sequences"]) as con:
-        con.execute(f"set memory_limit = '{MEMORY}'")
-        con.execute(f"set temp_directory = {quoted(folder)}")
-        yield Candidates(con)
+    with scratch(lake.staging, "import") as folder:
+        with lake.connect(["sequences"]) as con:
+            con.execute(f"set memory_limit = '{MEMORY}'")
+            con.execute(f"set temp_directory = {quoted(str(folder))}")
+            yield Candidates(con)
+        shutil.rmtree(folder)
