@@ -60,7 +60,8 @@ class OpenLake:
 
     def sql(self, text: str) -> ibis.Table:
         """The answer to one SELECT."""
-        if of_text := self._views & (needed(text) or self._views):
+        names = needed(text)
+        if of_text := self._views if names is None else self._views & names:
             self._views -= of_text
             fill(self.connection, self._lake, self._snapshot, self._only, of_text)
         return self._ibis.sql(text)
@@ -122,11 +123,14 @@ def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[F
     return {name: lake.snapshot(name) for name in (schema.names() if names is None else names)}
 
 
-def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
-    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them, sums filled; raises
-    `DamagedLake`, and `UnknownName` for what `only` names and the lake does not hold."""
+def connect(
+    lake: Lake, files: Mapping[str, list[File]], only: Only = ALL, fresh: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them, sums filled (if
+    `fresh` not by what is kept); raises `DamagedLake`, and `UnknownName` for what `only` names and the lake does not
+    hold."""
     con = prepare(lake.connect(files, files), only)
-    fill(con, lake, files, only, None)
+    fill(con, lake, files, only, None, fresh)
     return con
 
 

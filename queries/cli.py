@@ -78,7 +78,7 @@ def run(
     names = needed(text, only)
     opened = Lake.open(lake)
     files = _snapshot(opened, names)
-    show(answer(opened, files, text, only, lambda: _ask(opened, files, text, only, names), fresh), format)
+    show(answer(opened, files, text, only, lambda: _ask(opened, files, text, only, names, fresh), fresh), format)
 
 
 def sql(
@@ -130,7 +130,12 @@ def _snapshot(lake: Lake, names: Collection[str] | None = None) -> dict[str, lis
 
 
 def _ask(
-    lake: Lake, files: Mapping[str, Sequence[File]], text: str, only: Only, names: Collection[str] | None
+    lake: Lake,
+    files: Mapping[str, Sequence[File]],
+    text: str,
+    only: Only,
+    names: Collection[str] | None,
+    fresh: bool = False,
 ) -> pa.Table:
     """The answer to one SELECT over these files, on a connection that holds the names it needs. Where it names
     something that is not there, it is asked of all there is, so that the error can say what is near."""
@@ -141,7 +146,7 @@ def _ask(
     from . import guard
 
     try:
-        return guard.ask(_connect(lake, files, only, names), text)
+        return guard.ask(_connect(lake, files, only, names, fresh), text)
     except BadInput as e:
         if names is None or not isinstance(e.__cause__, duckdb.CatalogException):
             raise
@@ -149,15 +154,19 @@ def _ask(
 
 
 def _connect(
-    lake: Lake, files: Mapping[str, Sequence[File]], only: Only, names: Collection[str] | None = None
+    lake: Lake,
+    files: Mapping[str, Sequence[File]],
+    only: Only,
+    names: Collection[str] | None = None,
+    fresh: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """A connection that reads these files of the lake, `only` so much of them, and nothing else; with all that SQL can
-    name, or these names."""
+    name, or these names, nothing of it kept if `fresh`."""
     from . import guard
     from .catalog import prepare
     from .sums import fill
 
     con = prepare(lake.connect(files, files), only, names)
-    fill(con, lake, files, only, names)
+    fill(con, lake, files, only, names, fresh)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

@@ -3,8 +3,8 @@ place of the rows they are of.
 
 They are kept by model and corpus, each under the hash of what it was computed from: the files of its rows in `matches`,
 those of the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So
-what is published makes the sums of its own model and corpus anew, and those of others stay. Where none can be kept they
-are computed each time.
+what is published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be
+kept they are computed each time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from memlake import __version__
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, quoted
@@ -34,16 +35,17 @@ def fill(
     files: Mapping[str, Sequence[File]],
     only: Only,
     names: Collection[str] | None,
+    fresh: bool = False,
 ) -> None:
     """Put tables in the place of those views of sums that are among `names` (None: of all). `con`: a connection to
-    these files, of which `only` so much is looked at."""
+    these files, of which `only` so much is looked at. fresh: computed, also where they are kept."""
     wanted = [name for name in SUMS if names is None or name in names]
     if not wanted or not files["matches"]:
         return
     made_of = dict(_made_of(con, lake, files))
     where = [f"{c} = {quoted(value)}" for c in OF_SAMPLE if (value := getattr(only, c)) is not None]
     for name in wanted:
-        con.register("kept_sums", _sums(lake, files, name, made_of))
+        con.register("kept_sums", _sums(lake, files, name, made_of, fresh))
         con.execute(f"drop view if exists {name}")
         con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
         con.unregister("kept_sums")
@@ -76,13 +78,15 @@ def _paths(lake: Lake, files: Sequence[File], corpus: str) -> list[str]:
     return [lake.relative(f.path) for f in files if f.partition["corpus"] == corpus]
 
 
-def _sums(lake: Lake, files: Mapping[str, Sequence[File]], name: str, made_of: Mapping[Unit, str]) -> pa.Table:
+def _sums(
+    lake: Lake, files: Mapping[str, Sequence[File]], name: str, made_of: Mapping[Unit, str], fresh: bool
+) -> pa.Table:
     """All rows of the view of that name, those that are not kept yet computed by a connection of their own."""
     names = needed(name) or set()
     sql = [d.sql for d in definitions() if d.name in names]
-    keys = {unit: tagged(name, [*sql, digest]) for unit, digest in made_of.items()}
+    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of.items()}
     shelf = Kept(lake, "sums")
-    found = {unit: rows for unit, key in keys.items() if (rows := shelf.get(key)) is not None}
+    found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
     new = sorted(keys.keys() - found.keys(), key=lambda unit: unit[::-1])
     if new:
         of_these = {n: files[n] for n in files if n in names}

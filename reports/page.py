@@ -125,7 +125,7 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) ->
     files = {name: log.files() for name, log in logs.items()}
     versions = {name: log.version for name, log in logs.items()}
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
-    with ask.connect(lake, files) as con:
+    with ask.connect(lake, files, fresh=fresh) as con:
         answers = Answers(
             lambda text: answer(lake, files, text, ALL, lambda: con.execute(text).to_arrow_table(), fresh)
         )

@@ -1,6 +1,6 @@
 """A lake: one folder, one Delta table for each kind of row.
 
-A table's log says which of its files are published (`log`; delta-rs makes tables, deletes and keeps the history);
+delta-rs keeps the log (atomic commits, snapshots, history), which says what of the files is published; `log` reads it;
 pyarrow writes the files; DuckDB reads the snapshot's file list. Whatever is not in a table's log is not published, and
 no query sees it: `staging/` holds rows that are not yet judged, `quarantine/` rows that failed.
 """
@@ -45,7 +45,7 @@ class Lake:
         self.path = path
         self._handles: dict[str, DeltaTable] = {}
         self._logs: dict[str, Log] = {}
-        self._publishing = False
+        self._publishing = self._changed = False
 
     @classmethod
     def open(cls, path: str | Path) -> Lake:
@@ -174,13 +174,20 @@ class Lake:
                 yield
             finally:
                 self._publishing = False
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell of what was committed, once for all that is published together."""
+        if self._changed:
+            self._changed = False
+            changes.tell(self.path)
 
     def commit(self, name: str, transactions: Sequence[str], add: Callable[[list[str]], list[AddAction]]) -> list[str]:
         """Commit the files of several units of work to a table in one entry, each once: those that the log did not
         hold. `add` is given these and puts their files in place; it is called before each try."""
 
         def attempt(delta: DeltaTable) -> list[str]:
-            log = self.log(name)  # not older than the handle: where it is newer, delta-rs refuses the entry
+            log = self._beside(name, delta)
             if missing := [t for t in transactions if not log.holds(t)]:
                 counts = {t: log.transactions.get(t, 0) + 1 for t in missing}
                 self._write(name, delta, add(missing), _alone(counts))
@@ -220,7 +227,7 @@ class Lake:
         root = self.path / name
 
         def attempt(delta: DeltaTable) -> bool:
-            published = {f.path for f in self.snapshot(name)}
+            published = {f.path for f in self._beside(name, delta).files()}
             if published.issuperset(f.path for f in new):  # a try that was told to have failed had not
                 return True
             if not published.issuperset(f.path for f in old):
@@ -234,6 +241,14 @@ class Lake:
             return True
 
         return self._race(name, attempt)
+
+    def _beside(self, name: str, delta: DeltaTable) -> Log:
+        """The log, not older than the handle: where it is newer, delta-rs refuses a commit by the handle."""
+        log = self.log(name)
+        if log.version < delta.version():
+            missing = log.version + 1
+            raise DamagedLake(f"table {name} of {self.path} lacks entry {missing} of its _delta_log: restore it")
+        return log
 
     def _odd(self) -> bool:
         return any(c in NO_DELETE for c in str(self.path.resolve()))
@@ -256,7 +271,9 @@ class Lake:
             try:
                 self._ready(name)
                 done = attempt(self.delta(name))
-                changes.tell(self.path)
+                self._changed = True
+                if not self._publishing:
+                    self._tell()
                 return done
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
@@ -273,7 +290,7 @@ class Lake:
         declared = schema.table(name).schema
         if not log.columns.issuperset(declared.names):
             new = [f for f in Schema.from_arrow(declared).fields if f.name not in log.columns]
-            self.delta(name).alter.add_columns(new)
+            self.delta(name).alter.add_columns(new, post_commithook_properties=KEEP_LOG)
         if not log.properties.items() >= CHECKPOINT.items():
             self.delta(name).alter.set_table_properties(CHECKPOINT)
         return self.log(name)
@@ -284,7 +301,11 @@ class Lake:
         key = schema.table(name).key
         predicate = " and ".join(f"{k} = {literal(row[k])}" for k in key)
         values = {k: literal(value) for k, value in row.items() if k not in key}
-        self._race(name, lambda delta: delta.update(values, predicate=predicate, commit_properties=_alone()))
+
+        def attempt(delta: DeltaTable) -> None:
+            delta.update(values, predicate=predicate, commit_properties=_alone(), post_commithook_properties=KEEP_LOG)
+
+        self._race(name, attempt)
 
     @cached_property
     def staging(self) -> Path:

@@ -39,7 +39,8 @@ class Log:
         """Read what was committed since the last look."""
         if self.version < 0 and (checkpoint := self._checkpoint()) >= 0:
             self._load(checkpoint)
-        while not self._next():
+        while True:
+            self._next()
             if (checkpoint := self._checkpoint()) <= self.version:
                 break
             self._load(checkpoint)  # the entries between were cleaned away
@@ -62,29 +63,35 @@ class Log:
     def _entry(self, version: int) -> Path:
         return self.entries / f"{version:020}.json"
 
-    def _next(self) -> bool:
-        """Read entries as long as there is a next one; was there any?"""
-        before = self.version
+    def _next(self) -> None:
+        """Read entries as long as there is a next one."""
         while True:
             try:
                 text = self._entry(self.version + 1).read_text(encoding="utf-8")
             except FileNotFoundError:
-                return self.version > before
+                return
             self._take([json.loads(line) for line in text.splitlines() if line])
             self.version += 1
 
     def _checkpoint(self) -> int:
         """The version of the newest checkpoint; -1 where there is none."""
         try:
-            return int(json.loads((self.entries / LAST).read_text(encoding="utf-8"))["version"])
+            named = int(json.loads((self.entries / LAST).read_text(encoding="utf-8"))["version"])
         except FileNotFoundError:
-            return max((int(p.name[:20]) for p in self.entries.glob("*.checkpoint*.parquet")), default=-1)
+            named = -1
+        if (named <= self.version and self.version >= 0) or self._parts(named):
+            return named
+        return max((int(p.name[:20]) for p in self.entries.glob("*.checkpoint*.parquet")), default=-1)
+
+    def _parts(self, version: int) -> list[Path]:
+        """The files of a checkpoint; none where it was removed meanwhile."""
+        return sorted(self.entries.glob(f"{version:020}.checkpoint*.parquet"))
 
     def _load(self, version: int) -> None:
         """Begin anew with a checkpoint."""
         self.transactions, self._files, self._places = {}, {}, {}
         columns = ["metaData", "protocol", "txn", "add"]
-        for part in sorted(self.entries.glob(f"{version:020}.checkpoint*.parquet")):
+        for part in self._parts(version):
             rows = pq.ParquetFile(part).read(columns=columns)
             for kind in columns:
                 column = rows[kind]

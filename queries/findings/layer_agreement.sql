@@ -39,7 +39,7 @@ with parameters as (select
         sum(kl::double) as kl, sum(entropy::double) as entropy
     from (
         select target::int as target, top1[-1] as final_top1,
-            unnest(range(1024 * unit, 1024 * unit + len(top1))) as place,
+            unnest(range(1024 * unit::bigint, 1024 * unit::bigint + len(top1))) as place,
             unnest(top1) as top1, unnest(kl_to_final) as kl, unnest(entropy) as entropy
         from stored.layer_tokens
         join (select model, condition, sequence_id, unit from sequences) using (model, condition, sequence_id)

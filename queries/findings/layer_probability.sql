@@ -39,7 +39,7 @@ with parameters as (select
         sum(probability::double) as probability,
         count(*) filter (probability > threshold)::double as confident
     from (
-        select unnest(range(1024 * unit, 1024 * unit + len(target_probability))) as place,
+        select unnest(range(1024 * unit::bigint, 1024 * unit::bigint + len(target_probability))) as place,
             unnest(target_probability) as probability
         from stored.layer_tokens
         join (select model, condition, sequence_id, unit from sequences) using (model, condition, sequence_id)

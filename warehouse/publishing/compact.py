@@ -1,6 +1,6 @@
 """Few large files in the place of many small ones: the same rows, sorted as the table says, in one commit.
 
-A cell is published in files of its own, so a partition has a file a cell. Two rules say which of them become one:
+Each publication brings files of its own, so a partition has at least one of each. Two rules say which become one:
 
 `compact`       when it is asked for: all that are small, into files of 64 to 256 MB, a commit a partition. It works
                 beside writers and readers; a partition that another commit has rewritten meanwhile stays as it is.
@@ -30,6 +30,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake.exceptions import DeltaError
 
 from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, DamagedLake, MemlakeError, one_line
@@ -45,7 +46,7 @@ TINY = 1 << 20  # bytes; files from here on are not merged by themselves
 WORTH = 256  # files of a table less, and no more than half as many left: then compaction is offered
 BATCH = 64 << 20  # bytes of rows, unpacked, that are written at once
 MEMORY, THREADS = "2GB", 4  # that DuckDB sorts with; what does not fit it puts into the staging folder
-DAMAGED = (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException, pa.ArrowException)
+DAMAGED = (duckdb.Error, DeltaError, pa.ArrowException, OSError, MemlakeError)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _compact(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, files: Seque
             if not _put(lake, name, old, new):
                 return Compacted(name, partition, why="changed meanwhile, it is left for the next time")
         return Compacted(name, partition, old, new)
-    except (*DAMAGED, OSError, MemlakeError) as e:
+    except DAMAGED as e:
         return Compacted(name, partition, why=one_line(e), damaged=True)
     finally:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -140,15 +141,15 @@ def merge_small(lake: Lake, name: str) -> int:
     """Merge tiny files of a table where many of about as many rows lie in a partition, in one commit; by how many files
     there are less. To be called under `lake.publishing()`. No file is opened where there is nothing to do; what cannot
     be merged stays as it is, and `compact` says why."""
-    groups = _alike(lake, name)
-    if not groups:
-        return 0
     try:
+        groups = _alike(lake, name)
+        if not groups:
+            return 0
         with _emptied(lake.staging / "merge") as folder, _engine(lake, folder) as con:
             new = [_merge(con, name, group, folder) for group in groups]
             old = [f for group in groups for f in group]
             return len(old) - len(new) if _put(lake, name, old, new) else 0
-    except (*DAMAGED, OSError, MemlakeError):
+    except DAMAGED:
         return 0
 
 
@@ -184,7 +185,7 @@ def _alike(lake: Lake, name: str) -> list[list[File]]:
     for file in lake.snapshot(name):
         if file.size < TINY:
             found[(*file.partition.values(), _tier(file.rows))].append(file)
-    return [group for group in found.values() if len(group) >= ALIKE]
+    return [part for group in found.values() if len(group) >= ALIKE for part in _groups(group)]
 
 
 def _tier(rows: int) -> int:

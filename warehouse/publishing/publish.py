@@ -3,7 +3,8 @@
     staging/<run>/<cell>/TABLE/<partition>/<cell>-<run>.parquet   rows, outside the published set
     staging/<run>/<cell>/manifest.json                            written after them: the rows are whole
     staging/<run>/<cell>/verdicts.json                            written before the first commit: the rows are judged
-    staging/<run>/placed.json                                     merged files that the next commit will name
+    staging/<run>/merged/...                                      small files of several cells, as one
+    staging/<run>/placed.json                                     those of them that the next commit will name
     TABLE/<partition>/*.parquet                                   in the table's log: published
 
 What is ready is judged and committed together: one entry a table for all cells. Delta has no transaction over two
@@ -130,13 +131,13 @@ class StagedCell:
         return [Verdict(**v) for v in json.loads(written.read_text())]
 
 
-def publish(lake: Lake, folders: Sequence[Path]) -> dict[Path, str | None]:
+def publish(lake: Lake, folders: Sequence[Path], ended: dict[Path, str | None] | None = None) -> dict[Path, str | None]:
     """Judge the rows that one run staged in these folders, a cell each, and commit them; for each folder None, or the
-    reason why its rows went to quarantine.
+    reason why its rows went to quarantine. `ended`: into which this is written as it happens, for whom an error meets.
 
     Safe to call again after a kill at any moment: what is committed is left alone, the missing tail is added.
     """
-    ended: dict[Path, str | None] = dict.fromkeys(folders)
+    ended = {} if ended is None else ended
     groups = _alike([StagedCell(folder, Manifest.read(folder)) for folder in folders])
     with lake.publishing():
         for group in groups:
@@ -145,13 +146,20 @@ def publish(lake: Lake, folders: Sequence[Path]) -> dict[Path, str | None]:
             begun = {cell.id: v for cell in left if (v := cell.verdicts(lake)) is not None}
             if begun:
                 _commit(lake, [cell for cell in left if cell.id in begun], begun)
-            ended |= _decide(lake, [cell for cell in left if cell.id not in begun])
+            for cell in group:
+                if cell not in left or cell.id in begun:
+                    _end(cell, None, ended)
+            _decide(lake, [cell for cell in left if cell.id not in begun], ended)
         for name in {*LOG_TABLES, *(t for group in groups for cell in group for t in cell.manifest.tables)}:
             merge_small(lake, name)
-    for folder, reason in ended.items():
-        if reason is None:  # else it lies in quarantine
-            shutil.rmtree(folder)
     return ended
+
+
+def _end(cell: StagedCell, reason: str | None, ended: dict[Path, str | None]) -> None:
+    """The cell is published, or its rows lie in quarantine for this reason."""
+    ended[cell.folder] = reason
+    if reason is None:
+        shutil.rmtree(cell.folder)
 
 
 def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
@@ -165,26 +173,30 @@ def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
     return list(groups.values())
 
 
-def _decide(lake: Lake, cells: Sequence[StagedCell]) -> dict[Path, str | None]:
+def _decide(lake: Lake, cells: Sequence[StagedCell], ended: dict[Path, str | None]) -> None:
     """Judge cells together, and commit them if all pass. Where some do not, it may be for the sake of another: those
     that pass are judged without them, and then those, until each that does not pass does so alone, beside what was
     published before it."""
     if not cells:
-        return {}
+        return
     verdicts = _judge(lake, cells)
     failed = [cell for cell in cells if not all(v.passed for v in verdicts[cell.id])]
     if not failed:
         for cell in cells:
             write_json(cell.folder / VERDICTS, [vars(v) for v in verdicts[cell.id]])
         _commit(lake, cells, verdicts)
-        return {}
+        for cell in cells:
+            _end(cell, None, ended)
+        return
     if len(cells) == 1:
-        return {cells[0].folder: _quarantine(lake, cells[0], verdicts[cells[0].id])}
+        _end(cells[0], _quarantine(lake, cells[0], verdicts[cells[0].id]), ended)
+        return
     if len(failed) < len(cells):
         parts = [[cell for cell in cells if cell not in failed], failed]
     else:
         parts = [list(cells[: len(cells) // 2]), list(cells[len(cells) // 2 :])]
-    return {folder: reason for part in parts for folder, reason in _decide(lake, part).items()}
+    for part in parts:
+        _decide(lake, part, ended)
 
 
 def _judge(lake: Lake, cells: Sequence[StagedCell]) -> dict[str, list[Verdict]]:

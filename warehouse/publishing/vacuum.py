@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from memlake.warehouse import changes
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -41,8 +42,11 @@ def vacuum(lake: Lake, name: str, keep_days: float) -> Removed:
     with lake.publishing():  # so that no publication is between moving its files to their places and committing them
         size = files = 0
         for entry in list(_unneeded(lake, name, since)):
-            size, files = size + entry.stat().st_size, files + 1
-            os.unlink(entry.path)
+            with suppress(FileNotFoundError):  # removed meanwhile
+                size, files = size + entry.stat().st_size, files + 1
+                os.unlink(entry.path)
+        if files:  # what was made over an older snapshot may name them
+            changes.tell(lake.path)
         return Removed(files, size, _shorten(lake, name, since))
 
 
@@ -72,9 +76,10 @@ def _unneeded(lake: Lake, name: str, since: float) -> Iterator[os.DirEntry[str]]
     for entry in _data_files(str(root)):
         if entry.path in needed:
             continue
-        stat = entry.stat()  # moving a file to its place changes its ctime only
-        if entry.path in gone or max(stat.st_mtime, stat.st_ctime) < time.time() - GRACE:
-            yield entry
+        with suppress(FileNotFoundError):
+            stat = entry.stat()  # moving a file to its place changes its ctime only
+            if entry.path in gone or max(stat.st_mtime, stat.st_ctime) < time.time() - GRACE:
+                yield entry
 
 
 def _taken_out(root: Path) -> dict[str, float]:

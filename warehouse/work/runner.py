@@ -233,17 +233,17 @@ def _published(lake: Lake, folders: Sequence[Path]) -> Iterator[tuple[Path, str 
     rows (a full disk, a damaged table), they stay staged, and the next run tries again."""
     for i in range(0, len(folders), MOST):
         some = folders[i : i + MOST]
+        ended: dict[Path, str | None] = {}
         try:
             with interruptible():
-                ended = publish(lake, some)
+                publish(lake, some, ended)
         except Exception as e:
-            if len(some) == 1:
-                yield some[0], f"{explain(e)} (its rows stay in {lake.relative(some[0])})"
-            else:  # it may be one of them only
-                for folder in some:
-                    yield from _published(lake, [folder]) if folder.exists() else [(folder, None)]
-        else:
-            yield from ended.items()
+            left = [folder for folder in some if folder not in ended]
+            if len(some) == 1 and left:
+                ended[some[0]] = f"{explain(e)} (its rows stay in {lake.relative(some[0])})"
+            for folder in left if len(some) > 1 else ():  # it may be one of them only
+                yield from _published(lake, [folder])
+        yield from ended.items()
 
 
 def _remove(lake: Lake, folder: Path) -> None:
