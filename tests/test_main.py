@@ -65,7 +65,7 @@ MISTAKES = {
     "ingst": "no command 'ingst': did you mean 'ingest'?"
     " (there are: compute, demo, ingest, query, report, sql, warehouse)",
     "warehouse chek": "no command 'chek': did you mean 'check'?"
-    " (there are: catalog, check, forget, history, show, status, tables)",
+    " (there are: catalog, check, compact, forget, history, show, status, tables)",
     "--vrsion": "no option --vrsion: did you mean --version? (memlake --help)",
     "query list --foo": "no option --foo (memlake query list --help)",
     "ingest sample --corpsu c": "no option --corpsu: did you mean --corpus? (memlake ingest sample --help)",

@@ -37,7 +37,7 @@ class Progress:
     def __exit__(self, *raised: object) -> None:
         if self._bar:
             self._bar.stop()
-        else:
+        elif self.cells:
             self._say()
 
     def advance(self, rows: int, failed: bool = False, cells: int = 1) -> None:
