@@ -113,11 +113,15 @@ def catalog(lake: LakePath = DEFAULT_LAKE) -> None:
 
     Commands that change the lake do so themselves; a lake that was moved needs it.
     """
+    from memlake.warehouse.errors import BadInput, one_line
     from memlake.warehouse.lake import Lake
 
     from .database import rebuild
 
-    print(rebuild(Lake.open(lake)))
+    try:
+        print(rebuild(Lake.open(lake)))
+    except OSError as e:
+        raise BadInput(f"the catalog of {lake} cannot be written ({one_line(e)})") from e
 
 
 def _snapshot(lake: Lake, names: Collection[str] | None = None) -> dict[str, list[File]]:

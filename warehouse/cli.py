@@ -123,7 +123,11 @@ def compact(
     ] = False,
     keep_days: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0, help="The days whose snapshots --vacuum leaves readable, also to who has them open; by default 7."),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="The days whose snapshots --vacuum leaves readable, also to who has them open; by default 7.",
+        ),
     ] = None,
     lake: LakePath = DEFAULT_LAKE,
 ) -> None:

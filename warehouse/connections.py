@@ -6,7 +6,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -52,11 +52,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    import duckdb
-
     for con in list(_open):
-        try:
+        with suppress(Exception):  # it is closed; duckdb is not imported here, as it may be under way
             con.interrupt()
-        except duckdb.Error:  # it is closed
-            continue
     signal.default_int_handler(number, frame)

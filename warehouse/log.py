@@ -37,7 +37,8 @@ class Log:
 
     def update(self) -> None:
         """Read what was committed since the last look."""
-        if self.version < 0 and (checkpoint := self._checkpoint()) >= 0:
+        new = self.version < 0
+        if new and (checkpoint := self._checkpoint()) >= 0:
             self._load(checkpoint)
         while True:
             self._next()
@@ -45,7 +46,11 @@ class Log:
                 break
             self._load(checkpoint)  # the entries between were cleaned away
         if self.version < 0:
-            raise ValueError(f"{self.entries} holds no entry")
+            raise ValueError(f"{self.entries} holds no entry 0")
+        if new and self._newest() > self.version:
+            self._next()  # it was written meanwhile, or
+            if self._newest() > self.version:
+                raise ValueError(f"{self.entries} lacks entry {self.version + 1}")
 
     def holds(self, transaction: str) -> bool:
         """Is this unit of work published? Each publication makes its count odd, each `forget` even."""
@@ -77,11 +82,15 @@ class Log:
         """The version of the newest checkpoint; -1 where there is none."""
         try:
             named = int(json.loads((self.entries / LAST).read_text(encoding="utf-8"))["version"])
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, LookupError, TypeError):  # it is a hint, and may be cut off
             named = -1
         if (named <= self.version and self.version >= 0) or self._parts(named):
             return named
         return max((int(p.name[:20]) for p in self.entries.glob("*.checkpoint*.parquet")), default=-1)
+
+    def _newest(self) -> int:
+        """The number of the newest entry."""
+        return max((int(p.name[:20]) for p in self.entries.glob("*.json") if p.name[:20].isdigit()), default=-1)
 
     def _parts(self, version: int) -> list[Path]:
         """The files of a checkpoint; none where it was removed meanwhile."""

@@ -103,6 +103,28 @@ def test_of_two_writers_the_second_looks_again(tmp_path):
     agree(second.log("documents"), first.path / "documents")
 
 
+def test_what_of_a_log_is_missing_is_not_taken_for_an_empty_table(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    root = lake.path / "documents"
+    entries = root / "_delta_log"
+    for i in range(25):
+        commit(root, i)
+    DeltaTable(root).create_checkpoint()
+    (entries / "_last_checkpoint").write_text("{")
+    agree(Log(root), root)
+    for part in entries.glob("*.checkpoint.parquet"):
+        part.unlink()
+    found = Log(root)
+    found.update()
+    assert found.version == 25 and len(found.files()) == 25  # by the entries
+    (entries / f"{7:020}.json").unlink()
+    with pytest.raises(DamagedLake, match=r"table documents of .* lacks entry 7"):
+        Lake.open(lake.path).log("documents")
+    (entries / f"{0:020}.json").unlink()
+    with pytest.raises(DamagedLake, match=r"table documents of .* holds no entry 0"):
+        Lake.open(lake.path).log("documents")
+
+
 def test_a_table_of_a_newer_protocol_is_not_written(tmp_path):
     lake = Lake.create(tmp_path / "lake")
     entries = lake.path / "documents" / "_delta_log"

@@ -99,6 +99,8 @@ def _staged(lake: Lake) -> Iterator[str]:
     for path in lake.staging.glob(f"run-*/*/{MANIFEST}"):
         try:
             yield from (str(lake.path / file.path) for file in Manifest.read(path.parent).files)
+        except FileNotFoundError:  # its run is over
+            continue
         except (BadInput, KeyError, TypeError) as e:
             raise BadInput(f"nothing is removed: {path} cannot be read ({e})") from e
 
