@@ -75,7 +75,8 @@ class Log:
                 text = self._entry(self.version + 1).read_text(encoding="utf-8")
             except FileNotFoundError:
                 return
-            self._take([json.loads(line) for line in text.splitlines() if line])
+            # Not at what else Python takes for the end of a line, such as U+0085, which names may hold
+            self._take([json.loads(line) for line in text.split("\n") if line])
             self.version += 1
 
     def _checkpoint(self) -> int:

@@ -16,7 +16,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.log import Log
 from memlake.warehouse.schema import table
 
-DOMAINS = ("c++ %2", "Wikipedia (en)", "a/b'=")
+DOMAINS = ("c++ %2", "Wikipedia (en)", "a/b'=", "two\x85lines\u2028\x0bof\rmany")
 
 
 def action(i: int) -> AddAction:

@@ -86,7 +86,7 @@ def _taken_out(root: Path) -> dict[str, float]:
     """The files that commits have taken out of the table, and when the last one did, by what is left of the log."""
     found: dict[str, float] = {}
     for entry in (root / "_delta_log").glob("*.json"):
-        for line in entry.read_text(encoding="utf-8").splitlines():
+        for line in entry.read_text(encoding="utf-8").split("\n"):
             if line.startswith('{"remove"'):
                 removed = json.loads(line)["remove"]
                 path = str(root / unquote(removed["path"]))

@@ -45,7 +45,7 @@ from memlake.warehouse.show.terminal import finish
 from memlake.warehouse.work.runner import Summary
 
 MB = 1 << 20
-NAMES = ("c++", "a=b", "Wikipedia (en)", "50%25", "x/y", "[1-9]*?", NO_VALUE, "ü", "'q'", None)
+NAMES = ("c++", "a=b", "Wikipedia (en)", "50%25", "x/y", "[1-9]*?", NO_VALUE, "ü", "'q'", "\x85\u2028", None)
 TABLES = ("documents", "matches", "layer_tokens", "cells", "rejects")
 
 
