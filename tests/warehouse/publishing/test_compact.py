@@ -71,7 +71,7 @@ def held(lake: Lake, name: str) -> Counter[tuple[Any, ...]]:
 
 def log(lake: Lake, name: str, kind: str) -> list[dict[str, Any]]:
     entries = sorted((lake.path / name / "_delta_log").glob("*.json"))
-    actions = (json.loads(line) for entry in entries for line in entry.read_text().splitlines())
+    actions = (json.loads(line) for entry in entries for line in entry.read_text().split("\n") if line)
     return [action[kind] for action in actions if kind in action]
 
 
