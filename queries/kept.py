@@ -47,7 +47,7 @@ class Kept:
     def put(self, key: str, rows: pa.Table) -> None:
         """Keep a table under a key, that of a file, if that can be."""
         part = self.folder / f"{key}-{uuid.uuid4().hex[:12]}.part"
-        try:
+        with suppress(OSError, pa.ArrowException):  # then it is computed again
             body = _packed(rows)
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -58,8 +58,6 @@ class Kept:
             finally:
                 part.unlink(missing_ok=True)
             self._make_room(len(body) + DIGEST)
-        except (OSError, pa.ArrowException):
-            pass
 
     def _make_room(self, added: int) -> None:
         """Remove what was not used for longest, down to three quarters of the room, where all is more than that."""

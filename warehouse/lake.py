@@ -150,10 +150,6 @@ class Lake:
     # Writing: but for `amend` only `warehouse` calls what follows; everybody else goes through `work.runner` and
     # `publishing.register`
 
-    def holds(self, name: str, transaction: str) -> bool:
-        """Is this unit of work in the table's log? To look many up, ask `log` once."""
-        return self.log(name).holds(transaction)
-
     def gave_back(self, name: str, transaction: str) -> bool:
         """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
         return self.log(name).transactions.get(transaction, 1) % 2 == 0

@@ -202,7 +202,7 @@ def _array(values: Values, kind: pa.DataType) -> pa.Array:
             try:
                 return values.cast(kind)
             except pa.ArrowException:
-                pass
+                pass  # `pa.array` says what is wrong with which value
         values = values.to_pylist()
     return pa.array(values, kind)
 

@@ -80,14 +80,14 @@ def test_paths_inside_the_lake_are_relative(lake):
 
 
 def test_register_once_and_refuse_another(lake):
-    version = lake.version("models")
+    version = lake.log("models").version
     register(lake, "models", [MODEL])
-    assert lake.version("models") == version
+    assert lake.log("models").version == version
     with pytest.raises(Conflict, match=r"another 'm' already \(weights_digest was 'sha256:0', now 'sha256:9'\)"):
         register(lake, "models", [MODEL | {"weights_digest": "sha256:9"}])
     with pytest.raises(Conflict, match=r"does not fit into models \(condition_known\)"):
         register(lake, "models", [MODEL | {"model": "n", "base_condition": "float8"}])
-    assert lake.version("models") == version
+    assert lake.log("models").version == version
 
 
 def test_forget_a_cell_and_do_it_again(lake):
@@ -178,7 +178,7 @@ def test_a_table_without_rows_of_the_cell_is_free_again(lake):
 
     assert commit() == ["c1-none"] and commit() == []
     assert lake.retract("rejects", "c1-none", "cell = 'c1-none'")
-    assert not lake.holds("rejects", "c1-none")
+    assert not lake.log("rejects").holds("c1-none")
     assert commit() == ["c1-none"]
 
 

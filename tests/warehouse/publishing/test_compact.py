@@ -281,7 +281,7 @@ def test_forget_and_publish_again_after_compaction(lake):
     assert forget(lake, cell=gone) == [gone]
     place = schema.table("matches").schema.names.index("cell")
     assert held(lake, "matches") == Counter(dict(x for x in before.items() if x[0][place] != gone))
-    assert list(check(lake)) == [] and not lake.holds("matches", gone)
+    assert list(check(lake)) == [] and not lake.log("matches").holds(gone)
     with pytest.raises(UnknownName):
         forget(lake, cell=gone)
     publish_part(lake, "c++", 1)
@@ -365,7 +365,7 @@ def test_vacuum_keeps_what_is_needed_and_the_transactions(lake, monkeypatch):
 
     assert len(list((root / "_delta_log").glob("*.json"))) == 1 < versions
     for known in (old, Lake.open(lake.path)):
-        assert all(known.holds("matches", part(d, k).id) for d in DOMAINS for k in range(4))
+        assert all(known.log("matches").holds(part(d, k).id) for d in DOMAINS for k in range(4))
     assert len(DeltaTable(str(root)).history()) == 1
     forget(lake, cell=part("c++", 0).id)
     publish_part(lake, "c++", 0)
@@ -394,7 +394,7 @@ def test_a_partition_that_changed_meanwhile_is_left(lake, monkeypatch):
 
     def meanwhile(con, name, files, folder):
         merged = real(con, name, files, folder)
-        if files[0].partition["domain"] == "c++" and lake.holds("matches", gone):
+        if files[0].partition["domain"] == "c++" and lake.log("matches").holds(gone):
             forget(Lake.open(lake.path), cell=gone)
         return merged
 
@@ -533,7 +533,7 @@ def test_tiny_files_are_merged_by_themselves_and_each_row_a_few_times(tmp_path, 
         assert len(lake.files("cells")) <= 3 * 5
     assert sorted(rows(lake, "select rows from stored.cells")) == [(i,) for i in range(300)]
     assert max(rewritten.values()) <= 4
-    assert all(lake.holds("cells", cell_id(i)) for i in range(300))
+    assert all(lake.log("cells").holds(cell_id(i)) for i in range(300))
 
 
 def test_a_merge_takes_all_partitions_in_one_commit_and_leaves_larger_files(tmp_path, monkeypatch):

@@ -252,7 +252,7 @@ def test_a_kill_leaves_no_row_that_stands_on_nothing_and_the_next_call_finishes(
             for name in ("layer_tokens", "matches", "sequences", "domains", "documents"):
                 assert con.execute(f"select count(*) from stored.{name}").fetchone() == (0,)
         for cell in (LAYERS, SCORED, INGESTED):
-            assert not any(lake.holds(name, cell.id) for name in schema.names()), step
+            assert not any(lake.log(name).holds(cell.id) for name in schema.names()), step
     assert list(check(lake)) == []
 
 
