@@ -11,6 +11,7 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from memlake.warehouse.errors import UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File
 
+from .answer import answer
 from .catalog import OF_SAMPLE, base_only, needed, prepare, sample_keys, views
 from .finding import find
 from .only import ALL, SHARED, Only
@@ -77,7 +79,13 @@ class OpenLake:
         `Only`; with these it is asked on a connection of its own, whose tables do not join with those of this one."""
         only = {key: parameters.pop(key) for key in SHARED if key in parameters}
         lake = self._narrow(Only(**asdict(self._only) | only)) if only else self
-        return lake.sql(find(name).sql(**parameters))
+        return lake._answer(find(name).sql(**parameters))
+
+    def _answer(self, text: str) -> ibis.Table:
+        """What `sql` gives, computed once for the files that it is of (see `answer`)."""
+        rows = answer(self._lake, self._snapshot, text, self._only, lambda: self.sql(text).to_pyarrow())
+        self.connection.register(name := f"answer_{uuid4().hex}", rows)
+        return self._ibis.table(name)
 
     def _narrow(self, only: Only) -> OpenLake:
         """The same snapshot, of which less is looked at."""

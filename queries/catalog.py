@@ -117,7 +117,10 @@ def _select(name: str, only: Only, all_conditions: bool = False) -> str:
 
 def views(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The names that SQL can select from."""
-    found = con.execute("select table_name from information_schema.tables where table_schema = 'main' order by 1")
+    found = con.execute(
+        "select table_name from information_schema.tables"
+        " where table_schema = 'main' and table_catalog = current_catalog() order by 1"
+    )
     return [name for (name,) in found.fetchall()]
 
 

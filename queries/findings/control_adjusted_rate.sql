@@ -53,12 +53,10 @@ with parameters as (select
     from met_patterns(placed, (select horizon from parameters))
 ), patterns as (
     select {'basis': basis, 'of': "group"} as "group", domain as part, text, pattern from met
-), texts as materialized (
-    select *, row_number() over () as kind from alike_texts(patterns)
 ), members as materialized (    -- judged, hit: places of the bits that a pair is compared by, after that of asked
     select "group".of as "group", "group".basis as basis, if(basis = 'anchor', 1, 0) as judged,
-        if(basis = 'anchor', 2, 3) as hit, kind, documents, member.part as domain, member.pattern as pattern
-    from (select * exclude (members), unnest(members) as member from texts)
+        if(basis = 'anchor', 2, 3) as hit, kind, documents, part as domain, pattern
+    from alike_texts(patterns)
 ), asked as (       -- how many sequences and anchors of a domain a model was asked about
     select place, "group", domain, coalesce(sum(w) filter (basis = 'sequence'), 0) as sequences,
         coalesce(sum(w) filter (basis = 'anchor'), 0) as anchors

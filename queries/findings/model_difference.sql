@@ -49,11 +49,7 @@ with numbered as (
     join lines using (line)
     group by "group", sequence_id
 ), patterns as (
-    select "group", 0 as part, coalesce(text, sequence_id) as text, pattern
-    from measured
-    left join (select sequence_id, text from sequence_texts) using (sequence_id)
-), texts as materialized (
-    select *, row_number() over () as kind from alike_texts(patterns)
+    select "group", 0 as part, text, pattern from with_text(measured)
 ), pairs as (
     select "group", a.line as line_a, b.line as line_b, a.place as place_a, b.place as place_b
     from lines a
@@ -72,7 +68,7 @@ with numbered as (
         select line_a, line_b, kind, any_value(documents) as documents, count(*) as n,
             sum(get_bit(pattern, place_a + 1)) as x, sum(get_bit(pattern, place_b + 1)) as y,
             sum(get_bit(pattern, place_a + 1) * get_bit(pattern, place_b + 1)) as x_and_y
-        from (select "group", kind, documents, unnest(members).pattern as pattern from texts)
+        from alike_texts(patterns)
         join pairs using ("group")
         where get_bit(pattern, place_a) = 1 and get_bit(pattern, place_b) = 1
         group by line_a, line_b, kind

@@ -119,18 +119,10 @@ with parameters as (select
     join (select number as line, "group", asked, known from placed) using (line)
     group by "group", sequence_id
 ), patterns as (
-    select "group", part, coalesce(text, sequence_id) as text, pattern
-    from measured
-    left join (select sequence_id, text from sequence_texts) using (sequence_id)
+    select "group", part, text, pattern from with_text(measured)
 ), texts as (           -- n, m: of texts that are alike the sequences that a model was asked about, and memorized
-    select kind, documents, line, model, domain, count(*) as n, sum(get_bit(pattern, place + 1)) as m
-    from (
-        select "group", kind, documents, member.part as domain, member.pattern as pattern
-        from (
-            select "group", kind, documents, unnest(members) as member
-            from (select *, row_number() over () as kind from alike_texts(patterns))
-        )
-    )
+    select kind, documents, line, model, part as domain, count(*) as n, sum(get_bit(pattern, place + 1)) as m
+    from alike_texts(patterns)
     join placed using ("group")
     where get_bit(pattern, place) = 1
     group by all

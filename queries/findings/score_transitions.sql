@@ -68,16 +68,12 @@ with numbered as (
     join marks using (line, mark)
     group by "group", sequence_id
 ), patterns as (
-    select "group", 0 as part, coalesce(text, sequence_id) as text, pattern
-    from measured
-    left join (select sequence_id, text from sequence_texts) using (sequence_id)
-), texts as materialized (
-    select *, row_number() over () as kind from alike_texts(patterns)
+    select "group", 0 as part, text, pattern from with_text(measured)
 ), met as materialized (        -- bin: 0 to 4; NULL: not decoded
     select pair, kind, documents, nullif(mark_at(pattern, place) - 1, 5) as bin,
         nullif(mark_at(pattern, next_place) - 1, 5) as next_bin, get_bit(pattern, place + 3) = 1 as memorized,
         get_bit(pattern, next_place + 3) = 1 as next_memorized
-    from (select "group", kind, documents, unnest(members).pattern as pattern from texts)
+    from alike_texts(patterns)
     join pairs using ("group")
     where mark_at(pattern, place) > 0 and mark_at(pattern, next_place) > 0
 ), kinds as (           -- moved: how many of a text's n sequences go to each bin; bin 5: memorized

@@ -45,16 +45,14 @@ with parameters as (select
     from met_patterns(lines, (select horizon from parameters))
 ), patterns as (
     select {'basis': basis, 'of': "group"} as "group", domain as part, text, pattern from met
-), texts as materialized (
-    select *, row_number() over () as kind from alike_texts(patterns)
 ), masks as (
     select bit_or(set_bit(set_bit(none, 4 * place, 1), 4 * place + 1, 1)) as of_judged,
         bit_or(set_bit(set_bit(none, 4 * place + 2, 1), 4 * place + 3, 1)) as of_hit
     from lines, (select bitstring('0', 4 + 4 * max(place)::int) as none from lines)
 ), members as materialized (    -- judged, hit: places of the bits that a pair is compared by, after that of asked
     select "group".of as "group", "group".basis as basis, if(basis = 'anchor', 1, 0) as judged,
-        if(basis = 'anchor', 2, 3) as hit, kind, documents, member.part as part, member.pattern as pattern
-    from (select * exclude (members), unnest(members) as member from texts)
+        if(basis = 'anchor', 2, 3) as hit, kind, documents, part, pattern
+    from alike_texts(patterns)
 ), pairs as (
     select "group", a.line as line_a, b.line as line_b, 4 * a.place as place_a, 4 * b.place as place_b,
         {'corpus': a.corpus, 'model_a': a.model, 'role_a': a.role, 'model_b': b.model, 'role_b': b.role,

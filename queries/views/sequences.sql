@@ -15,13 +15,13 @@ create or replace view sequence_texts as
     left join (select document_id, corpus, domain, text_hash from stored.documents)
         using (document_id, corpus, domain);
 
--- with_text(measured): the rows of a table, view or CTE of that name, which has a sequence_id, a corpus and a domain,
--- and of each the text of its sequence (see sequence_texts).
+-- with_text(measured): the rows of a table, view or CTE of that name, which has a sequence_id, and of each the text of
+-- its sequence (see sequence_texts).
 --     select model, text, count(*) as n, count(*) filter (memorized) as m from with_text(matches) group by all
 create or replace macro with_text(measured) as table
     select m.*, coalesce(text, sequence_id) as text
     from query_table(measured) m
-    left join sequence_texts using (sequence_id, corpus, domain);
+    left join (select sequence_id, text from sequence_texts) using (sequence_id);
 
 -- One row is one token of one sequence. position: from 0 at the first token of the continuation, as in
 -- `match_positions`, negative in the prefix; byte_end: byte of the document after the token.

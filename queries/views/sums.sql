@@ -15,44 +15,59 @@ create or replace view match_sums_all as
 
 -- One row is one continuation position, of texts that are alike there, over all domains. decoding: 'greedy' or
 -- 'forced'; sequences: of a text that reach the position, n: of these decoded so, m: of the n those that match,
--- documents: texts of which that is so. Match vectors are read a byte, eight positions, at a time: `counted` has for
+-- documents: texts of which that is so. Match vectors are read a byte, eight positions, at a time; `counted` has for
 -- each byte its bits, the highest first, four to a number in lanes of 31 bits, so that one sum over a text's sequences
--- counts four positions.
+-- counts four positions. Most texts have one sequence: all of these that have the same bytes are alike.
 create or replace view position_sums_all as
     with lines as materialized (
         from lines_of(matches_all)
     ), numbered as (
         from on_lines(matches_all, lines)
-    ), bytes as (
-        select line, text, byte, least(8, n_tokens - 8 * byte)::int as bits,
+    ), known as (           -- alone: no other sequence of the text is there that the same model could have had
+        select sequence_id, text, tokenizer, alone
+        from with_text(sequences)
+        join (select text, tokenizer, count(*) = 1 as alone from with_text(sequences) group by all)
+            using (text, tokenizer)
+    ), bytes as materialized (
+        select line, alone, text, byte, least(8, n_tokens - 8 * byte)::int as bits,
             greedy[byte + 1:byte + 1]::bit::utinyint as greedy, forced[byte + 1:byte + 1]::bit::utinyint as forced
         from (
-            select line, text, n_tokens, unnest(range((n_tokens + 7) // 8))::int as byte, "match" as greedy,
-                forced_match as forced
-            from with_text(numbered)
+            select line, coalesce(alone, false) as alone, coalesce(text, sequence_id) as text, n_tokens,
+                unnest(range((n_tokens + 7) // 8))::int as byte, "match" as greedy, forced_match as forced
+            from numbered
+            left join known using (sequence_id)
         )
     ), counted as (
         select byte::utinyint as byte,
             list_sum([((byte >> 7 - lane) & 1)::hugeint << 31 * lane for lane in range(4)])::hugeint as first,
             list_sum([((byte >> 3 - lane) & 1)::hugeint << 31 * lane for lane in range(4)])::hugeint as last
         from range(256) all_bytes(byte)
-    ), texts as (
+    ), several as (
         select line, bytes.byte, bits, count(*) as sequences, count(greedy) as greedy_n, count(forced) as forced_n,
             coalesce(sum(g.first), 0) as greedy_first, coalesce(sum(g.last), 0) as greedy_last,
             coalesce(sum(f.first), 0) as forced_first, coalesce(sum(f.last), 0) as forced_last
-        from bytes
+        from (from bytes where not alone) bytes
         left join counted g on g.byte = greedy
         left join counted f on f.byte = forced
         group by line, text, bytes.byte, bits
     ), alike as (
         select line, 'greedy' as decoding, byte, bits, sequences, greedy_n as n, greedy_first as first,
             greedy_last as last, count(*) as documents
-        from texts
+        from several
         group by all
         union all
         select line, 'forced', byte, bits, sequences, forced_n, forced_first, forced_last, count(*)
-        from texts
+        from several
         group by all
+        union all
+        select line, decoding, single.byte, bits, 1, if(value is null, 0, 1), coalesce(first, 0), coalesce(last, 0),
+            documents
+        from (
+            select line, byte, bits, unnest(['greedy', 'forced']) as decoding, unnest([greedy, forced]) as value,
+                documents
+            from (select line, byte, bits, greedy, forced, count(*) as documents from bytes where alone group by all)
+        ) single
+        left join counted on counted.byte = value
     ), places as (
         select line, decoding, sequences, n, first, last, documents, byte, unnest(range(bits)) as place
         from alike

@@ -15,11 +15,12 @@ import pytest
 from memlake.queries import answer as answering
 from memlake.queries import findings
 from memlake.queries.answer import UNSTABLE, answer, origin
-from memlake.queries.ask import connect, snapshot
+from memlake.queries.ask import OpenLake, connect, snapshot
+from memlake.queries.catalog import views
 from memlake.queries.finding import find, names
 from memlake.queries.kept import Kept
 from memlake.queries.only import ALL, Only
-from memlake.tests.small import DOMAINS, MODEL, make_lake, match_cell
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, make_lake, match_cell
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.register import register
@@ -65,6 +66,20 @@ def test_a_kept_answer_is_printed_as_a_new_one(lake, form):
     words = [sys.executable, "-m", "memlake", "query", "run", "corpus_rate", "--lake", lake.path, "--format", form]
     fresh = subprocess.run([*words, "--fresh"], capture_output=True, check=True).stdout
     assert fresh and subprocess.run(words, capture_output=True, check=True).stdout == fresh
+
+
+def test_an_opened_lake_takes_what_is_kept_and_joins_it(lake_):
+    first = OpenLake(lake_.path).query("memorization_rate")
+    joined = OpenLake(lake_.path)
+    rates = joined.query("memorization_rate")
+    assert rates.to_pyarrow() == first.to_pyarrow() and rates.schema() == first.schema()
+    models = joined.table("models").select("model", "n_layers")
+    assert rates.join(models, "model").count().execute() == rates.count().execute() > 0
+    assert all(not name.startswith("answer") for name in views(joined.connection))
+    mark(lake_)
+    assert OpenLake(lake_.path).query("memorization_rate").to_pyarrow() == MARK
+    narrower = OpenLake(lake_.path).query("memorization_rate", condition=CONDITION["condition"])
+    assert narrower.to_pyarrow() == first.to_pyarrow()
 
 
 @pytest.mark.parametrize("name", names())
