@@ -9,7 +9,8 @@ kept they are computed each time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import duckdb
@@ -27,6 +28,7 @@ from .only import Only
 
 SUMS = ("match_sums_all", "position_sums_all")
 Unit = tuple[str, str]  # model and corpus
+BATCH = 4_000_000  # rows of `matches`; for each, sums of positions take half a kilobyte of memory
 
 
 def fill(
@@ -91,8 +93,7 @@ def _sums(
     if new:
         of_these = {n: files[n] for n in files if n in names}
         with prepare(lake.connect(of_these, of_these), names=names) as con:
-            for corpus, units in groupby(new, key=lambda unit: unit[1]):
-                models = [model for model, _ in units]
+            for corpus, models in _batches(new, files["matches"]):
                 listed = ", ".join(map(quoted, models))
                 rows = con.execute(
                     f"from {name} where corpus = {quoted(corpus)} and model in ({listed})"
@@ -101,3 +102,19 @@ def _sums(
                     found[model, corpus] = rows.filter(pc.equal(rows["model"], model))
                     shelf.put(keys[model, corpus], found[model, corpus])
     return pa.concat_tables(found.values())
+
+
+def _batches(units: Iterable[Unit], matches: Sequence[File]) -> Iterator[tuple[str, list[str]]]:
+    """Corpora, each with models of these units whose sums are computed together, so that the corpus's texts are looked
+    up once for as many rows as memory should hold."""
+    rows: Counter[Unit] = Counter()
+    for file in matches:
+        rows[_unit(file)] += file.rows
+    for corpus, of_corpus in groupby(units, key=lambda unit: unit[1]):
+        batch: list[str] = []
+        for model, _ in of_corpus:
+            if batch and sum(rows[m, corpus] for m in [*batch, model]) > BATCH:
+                yield corpus, batch
+                batch = []
+            batch.append(model)
+        yield corpus, batch

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from memlake.queries import sums
 from memlake.queries.ask import OpenLake
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import File
 
 from .conftest import done, drawn, put
 
@@ -41,6 +44,23 @@ def test_what_is_kept_is_what_the_view_gives(two_models, name):
     assert (two_models.path / "kept" / "sums").is_dir()
     put(two_models, "cells 2", [("cells", [drawn("t", "start", "4+12")])])
     assert shown(two_models, name, sample_rule="start") == []
+
+
+def test_models_are_added_up_together_as_memory_allows(two_models, monkeypatch):
+    together = shown(two_models, "position_sums")
+    units, matches = [("m", "a"), ("n", "a"), ("o", "a"), ("m", "b")], []
+    for (model, corpus), rows in zip([*units, units[0]], (2, 1, 3, 9, 1), strict=True):
+        matches.append(File(f"{model}{len(matches)}", {"model": model, "corpus": corpus}, rows, 1))
+    for limit, batches in (
+        (4, [["m", "n"], ["o"], ["m"]]),
+        (3, [["m"], ["n"], ["o"], ["m"]]),
+        (9, [["m", "n", "o"], ["m"]]),
+    ):
+        monkeypatch.setattr(sums, "BATCH", limit)
+        assert [models for _, models in sums._batches(units, matches)] == batches
+    monkeypatch.setattr(sums, "BATCH", 1)
+    shutil.rmtree(two_models.path / "kept")
+    assert shown(two_models, "position_sums") == together != []
 
 
 def test_only_what_changed_is_computed_again(two_models, monkeypatch):
