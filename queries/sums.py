@@ -90,31 +90,33 @@ def _sums(
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
     new = sorted(keys.keys() - found.keys(), key=lambda unit: unit[::-1])
-    if new:
-        of_these = {n: files[n] for n in files if n in names}
+    for batch in _batches(new, files["matches"]):
+        of_these = {n: _of_units(files[n], batch) for n in files if n in names}
         with prepare(lake.connect(of_these, of_these), names=names) as con:
-            for corpus, models in _batches(new, files["matches"]):
-                listed = ", ".join(map(quoted, models))
-                rows = con.execute(
-                    f"from {name} where corpus = {quoted(corpus)} and model in ({listed})"
-                ).to_arrow_table()
-                for model in models:
-                    found[model, corpus] = rows.filter(pc.equal(rows["model"], model))
-                    shelf.put(keys[model, corpus], found[model, corpus])
+            rows = con.execute(f"from {name}").to_arrow_table()
+        for unit in batch:
+            found[unit] = rows.filter(pc.equal(rows["model"], unit[0]))
+            shelf.put(keys[unit], found[unit])
     return pa.concat_tables(found.values())
 
 
-def _batches(units: Iterable[Unit], matches: Sequence[File]) -> Iterator[tuple[str, list[str]]]:
-    """Corpora, each with models of these units whose sums are computed together, so that the corpus's texts are looked
-    up once for as many rows as memory should hold."""
+def _batches(units: Iterable[Unit], matches: Sequence[File]) -> Iterator[list[Unit]]:
+    """The units in parts whose sums are computed together: of one corpus, so that its texts are looked up once for as
+    many rows as memory should hold."""
     rows: Counter[Unit] = Counter()
     for file in matches:
         rows[_unit(file)] += file.rows
-    for corpus, of_corpus in groupby(units, key=lambda unit: unit[1]):
-        batch: list[str] = []
-        for model, _ in of_corpus:
-            if batch and sum(rows[m, corpus] for m in [*batch, model]) > BATCH:
-                yield corpus, batch
+    for _, of_corpus in groupby(units, key=lambda unit: unit[1]):
+        batch: list[Unit] = []
+        for unit in of_corpus:
+            if batch and sum(rows[u] for u in [*batch, unit]) > BATCH:
+                yield batch
                 batch = []
-            batch.append(model)
-        yield corpus, batch
+            batch.append(unit)
+        yield batch
+
+
+def _of_units(files: Sequence[File], units: Sequence[Unit]) -> list[File]:
+    """Those that may have rows about units of one corpus."""
+    models, corpora = {None, *(model for model, _ in units)}, {None, *(corpus for _, corpus in units)}
+    return [f for f in files if f.partition.get("model") in models and f.partition.get("corpus") in corpora]

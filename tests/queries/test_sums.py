@@ -51,13 +51,9 @@ def test_models_are_added_up_together_as_memory_allows(two_models, monkeypatch):
     units, matches = [("m", "a"), ("n", "a"), ("o", "a"), ("m", "b")], []
     for (model, corpus), rows in zip([*units, units[0]], (2, 1, 3, 9, 1), strict=True):
         matches.append(File(f"{model}{len(matches)}", {"model": model, "corpus": corpus}, rows, 1))
-    for limit, batches in (
-        (4, [["m", "n"], ["o"], ["m"]]),
-        (3, [["m"], ["n"], ["o"], ["m"]]),
-        (9, [["m", "n", "o"], ["m"]]),
-    ):
+    for limit, batches in {4: ["mn", "o", "m"], 3: ["m", "n", "o", "m"], 9: ["mno", "m"]}.items():
         monkeypatch.setattr(sums, "BATCH", limit)
-        assert [models for _, models in sums._batches(units, matches)] == batches
+        assert ["".join(model for model, _ in batch) for batch in sums._batches(units, matches)] == batches
     monkeypatch.setattr(sums, "BATCH", 1)
     shutil.rmtree(two_models.path / "kept")
     assert shown(two_models, "position_sums") == together != []
