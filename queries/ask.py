@@ -127,8 +127,8 @@ class OpenLake:
 
 
 def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[File]]:
-    """The published files of every table, or of these, as of now."""
-    return {name: lake.snapshot(name) for name in (schema.names() if names is None else names)}
+    """The published files of every table, or of these, at one moment."""
+    return lake.snapshots(schema.names() if names is None else names).files
 
 
 def connect(

@@ -49,14 +49,12 @@ def rebuild(lake: Lake) -> Path:
 
 def _fill(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """Put the files of a snapshot behind the views, and what follows from them into the tables."""
-    logs = {name: lake.log(name) for name in schema.names()}
-    files = {name: log.files() for name, log in logs.items()}
+    files, versions = lake.snapshots(schema.names())
     con.execute("begin")
     lake.show(con, files)
     con.execute(";\n".join(d.sql for d in definitions() if d.sql.startswith("create or replace table")))
     rows = (
-        f"({quoted(name)}, {logs[name].version}, {len(files[name])}, {sum(f.rows for f in files[name])})"
-        for name in files
+        f"({quoted(name)}, {versions[name]}, {len(files[name])}, {sum(f.rows for f in files[name])})" for name in files
     )
     con.execute(
         "create or replace table snapshot as from (values "

@@ -121,9 +121,7 @@ def write(
 def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) -> str:
     """The page about these findings, as HTML; raises `UnknownName`."""
     findings = [find(name) for name in dict.fromkeys(only)]
-    logs = {name: lake.log(name) for name in schema.names()}
-    files = {name: log.files() for name, log in logs.items()}
-    versions = {name: log.version for name, log in logs.items()}
+    files, versions = lake.snapshots(schema.names())
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
     with ask.connect(lake, files, fresh=fresh) as con:
         answers = Answers(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+from memlake.warehouse.words import counted, volume
 
 app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came from, and whether it is whole.")
 
@@ -86,7 +87,7 @@ def check(lake: LakePath = DEFAULT_LAKE) -> None:
         found = list(checking.check(opened, advance))
     for defect in found:
         print(f"{defect.table_name} {defect.where}: {defect.what}")
-    print(f"{len(found)} thing{'' if len(found) == 1 else 's'} wrong" if found else "all is well")
+    print(f"{counted(len(found), 'thing')} wrong" if found else "all is well")
     if found:
         raise typer.Exit(1)
 
@@ -112,7 +113,7 @@ def forget(
     if sum(x is not None for x in (cell, model, corpus)) != 1:
         raise BadInput("name one of --cell, --model and --corpus")
     taken = forgetting.forget(Lake.open(lake), cell=cell, model=model, corpus=corpus, with_dependents=with_dependents)
-    print(f"{len(taken)} cell{'' if len(taken) == 1 else 's'} forgotten")
+    print(f"{counted(len(taken), 'cell')} forgotten")
 
 
 @app.command()
@@ -139,7 +140,7 @@ def compact(
 
     from memlake.warehouse.publishing import compact as compacting
     from memlake.warehouse.publishing.vacuum import vacuum as remove
-    from memlake.warehouse.show.describe import spread, volume
+    from memlake.warehouse.show.describe import spread
 
     from . import schema
     from .errors import BadInput, MemlakeError, one_line
@@ -150,7 +151,7 @@ def compact(
         raise BadInput("--keep-days says what --vacuum keeps: name both")
     opened = Lake.open(lake)
     names = [name for name in dict.fromkeys(tables or schema.names()) if schema.table(name)]
-    damaged = changed = False
+    damaged = told = False
     for name, partitions in groupby(compacting.compact(opened, names), key=lambda p: p.table):
         old: list[File] = []
         new: list[File] = []
@@ -159,11 +160,12 @@ def compact(
             new += partition.new
             damaged |= partition.damaged
             if partition.why:
+                told = True
                 say(f"{' '.join(filter(None, (name, partition.partition)))}: {partition.why}")
         if new:
-            changed = True
+            told = True
             print(f"{name}: {spread(old)} became {spread(new)}", flush=True)
-    if not changed and not damaged:
+    if not told:
         print("nothing to compact")
     files = size = entries = 0
     for name in names if vacuum else ():
@@ -174,6 +176,7 @@ def compact(
             damaged = True
             say(f"{name}: {one_line(e)}")
     if vacuum:
-        print(f"removed {files} files ({volume(size)}) and {entries} log entries")
+        entry = counted(entries, "log entry", "log entries")
+        print(f"removed {counted(files, 'file')} ({volume(size)}) and {entry}")
     if damaged:
         raise typer.Exit(2)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import duckdb
@@ -35,7 +35,15 @@ T = TypeVar("T")
 KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)  # delta-rs would list all of it at each commit
 ATTEMPTS = 30  # commits that lost a race are tried again this often
 CHECKPOINT = {"delta.checkpointInterval": "20"}  # entries that are read one by one; those before it in one file
+LOOKS = 20  # at several tables, until none has changed since the look before
 NO_DELETE = "[]^|"  # delta-rs panics over a delete below a folder with one of these in its name
+
+
+class Snapshots(NamedTuple):
+    """The published files of tables at one moment, and which version each has there."""
+
+    files: dict[str, list[File]]
+    versions: dict[str, int]
 
 
 class Lake:
@@ -45,6 +53,7 @@ class Lake:
         self.path = path
         self._handles: dict[str, DeltaTable] = {}
         self._logs: dict[str, Log] = {}
+        self._read: dict[str, list[tuple[frozenset[str], pa.Table]]] = {}  # of a table: files, and their rows
         self._publishing = self._changed = False
 
     @classmethod
@@ -107,9 +116,35 @@ class Lake:
         """The published files of a table, as of now."""
         return self.log(name).files()
 
+    def snapshots(self, names: Iterable[str]) -> Snapshots:
+        """The published files of several tables, all as they were at one moment: what is committed while the logs are
+        read shows in all of them or in none. Where others commit without a pause, what the last of a few looks saw."""
+        logs = {name: self.log(name) for name in names}
+        for _ in range(LOOKS):
+            versions = {name: log.version for name, log in logs.items()}
+            files = {name: log.files() for name, log in logs.items()}
+            if all(self.log(name).version == version for name, version in versions.items()):
+                break
+        return Snapshots(files, versions)
+
     def files(self, name: str, **equal: str) -> list[str]:
         """Paths of a table's published files, of the partitions with these values."""
         return [f.path for f in self.snapshot(name) if all(f.partition[k] == v for k, v in equal.items())]
+
+    def rows(self, name: str, con: duckdb.DuckDBPyConnection) -> pa.Table:
+        """All rows of a small table, as of now, read by `con`. Only files are read that were not there at the last
+        look: what is in one does not change. Raises `DamagedLake`."""
+        files = {f.path: f for f in self.snapshot(name)}
+        read = [part for part in self._read.get(name, ()) if part[0] <= files.keys()]
+        new = files.keys() - frozenset().union(*(paths for paths, _ in read))
+        if new or not read:
+            try:
+                found = con.execute(relation(name, [files[path] for path in sorted(new)])).to_arrow_table()
+            except duckdb.Error as e:
+                raise DamagedLake(f"table {name} of {self.path} cannot be read: {one_line(e)}") from e
+            read.append((frozenset(new), found))
+        self._read[name] = read
+        return pa.concat_tables(rows for _, rows in read)
 
     def connect(
         self,
@@ -124,7 +159,7 @@ class Lake:
         con.execute("set TimeZone = 'UTC'")
         con.execute("create schema stored")
         wanted = schema.names() if only is None else only
-        self.show(con, {name: self.snapshot(name) if snapshot is None else snapshot[name] for name in wanted})
+        self.show(con, self.snapshots(wanted).files if snapshot is None else {name: snapshot[name] for name in wanted})
         return con
 
     def show(self, con: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[File]]) -> None:
@@ -149,10 +184,6 @@ class Lake:
 
     # Writing: but for `amend` only `warehouse` calls what follows; everybody else goes through `work.runner` and
     # `publishing.register`
-
-    def gave_back(self, name: str, transaction: str) -> bool:
-        """Has a `forget` taken this unit of work out of the table's log, and nobody published it again?"""
-        return self.log(name).transactions.get(transaction, 1) % 2 == 0
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
@@ -191,25 +222,27 @@ class Lake:
 
         return self._race(name, attempt)
 
-    def retract(self, name: str, transaction: str, predicate: str | None) -> bool:
-        """Take a transaction back: delete the rows that meet `predicate` (none for None), and let it be published
-        again. False where the log does not hold it."""
+    def retract(
+        self, name: str, transactions: Sequence[str], predicate: Callable[[list[str]], str] | None
+    ) -> list[str]:
+        """Take several units of work back in one entry, and let them be published again: those that the log holds,
+        which are returned. `predicate` is given these and says which rows are deleted (None: none are). Files without
+        such rows stay as they are."""
         if self._odd():
             raise BadInput(f"rows of {self.path} cannot be deleted, for the characters {NO_DELETE}: move the lake")
 
-        def attempt(delta: DeltaTable) -> bool:
-            count = (delta.transaction_version(transaction) or 0) + 1
-            if count % 2:
-                return False
-            properties = _alone({transaction: count})
-            if predicate is None:
-                self._write(name, delta, [], properties)
-            else:
-                delta.delete(predicate, commit_properties=properties, post_commithook_properties=KEEP_LOG)
+        def attempt(delta: DeltaTable) -> list[str]:
+            log = self._beside(name, delta)
+            held = [t for t in transactions if log.holds(t)]
+            if not held:
+                return []
+            properties = _alone({t: log.transactions[t] + 1 for t in held})
+            if predicate is not None:
+                delta.delete(predicate(held), commit_properties=properties, post_commithook_properties=KEEP_LOG)
                 delta.update_incremental()
-                if delta.transaction_version(transaction) != count:  # no row met it, and delta-rs wrote nothing
-                    self._write(name, delta, [], properties)
-            return True
+            if self._beside(name, delta).holds(held[0]):  # else it is done; where no row met it delta-rs wrote nothing
+                self._write(name, delta, [], properties)
+            return held
 
         return self._race(name, attempt)
 

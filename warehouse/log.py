@@ -8,6 +8,7 @@ deletes, checkpoints) is written by delta-rs.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Log:
         self.properties: dict[str, str] = {}
         self._keys: tuple[str, ...] = ()
         self._files: dict[str, File] = {}
+        self._named: tuple[tuple[int, int], int] | None = None  # of what file `_last_checkpoint` said which version
         self._places: dict[frozenset[tuple[str, str | None]], dict[str, File]] = {}
 
     def update(self) -> None:
@@ -56,6 +58,10 @@ class Log:
         """Is this unit of work published? Each publication makes its count odd, each `forget` even."""
         return self.transactions.get(transaction, 0) % 2 == 1
 
+    def gave_back(self, transaction: str) -> bool:
+        """Has a `forget` taken this unit of work out, and nobody published it again?"""
+        return self.transactions.get(transaction, 1) % 2 == 0
+
     def files(self) -> list[File]:
         """The published files, in the order of their paths."""
         return [self._files[path] for path in sorted(self._files)]
@@ -65,14 +71,12 @@ class Log:
         wanted = dict.fromkeys(frozenset(p.items()) for p in partitions)
         return [f for place in wanted for f in self._places.get(place, {}).values()]
 
-    def _entry(self, version: int) -> Path:
-        return self.entries / f"{version:020}.json"
-
     def _next(self) -> None:
         """Read entries as long as there is a next one."""
         while True:
             try:
-                text = self._entry(self.version + 1).read_text(encoding="utf-8")
+                with open(f"{self.entries}/{self.version + 1:020}.json", encoding="utf-8") as file:
+                    text = file.read()
             except FileNotFoundError:
                 return
             # Not at what else Python takes for the end of a line, such as U+0085, which names may hold
@@ -81,13 +85,22 @@ class Log:
 
     def _checkpoint(self) -> int:
         """The version of the newest checkpoint; -1 where there is none."""
-        try:
-            named = int(json.loads((self.entries / LAST).read_text(encoding="utf-8"))["version"])
-        except (FileNotFoundError, ValueError, LookupError, TypeError):  # it is a hint, and may be cut off
-            named = -1
+        named = self._last()
         if (named <= self.version and self.version >= 0) or self._parts(named):
             return named
         return max((int(p.name[:20]) for p in self.entries.glob("*.checkpoint*.parquet")), default=-1)
+
+    def _last(self) -> int:
+        """The version that the table's hint names; -1 where there is none, or it is cut off."""
+        try:
+            with open(f"{self.entries}/{LAST}", encoding="utf-8") as file:
+                stat = os.fstat(file.fileno())
+                which = stat.st_ino, stat.st_mtime_ns
+                if self._named is None or self._named[0] != which:
+                    self._named = which, int(json.loads(file.read())["version"])
+            return self._named[1]
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return -1
 
     def _newest(self) -> int:
         """The number of the newest entry."""

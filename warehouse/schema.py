@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -129,13 +130,13 @@ class Table:
     sort: tuple[str, ...] = ()
     expect: tuple[Expect | Reference | Measure, ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """All columns, partition columns included, in the declared order. Every field admits NULL: that a column has
         none is an expectation, so that a NULL ends in quarantine with its row and not in a writer's error."""
         return pa.schema([pa.field(c.name, c.type) for c in self.columns])
 
-    @property
+    @cached_property
     def expectations(self) -> tuple[Expect | Measure, ...]:
         """The declared expectations, and those that follow from the columns, the key and the references."""
         declared = (e.expectation if isinstance(e, Reference) else e for e in self.expect)

@@ -27,6 +27,7 @@ from memlake.ingest.source import listed
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.identity import sha256
 from memlake.warehouse.lake import Lake, spools
+from memlake.warehouse.words import counted
 from memlake.warehouse.work.cells import Cell, published
 from memlake.warehouse.work.runner import Summary, recover, run_cells
 from memlake.warehouse.work.spool import Spool
@@ -146,7 +147,8 @@ def _count(lake: Lake, planned: Plan, total: Summary, workers: int | None) -> Ex
         read = Extent.total(extents(spool.take(second.counted)))
         if not read.documents:
             spool.remove()
-            why = f": {read.rejected} records are none ({listed(Counter(read.rejects).most_common())})"
+            none = f"{counted(read.rejected, 'record is', 'records are')} none"
+            why = f": {none} ({listed(Counter(read.rejects).most_common())})"
             name = second.settings.counted_corpus
             raise BadInput(f"no document of {name} was read{why if read.rejects else ''}; nothing is published")
         if not _run_stage(lake, [second], planned.way, total, workers):

@@ -12,6 +12,7 @@ from memlake.ingest.names import name_problem
 from memlake.ingest.source import Stage, listed, source_name
 from memlake.warehouse.errors import BadInput, Conflict
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.words import counted
 from memlake.warehouse.work.cells import Cell, published
 
 from .keep import SpoolFile, keep_stages, publishing, refuse_another_sample
@@ -86,13 +87,15 @@ class DocumentSource(DocumentReader):
             ).fetchall()
         kept, seen, left = sum(n for _, n, _ in domains), sum(n for *_, n in domains), sum(n for _, n in rejects)
         if kept == seen:
-            line, parts = f"corpus {corpus}: {kept} documents", listed([(domain, n) for domain, n, _ in domains])
+            line = f"corpus {corpus}: {counted(kept, 'document')}"
+            parts = listed([(domain, n) for domain, n, _ in domains])
         else:
-            line = f"corpus {corpus}: {kept} of {seen} documents kept"
+            line = f"corpus {corpus}: {kept} of {counted(seen, 'document')} kept"
             parts = listed([(domain, f"{n} of {of}") for domain, n, of in domains])
         lines = [f"{line} ({parts})" if parts else line]
         if left:
-            lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
+            records = counted(left, "record")
+            lines.append(f"not taken: {records}, each with its reason in `rejects` ({listed(rejects)})")
         return lines + self.remarks({domain: n for domain, _, n in domains})
 
     def remarks(self, seen: Mapping[str, int]) -> list[str]:

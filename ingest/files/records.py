@@ -23,6 +23,7 @@ from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.show.terminal import say
+from memlake.warehouse.words import counted
 
 from . import streams
 from .folders import folder_fields, name_with_fields
@@ -209,7 +210,8 @@ class ChosenFields(RecordSource):
         if self.domain_field is not None and n:
             lines.insert(
                 0,
-                f"{n} of {sum(seen.values())} documents are in domain {self.domain!r}, that of records without"
+                f"{n} of {counted(sum(seen.values()), 'document')} {'is' if n == 1 else 'are'} in domain"
+                f" {self.domain!r}, that of records without"
                 f" a field {self.domain_field!r}",
             )
         return lines

@@ -22,6 +22,7 @@ from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import families, resolve
 from memlake.warehouse.publishing.register import register
+from memlake.warehouse.words import counted
 from memlake.warehouse.work.cells import Cell, published
 
 from .ids import Span
@@ -116,7 +117,7 @@ class ResultSource(ResultReader):
 
     def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
         ids = [c.id for c in cells]
-        files = {name: lake.snapshot(name) for name in ("matches", "models", "rejects")}
+        files = lake.snapshots(("matches", "models", "rejects")).files
         files["matches"] = [f for f in files["matches"] if f.cell is None or f.cell in ids]
         with lake.connect(files, files) as con:
 
@@ -134,11 +135,12 @@ class ResultSource(ResultReader):
                 " where list_contains(?, m.cell) and m.condition <> b.base_condition order by all"
             )
         lines = [
-            f"{source_name(self)}: {rows} rows; {known} of sequences that the lake holds with their text,"
+            f"{source_name(self)}: {counted(rows, 'row')}; {known} of sequences that the lake holds with their text,"
             f" {rows - known} of sequences known only by the id they came with"
         ]
         if left := sum(n for _, n in rejects):
-            lines.append(f"not taken: {left} records, each with its reason in `rejects` ({listed(rejects)})")
+            records = counted(left, "record")
+            lines.append(f"not taken: {records}, each with its reason in `rejects` ({listed(rejects)})")
         lines += self.listing.lines()
         lines += [
             f"{m}: {c!r} is not its base condition, so findings use its rows only with -p condition={c}"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, make_lake, match_cell
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell
 from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.log import Log
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.register import register
@@ -130,7 +131,7 @@ def test_check_finds_what_is_wrong(lake):
 def test_check_judges_rows_again(lake):
     """Rows spoiled behind the log's back, the size of the file unchanged: the conditions they name are gone."""
     forget(lake, cell=match_cell("c++").id)
-    lake.retract("conditions", '["float32 sdpa"]', "true")
+    lake.retract("conditions", ['["float32 sdpa"]'], lambda _: "true")
     found = list(check(lake))
     cell = match_cell(DOMAINS[1]).id
     assert [(f.table_name, f.where, f.what) for f in found] == [
@@ -139,6 +140,37 @@ def test_check_judges_rows_again(lake):
     ]
     register(lake, "conditions", [CONDITION])
     assert list(check(lake)) == []
+
+
+def test_a_snapshot_of_several_tables_is_of_one_moment(lake, monkeypatch):
+    """What is published after the first log was read and before the second is in both."""
+    others, real, between = Lake.open(lake.path), Lake.log, []
+
+    def log(self: Lake, name: str) -> Log:
+        if self is lake and name == "sequences" and not between:
+            between.append(run_cells(others, [ingest_cell("new")]))
+        return real(self, name)
+
+    lake.snapshots(["documents"])
+    monkeypatch.setattr(Lake, "log", log)
+    files, versions = lake.snapshots(["documents", "sequences"])
+    assert between[0].done
+    assert {f.partition["domain"] for f in files["documents"]} == {*DOMAINS, "new"}
+    assert {f.partition["domain"] for f in files["sequences"]} == {*DOMAINS, "new"}
+    assert versions == {name: lake.version(name) for name in ("documents", "sequences")}
+
+
+def test_a_snapshot_beside_one_who_never_pauses(lake, monkeypatch):
+    others, real, looks = Lake.open(lake.path), Lake.log, []
+
+    def log(self: Lake, name: str) -> Log:
+        if self is lake:
+            looks.append(others.commit("rejects", [f"c{len(looks)}"], lambda _: []))
+        return real(self, name)
+
+    monkeypatch.setattr(Lake, "log", log)
+    files, versions = lake.snapshots(["rejects", "matches"])
+    assert len(looks) < 100 and len(files["matches"]) == 2 and versions["rejects"] > 20
 
 
 def test_every_table_says_what_one_row_is():
@@ -177,7 +209,7 @@ def test_a_table_without_rows_of_the_cell_is_free_again(lake):
         return lake.commit("rejects", ["c1-none"], lambda missing: [])
 
     assert commit() == ["c1-none"] and commit() == []
-    assert lake.retract("rejects", "c1-none", "cell = 'c1-none'")
+    assert lake.retract("rejects", ["c1-none"], lambda _: "cell = 'c1-none'") == ["c1-none"]
     assert not lake.log("rejects").holds("c1-none")
     assert commit() == ["c1-none"]
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import accumulate
+from math import inf
 from typing import Any
 
 import duckdb
@@ -22,10 +23,13 @@ import pyarrow as pa
 
 from memlake.warehouse import schema
 from memlake.warehouse.connections import connect, watched
-from memlake.warehouse.errors import DamagedLake, one_line
+from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, quoted, relation
 from memlake.warehouse.schema import KEY_UNIQUE, Expect, Measure, Table
+
+IN_MEMORY = 64 << 20  # bytes of files whose rows are judged in memory
+ONE_THREAD = 4 << 20  # bytes of files below which one thread is faster than several
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,12 @@ class Rows:
     expected: Mapping[str, int] = field(default_factory=dict)  # how many there must be of a cell
     with_them: Mapping[str, str] = field(default_factory=dict)  # table: SQL of the rows that are published before these
     bounds: Sequence[Mapping[str, Sequence[Any]]] | None = None  # least and greatest values in each part of the rows
-    small: bool = False  # they fit into memory
+    size: float = inf  # bytes of their files, where that is known
+
+    @property
+    def small(self) -> bool:
+        """Do they fit into memory?"""
+        return self.size < IN_MEMORY
 
     @property
     def spec(self) -> Table:
@@ -90,20 +99,36 @@ class Rows:
         """A connection with `rows`, the view `published` (of the committed snapshot, without the cells that are judged,
         all rows of the same partitions that can have a key of theirs), the views `stored.*` and the cells' settings as
         variables."""
-        with _database() as con:
+        with _database(one_thread=self._looked_at() < ONE_THREAD) as con:
             self._views(con)
             yield con
+
+    def _looked_at(self) -> float:
+        """Bytes of the files of all that is read."""
+        other = (f.size for name in mentioned(self.spec) for f in self.lake.snapshot(name))
+        return self.size + sum(f.size for f in self._beside) + sum(other)
+
+    @cached_property
+    def _beside(self) -> list[File]:
+        """The published files of the same partitions that may hold a key of theirs."""
+        if self._keys_are_their_own():
+            return []
+        return [f for f in self.lake.log(self.table_name).beside(self.partitions) if self._may_share(f)]
+
+    def _keys_are_their_own(self) -> bool:
+        """Is the cell a part of the key, and of all rows one of those that are judged?"""
+        named = [b.get("cell", [None]) for b in self.bounds or ()]
+        return "cell" in self.spec.key and bool(named) and all(len({*b}) == 1 and b[0] in self.cells for b in named)
 
     def _views(self, con: duckdb.DuckDBPyConnection) -> None:
         # Tables without partitions are small; of as many files as there were runs each question would open all
         held = {name for name in mentioned(self.spec) if not schema.table(name).partition}
         self.lake.connect(mentioned(self.spec) - held, con=con)
         for name in held:
-            parts = [relation(name, self.lake.snapshot(name)), *filter(None, [self.with_them.get(name)])]
-            try:
-                con.execute(f"create table stored.{name} as {' union all '.join(parts)}")
-            except duckdb.Error as e:
-                raise DamagedLake(f"table {name} of {self.lake.path} cannot be read: {one_line(e)}") from e
+            con.register("held", self.lake.rows(name, con))
+            parts = ["from held", *filter(None, [self.with_them.get(name)])]
+            con.execute(f"create table stored.{name} as {' union all '.join(parts)}")
+            con.unregister("held")
         settings = dict(self.settings)
         if len(self.cells) == 1:
             settings["cell"] = next(iter(self.cells))
@@ -111,9 +136,8 @@ class Rows:
             if isinstance(value, str | int | float | bool):
                 literal = quoted(value) if isinstance(value, str) else value
                 con.execute(f'set variable "{key}" = {literal}')
-        beside = [f for f in self.lake.log(self.table_name).beside(self.partitions) if self._may_share(f)]
         others = f" where cell not in ({', '.join(map(quoted, self.cells))})" if self.cells else ""
-        con.execute(f"create view published as from ({relation(self.table_name, beside)}){others}")
+        con.execute(f"create view published as from ({relation(self.table_name, self._beside)}){others}")
         con.execute(f"create {'table' if self.small else 'view'} rows as {self.select}")
         for name, select in self.with_them.items():
             if name in mentioned(self.spec) - held:
@@ -149,16 +173,20 @@ class Rows:
 
 
 @cache
-def _duckdb() -> duckdb.DuckDBPyConnection:
+def _duckdb(one_thread: bool) -> duckdb.DuckDBPyConnection:
     """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that."""
-    return connect()
+    con = connect()
+    if one_thread:
+        con.execute("set threads = 1")
+    return con
 
 
 @contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to an empty database in memory, which is gone with the block."""
+def _database(one_thread: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to an empty database in memory, which is gone with the block. one_thread: to wake others takes
+    longer than what there is to do."""
     name = f"judged_{uuid.uuid4().hex}"
-    with watched(_duckdb().cursor()) as con:
+    with watched(_duckdb(one_thread).cursor()) as con:
         con.execute(f"attach ':memory:' as {name}")
         try:
             con.execute(f"use {name}")

@@ -11,7 +11,7 @@ Each publication brings files of its own, so a partition has at least one of eac
 The files that were merged stay where they are, for those who read an older snapshot, until `vacuum` removes them.
 
     staging/compact.lock        one compaction at a time
-    staging/compact/TABLE/...   what it is writing; staging/merge/ of `merge_small`, under the lock on publication
+    staging/compact/TABLE/...   what it is writing; staging/merge-<id>/ of `merge_small`, under the lock on publication
     TABLE/<partition>/merged-<id>.parquet
 """
 
@@ -20,12 +20,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import duckdb
 import pyarrow as pa
@@ -36,8 +38,10 @@ from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, DamagedLake, MemlakeError, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, relation
+from memlake.warehouse.words import counted
 
-from .stage import ROW_GROUP, joined, writer
+from .place import MERGED, merge, move
+from .stage import ROW_GROUP, joined, scratch, writer
 
 SMALL = 64 << 20  # bytes; of files below it a compacted partition has at most one
 FULL = 128 << 20  # bytes of small files that become one; with one more, and what is left over, up to 256 MB
@@ -46,6 +50,7 @@ TINY = 1 << 20  # bytes; files from here on are not merged by themselves
 WORTH = 256  # files of a table less, and no more than half as many left: then compaction is offered
 BATCH = 64 << 20  # bytes of rows, unpacked, that are written at once
 MEMORY, THREADS = "2GB", 4  # that DuckDB sorts with; what does not fit it puts into the staging folder
+LEFT: WeakKeyDictionary[Lake, set[str]] = WeakKeyDictionary()  # files that could not be merged by themselves
 DAMAGED = (duckdb.Error, DeltaError, pa.ArrowException, OSError, MemlakeError)
 
 
@@ -94,7 +99,7 @@ def offer(layouts: Iterable[Layout]) -> str | None:
     if not pays:
         return None
     before, after = sum(found.files for found in pays), sum(found.compacted for found in pays)
-    return f"`memlake warehouse compact` would make {after} file{'' if after == 1 else 's'} of {before}"
+    return f"`memlake warehouse compact` would make {counted(after, 'file')} of {before}"
 
 
 def compact(lake: Lake, names: Iterable[str]) -> Iterator[Compacted]:
@@ -113,6 +118,13 @@ def compact(lake: Lake, names: Iterable[str]) -> Iterator[Compacted]:
             for files in partitions:
                 if _groups(files):
                     yield _compact(lake, con, name, files, folder)
+
+
+def clear(lake: Lake) -> None:
+    """Remove what a killed compaction has left to be published; of one at work nothing."""
+    if _folder(lake).exists():
+        with suppress(Conflict), _alone(lake):
+            pass
 
 
 def _compact(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, files: Sequence[File], folder: Path) -> Compacted:
@@ -140,17 +152,33 @@ def _compact(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, files: Seque
 def merge_small(lake: Lake, name: str) -> int:
     """Merge tiny files of a table where many of about as many rows lie in a partition, in one commit; by how many files
     there are less. To be called under `lake.publishing()`. No file is opened where there is nothing to do; what cannot
-    be merged stays as it is, and `compact` says why."""
+    be merged stays as it is, which is said, and is not tried again by this process."""
+    left = LEFT.get(lake, set())
+    old: list[File] = []
+    new: list[File] = []
     try:
-        groups = _alike(lake, name)
+        groups = _alike(f for f in lake.snapshot(name) if f.path not in left)
         if not groups:
             return 0
-        with _emptied(lake.staging / "merge") as folder, _engine(lake, folder) as con:
-            new = [_merge(con, name, group, folder) for group in groups]
-            old = [f for group in groups for f in group]
-            return len(old) - len(new) if _put(lake, name, old, new) else 0
-    except DAMAGED:
+        with scratch(lake.staging, "merge") as folder:
+            for group in groups:
+                try:
+                    new.append(merge(name, group, folder / _merged_name()))
+                    old += group
+                except DAMAGED as e:
+                    _leave(lake, name, group, e)
+            done = bool(new) and _put(lake, name, old, new)
+            shutil.rmtree(folder)
+            return len(old) - len(new) if done else 0
+    except DAMAGED as e:
+        _leave(lake, name, old, e)
         return 0
+
+
+def _leave(lake: Lake, name: str, files: Sequence[File], error: Exception) -> None:
+    """Say that these cannot be merged, and let this process not try again."""
+    LEFT.setdefault(lake, set()).update(f.path for f in files)
+    print(f"{counted(len(files), 'small file')} of {name} not merged: {one_line(error)}", file=sys.stderr)
 
 
 def _partitions(files: Iterable[File]) -> list[list[File]]:
@@ -161,13 +189,13 @@ def _partitions(files: Iterable[File]) -> list[list[File]]:
     return list(found.values())
 
 
-def _groups(files: Iterable[File]) -> list[list[File]]:
-    """Which files of a partition become one: small ones, until they are `FULL` together. What is left over and small
-    goes along with the last."""
+def _groups(files: Iterable[File], full: int = FULL) -> list[list[File]]:
+    """Which files of a partition become one: small ones, until they are `full` bytes together. What is left over and
+    small goes along with the last."""
     groups: list[list[File]] = []
     for file in files:
         if file.size < SMALL:
-            if not groups or _size(groups[-1]) >= FULL:
+            if not groups or _size(groups[-1]) >= full:
                 groups.append([])
             groups[-1].append(file)
     if len(groups) > 1 and _size(groups[-1]) < SMALL:
@@ -179,13 +207,13 @@ def _size(files: Iterable[File]) -> int:
     return sum(f.size for f in files)
 
 
-def _alike(lake: Lake, name: str) -> list[list[File]]:
+def _alike(files: Iterable[File]) -> list[list[File]]:
     """Tiny files of one partition and tier, where there are enough of them."""
     found: dict[tuple[object, ...], list[File]] = defaultdict(list)
-    for file in lake.snapshot(name):
+    for file in files:
         if file.size < TINY:
             found[(*file.partition.values(), _tier(file.rows))].append(file)
-    return [part for group in found.values() if len(group) >= ALIKE for part in _groups(group)]
+    return [part for group in found.values() if len(group) >= ALIKE for part in _groups(group, MERGED)]
 
 
 def _tier(rows: int) -> int:
@@ -199,7 +227,7 @@ def _merge(con: duckdb.DuckDBPyConnection, name: str, files: Sequence[File], fol
     spec = schema.table(name)
     columns = pa.schema([field for field in spec.schema if field.name not in spec.partition])
     partition = files[0].partition
-    path = folder / name / partition_path(spec, partition) / f"merged-{uuid.uuid4().hex[:12]}.parquet"
+    path = folder / name / partition_path(spec, partition) / _merged_name()
     listed = ", ".join(f'"{c}"' for c in columns.names)
     order = ", ".join(f'"{c}"' for c in spec.sort if c in columns.names)
     select = f"select {listed} from ({relation(name, files)}){order and ' order by '}{order}"
@@ -216,6 +244,10 @@ def _merge(con: duckdb.DuckDBPyConnection, name: str, files: Sequence[File], fol
     return File(str(path), partition, rows, path.stat().st_size, joined([f.bounds for f in files]))
 
 
+def _merged_name() -> str:
+    return f"merged-{uuid.uuid4().hex[:12]}.parquet"
+
+
 def _at_once(files: Sequence[File]) -> int:
     """Rows that are written at once: a row group, or fewer where rows are long."""
     largest = pq.read_metadata(max(files, key=lambda f: f.size).path)
@@ -229,8 +261,7 @@ def _put(lake: Lake, name: str, old: Sequence[File], new: Sequence[File]) -> boo
     placed = []
     for file in new:
         target = lake.path / name / partition_path(schema.table(name), file.partition) / Path(file.path).name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file.path, target)
+        move(Path(file.path), target)
         placed.append(replace(file, path=str(target)))
     done = lake.replace(name, old, placed)
     if not done:
@@ -258,16 +289,14 @@ def _alone(lake: Lake) -> Iterator[Path]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             raise Conflict(f"another compaction is at work on {lake.path}: wait until it ends") from e
-        with _emptied(lake.staging / "compact") as folder:
+        folder = _folder(lake)
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed one has left
+        folder.mkdir()
+        try:
             yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    """The folder without what a killed process left in it; it is gone afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _folder(lake: Lake) -> Path:
+    return lake.staging / "compact"

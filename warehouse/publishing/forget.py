@@ -1,8 +1,8 @@
 """Take back what was published: the rows leave the snapshot, the log keeps older versions, `cells` keeps the record.
 
 Which cells stand on which follows from the references that the tables declare: a cell stands on another where a row of
-it stands on a row of that one. Those that stand on others go first, and of a cell the rows that stand on its others: a
-kill at any moment leaves no row that stands on nothing.
+it stands on a row of that one. A table is rewritten once for all cells that are taken back, and those tables come first
+whose rows stand on rows of others: a kill at any moment leaves no row that stands on nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from memlake.warehouse.errors import Conflict, UnknownName
 from memlake.warehouse.lake import Lake, spools
 from memlake.warehouse.relation import File, quoted, relation
 from memlake.warehouse.schema import Reference
+from memlake.warehouse.words import counted
 
-from .publish import Attempt, data_tables, record
+from .publish import Attempt, Ending, data_tables, record
 from .register import transaction
 
 NAMED = 3  # cells that a refusal names
@@ -56,22 +57,22 @@ def forget(
         with lake.connect(["models", "model_corpora"]) as con:
             models = con.execute("from stored.models").to_arrow_table().to_pylist()
             roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
-        files = {name: lake.snapshot(name) for name in data_tables()}
+        files = lake.snapshots(data_tables()).files
         wanted = [c for c, known in published.items() if c == cell or _about(known.settings, model, corpus)]
-        registered = [("model_corpora", r) for r in roles if r["model"] == model]
-        registered += [("models", r) for r in models if r["model"] == model]
-        if not wanted and not registered:
+        registered = {
+            name: [row for row in rows if row["model"] == model]
+            for name, rows in (("model_corpora", roles), ("models", models))
+        }
+        if not wanted and not any(registered.values()):
             _unknown(published, models, cell, model, corpus)
         roots = [*(_begun(lake, published, files) if with_dependents else ()), *wanted]
         order = _upper_first(roots, _standing(lake, files, roots))
         _refuse(cell or model or corpus, [c for c in order if c not in roots], published, with_dependents)
         if corpus is not None:
             shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
-        for found in order:
-            _forget_cell(lake, published[found])
-        for name, row in registered:
-            predicate = " and ".join(f"{k} = {quoted(row[k])}" for k in schema.table(name).key)
-            lake.retract(name, transaction(name, row), predicate)
+        _forget(lake, [published[found] for found in order])
+        for name, rows in registered.items():
+            _forget_rows(lake, name, rows)
     return order
 
 
@@ -121,7 +122,7 @@ def _begun(lake: Lake, published: Mapping[str, PublishedCell], files: Mapping[st
     they stood."""
     rows = _row_counts(lake, files)
     short = [c for c, known in published.items() if rows[c] < known.rows]
-    return [c for c in short if any(lake.gave_back(name, c) for name in files)]
+    return [c for c in short if any(lake.log(name).gave_back(c) for name in files)]
 
 
 def _row_counts(lake: Lake, files: Mapping[str, Sequence[File]]) -> Counter[str | None]:
@@ -150,7 +151,7 @@ def _refuse(
         kinds = Counter(published[c].experiment for c in others)
         by_experiment = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
         named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-        cells = "1 cell stands" if len(others) == 1 else f"{len(others)} cells stand"
+        cells = counted(len(others), "cell stands", "cells stand")
         raise Conflict(
             f"{what} cannot be forgotten alone, {cells} on it ({by_experiment}: {named}):"
             " --with-dependents forgets them, too"
@@ -217,13 +218,23 @@ def _upper_first(roots: Iterable[str], standing: Mapping[str, set[str]]) -> list
     return order
 
 
-def _forget_cell(lake: Lake, known: PublishedCell) -> None:
-    """The log of `cells` last: until then the cell can be found, and forgotten to the end."""
+def _forget(lake: Lake, cells: Sequence[PublishedCell]) -> None:
+    """The log of `cells` last: until then the cells can be found, and forgotten to the end."""
+    ids = [known.cell for known in cells]
     for name in upper_tables_first():
-        lake.retract(name, known.cell, f"cell = {quoted(known.cell)}")
-    lake.retract("checks", known.cell, None)
-    record(lake, Attempt(known.cell, known.experiment, known.version, known.settings), "forgotten")
-    lake.retract("cells", known.cell, None)
+        lake.retract(name, ids, lambda held: f"cell in ({', '.join(map(quoted, held))})")
+    lake.retract("checks", ids, None)
+    gone = [(Attempt(c.cell, c.experiment, c.version, c.settings), Ending("forgotten")) for c in cells]
+    record(lake, gone)
+    lake.retract("cells", ids, None)
+
+
+def _forget_rows(lake: Lake, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Take registered rows back."""
+    keys = {
+        transaction(name, row): " and ".join(f"{k} = {quoted(row[k])}" for k in schema.table(name).key) for row in rows
+    }
+    lake.retract(name, list(keys), lambda held: " or ".join(f"({keys[t]})" for t in held))
 
 
 def upper_tables_first() -> list[str]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from memlake.warehouse import schema
+from memlake.warehouse.errors import DamagedLake
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake, add_action
 from memlake.warehouse.relation import File, partition_path
@@ -40,14 +41,23 @@ def place(
     settle(lake, run)
     alone, together = ([], []) if anew else _parted(files)
     made = list(files) if anew else [_merged(run, name, some) for some in together]
-    count = lake.log(name).transactions.get(transaction, 0) + 1
-    told = {"table": name, "transaction": transaction, "count": count, "files": [file.path for _, file in made]}
-    write_json(run / PLACED, told)
+    if made:
+        count = lake.log(name).transactions.get(transaction, 0) + 1
+        told = {"table": name, "transaction": transaction, "count": count, "files": [file.path for _, file in made]}
+        write_json(run / PLACED, told)
     for folder, file in (*alone, *made):
         if (folder / file.path).exists():  # else it was moved before
-            (lake.path / file.path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(folder / file.path, lake.path / file.path)
+            move(folder / file.path, lake.path / file.path)
     return [_action(lake, file) for _, file in (*alone, *made)]
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file to its place; folders above it are made where there are none."""
+    try:
+        os.replace(path, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
 
 
 def settle(lake: Lake, run: Path) -> None:
@@ -91,18 +101,30 @@ def _filled(sized: Sequence[tuple[int, Waiting]]) -> Iterator[list[Waiting]]:
 
 
 def _merged(run: Path, name: str, files: Sequence[Waiting]) -> Waiting:
-    """One file of the rows of these, sorted as the table says."""
-    spec = schema.table(name)
-    rows = pa.concat_tables([pq.ParquetFile(f / file.path).read() for f, file in files], promote_options="default")
-    if by := [(key, "ascending") for key in spec.sort if key not in spec.partition]:
-        rows = rows.sort_by(by)
+    """One file of the rows of these."""
     partition = files[0][1].partition
     named = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
-    path = "/".join(filter(None, (name, partition_path(spec, partition), named)))
+    path = "/".join(filter(None, (name, partition_path(schema.table(name), partition), named)))
     waiting = run / "merged"
-    with writer(waiting / path, rows.schema) as file:
+    merged = merge(name, [File(str(f / s.path), partition, s.rows, 0, s.bounds) for f, s in files], waiting / path)
+    return waiting, StagedFile(name, path, partition, merged.rows, merged.bounds)
+
+
+def merge(name: str, files: Sequence[File], path: Path) -> File:
+    """Write the rows of several files of a partition to one, sorted as the table says. Memory holds them all: it is for
+    small files, for which it takes half the time that DuckDB does. Raises `DamagedLake` where there are more or
+    fewer rows than the files are said to have."""
+    spec = schema.table(name)
+    columns = pa.schema([field for field in spec.schema if field.name not in spec.partition])
+    parts = [pq.ParquetFile(file.path).read() for file in files]
+    rows = pa.concat_tables([columns.empty_table(), *parts], promote_options="default")  # those of older files as NULL
+    if rows.num_rows != (logged := sum(f.rows for f in files)):
+        raise DamagedLake(f"its files have {rows.num_rows} rows, the log says {logged}: see `memlake warehouse check`")
+    if by := [(key, "ascending") for key in spec.sort if key in columns.names]:
+        rows = rows.sort_by(by)
+    with writer(path, columns) as file:
         file.write_table(rows, row_group_size=ROW_GROUP)
-    return waiting, StagedFile(name, path, partition, rows.num_rows, joined([file.bounds for _, file in files]))
+    return File(str(path), files[0].partition, rows.num_rows, path.stat().st_size, joined([f.bounds for f in files]))
 
 
 def _action(lake: Lake, file: StagedFile) -> AddAction:

@@ -8,8 +8,9 @@
     TABLE/<partition>/*.parquet                                   in the table's log: published
 
 What is ready is judged and committed together: one entry a table for all cells. Delta has no transaction over two
-tables, so the order is: data tables, `checks`, and `cells` last. A cell is done when it is in the log of all of them;
-whoever finds a manifest that nobody works on goes on where it stopped.
+tables, so the order is: data tables of which they have rows, `checks`, and `cells` last. A cell is done when it is in
+the log of `cells` and none of the others has given it back, with which `forget` begins; whoever finds a manifest that
+nobody works on goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from deltalake.transaction import AddAction
 from memlake.warehouse import schema
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.log import Log
 from memlake.warehouse.relation import File, relation
 
 from . import audit
@@ -42,7 +44,6 @@ from .stage import StagedFile, Staging, scratch
 MANIFEST = "manifest.json"
 VERDICTS = "verdicts.json"
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
-IN_MEMORY = 64 << 20  # bytes of staged files that are judged in memory
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class StagedCell:
 
     def done(self, lake: Lake) -> bool:
         """Is it published, by this run or another?"""
-        return all(lake.log(name).holds(self.id) for name in (*self.manifest.tables, *LOG_TABLES))
+        return is_done({name: lake.log(name) for name in (*self.manifest.tables, *LOG_TABLES)}, self.id)
 
     def verdicts(self, lake: Lake) -> list[Verdict] | None:
         """What was written of it, if its publication has begun: else what its rows stand on may have been taken back
@@ -129,6 +130,12 @@ class StagedCell:
         if not written.exists() or not any(lake.log(name).holds(self.id) for name in self.manifest.tables):
             return None
         return [Verdict(**v) for v in json.loads(written.read_text())]
+
+
+def is_done(logs: Mapping[str, Log], cell: str) -> bool:
+    """Is the cell published? logs: those of the tables it writes, and of `LOG_TABLES`. That of `cells` comes last, and
+    goes last where a cell is forgotten."""
+    return logs["cells"].holds(cell) and not any(log.gave_back(cell) for log in logs.values())
 
 
 def publish(lake: Lake, folders: Sequence[Path], ended: dict[Path, str | None] | None = None) -> dict[Path, str | None]:
@@ -209,15 +216,18 @@ def _commit(lake: Lake, cells: Sequence[StagedCell], verdicts: Mapping[str, list
     """Commit cells that write the same tables, and were judged."""
     run = cells[0].folder.parent
     for name in cells[0].manifest.tables:
-        commit(lake, run, name, {cell.id: cell.waiting(name) for cell in cells})
+        log = lake.log(name)  # a table of which a cell has no rows need not know of it, but must not deny it
+        commit(lake, run, name, {c.id: c.waiting(name) for c in cells if c.manifest.of(name) or log.gave_back(c.id)})
     endings = [Ending("done", sum(f.rows for f in cell.manifest.files)) for cell in cells]
     _log(lake, run, [Entry(c.id, c.manifest, e, verdicts[c.id]) for c, e in zip(cells, endings, strict=True)])
 
 
-def record(lake: Lake, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
-    """Leave a row in `cells` for an attempt that published nothing: it failed, or the cell was forgotten."""
+def record(lake: Lake, ended: Sequence[tuple[Attempt, Ending]]) -> None:
+    """Leave a row in `cells` for each of some attempts that published nothing: it failed, or the cell was forgotten."""
+    if not ended:
+        return
     with scratch(lake.staging, "record") as folder:
-        _log(lake, folder, [Entry(_once(attempt.cell, outcome), attempt, Ending(outcome, reason=reason))])
+        _log(lake, folder, [Entry(_once(attempt.cell, end.outcome), attempt, end) for attempt, end in ended])
         shutil.rmtree(folder)
 
 
@@ -253,7 +263,7 @@ def staged_rows(lake: Lake, cells: Sequence[StagedCell], name: str) -> Rows:
         partitions=[f.partition for f in files],
         expected={cell: n for cell, n in known if n is not None},
         bounds=[f.bounds for f in files],
-        small=sum(f.size for f in own) < IN_MEMORY,
+        size=sum(f.size for f in own),
     )
 
 
@@ -272,8 +282,9 @@ def commit(lake: Lake, run: Path, name: str, staged: Mapping[str, Sequence[Waiti
     def add(missing: list[str]) -> list[AddAction]:
         return place(lake, run, name, [waiting for t in missing for waiting in staged[t]], missing[0])
 
-    lake.commit(name, list(staged), add)
-    (run / PLACED).unlink(missing_ok=True)
+    if staged:
+        lake.commit(name, list(staged), add)
+        (run / PLACED).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from memlake.warehouse.publishing.compact import layout, offer
 from memlake.warehouse.publishing.vacuum import on_disk
 from memlake.warehouse.relation import File
 from memlake.warehouse.schema import Expect, Table
+from memlake.warehouse.words import counted, volume
 
 
 def status(con: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -32,9 +33,11 @@ def pending(lake: Lake) -> list[str]:
     """Lines on what lies outside the published set."""
     lines = []
     if staged := sum(1 for _ in lake.staging.glob("run-*/*/manifest.json")):
-        lines.append(f"{staged} cells are staged and not published: a run is under way, or the next one publishes them")
+        cells = f"{counted(staged, 'cell is', 'cells are')} staged and not published"
+        lines.append(f"{cells}: a run is under way, or the next one publishes {'it' if staged == 1 else 'them'}")
     if kept := [p for p in sorted(lake.quarantine.glob("*")) if p.is_dir()]:
-        lines.append(f"{len(kept)} cells lie in {lake.relative(lake.quarantine)}/: SQL sees none of their rows")
+        cells, whose = counted(len(kept), "cell lies", "cells lie"), "its" if len(kept) == 1 else "their"
+        lines.append(f"{cells} in {lake.relative(lake.quarantine)}/: SQL sees none of {whose} rows")
     return lines
 
 
@@ -42,7 +45,7 @@ def fragments(lake: Lake) -> list[str]:
     """Lines on tables in too many files, and on files that no newest snapshot needs, where these are many."""
     layouts = [layout(lake, name) for name in specs.names()]
     lines = [
-        f"{found.table}: {found.files} files, {volume(found.size)}, {found.small} of them small"
+        f"{found.table}: {counted(found.files, 'file')}, {volume(found.size)}, {found.small} of them small"
         for found in layouts
         if found.pays
     ]
@@ -60,12 +63,7 @@ def fragments(lake: Lake) -> list[str]:
 
 def spread(files: Sequence[File]) -> str:
     """How many files there are, and how large they are together."""
-    return f"{len(files)} file{'' if len(files) == 1 else 's'} ({volume(sum(f.size for f in files))})"
-
-
-def volume(size: int) -> str:
-    """Bytes as kB or MB."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+    return f"{counted(len(files), 'file')} ({volume(sum(f.size for f in files))})"
 
 
 def tables(lake: Lake) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memlake.warehouse.errors import BadInput, DamagedLake, one_line
+from memlake.warehouse.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +90,7 @@ def aligned(rows: pa.Table) -> str:
         "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(line, widths, right, strict=True)).rstrip()
         for line in [names, ["-" * w for w in widths], *cells]
     ]
-    return "\n".join([*lines, f"({len(cells)} row{'' if len(cells) == 1 else 's'})"])
+    return "\n".join([*lines, f"({counted(len(cells), 'row')})"])
 
 
 def _text(value: object) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.publishing.publish import LOG_TABLES
+from memlake.warehouse.publishing.publish import LOG_TABLES, is_done
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,9 +102,9 @@ S = TypeVar("S", bound=Settings)
 
 
 def plan(lake: Lake, cells: Sequence[C]) -> list[C]:
-    """The cells that are not done: not in the log of every table they write. Reads the logs, changes nothing."""
+    """The cells that are not done, by the logs of the tables they write. Changes nothing."""
     logs = {name: lake.log(name) for name in {*LOG_TABLES, *(t for c in cells for t in c.tables)}}
-    return [c for c in cells if not all(logs[t].holds(c.id) for t in (*c.tables, *LOG_TABLES))]
+    return [c for c in cells if not is_done({t: logs[t] for t in (*c.tables, *LOG_TABLES)}, c.id)]
 
 
 def published(lake: Lake, experiment: str, kind: type[S]) -> Iterator[tuple[str, S]]:

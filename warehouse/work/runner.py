@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from memlake.warehouse.connections import interruptible
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.compact import clear
 from memlake.warehouse.publishing.place import settle
-from memlake.warehouse.publishing.publish import MANIFEST, publish, record
+from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Ending, publish, record
 from memlake.warehouse.publishing.stage import locked, scratch
 
 from . import cluster
@@ -119,6 +120,7 @@ def recover(lake: Lake) -> int:
                 if reason:
                     print(f"{place.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
             _remove(lake, folder)
+    clear(lake)
     return alive
 
 
@@ -180,13 +182,8 @@ class Run:
         """Publish or report what was staged of the cells, of those whose processes are through with them."""
         began = monotonic()
         cells = [self.waiting[p.name] for p in self.folder.iterdir() if p.name in self.waiting]
-        for cell in cells:
-            place = self.folder / cell.id
-            if (place / FAILED).exists():
-                failure = Failure.read(place)
-                record(self.lake, failure.attempt, "failed", failure.reason)
-                shutil.rmtree(place)
-                self._end(cell, failure.reason)
+        failed = [(c, Failure.read(place)) for c in cells if ((place := self.folder / c.id) / FAILED).exists()]
+        self._fail([(cell, failure.attempt, failure.reason) for cell, failure in failed])
         order = {cell: i for i, cell in enumerate(self.waiting)}
         whole = [place for c in cells if ((place := self.folder / c.id) / MANIFEST).exists()]
         for place, reason in _published(self.lake, sorted(whole, key=lambda p: order[p.name])):
@@ -206,11 +203,15 @@ class Run:
             failed, reason = started or batch, KILLED
         else:
             failed, reason = batch, explain(error)
-        for cell in failed:
-            record(self.lake, attempt_at(cell), "failed", reason)
+        self._fail([(cell, attempt_at(cell), reason) for cell in failed])
+        return [c for c in batch if c not in failed]
+
+    def _fail(self, failed: Sequence[tuple[Cell, Attempt, str]]) -> None:
+        """These attempts have no rows, and why."""
+        record(self.lake, [(attempt, Ending("failed", reason=reason)) for _, attempt, reason in failed])
+        for cell, _, reason in failed:
             shutil.rmtree(self.folder / cell.id, ignore_errors=True)
             self._end(cell, reason)
-        return [c for c in batch if c not in failed]
 
     def _end(self, cell: Cell, reason: str | None) -> None:
         """The cell is published, or it failed for this reason."""

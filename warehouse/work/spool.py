@@ -17,6 +17,7 @@ from pathlib import Path
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.forget import forget
+from memlake.warehouse.words import counted
 
 from .cells import Cell, plan
 
@@ -48,7 +49,8 @@ class Spool:
         """The files of these cells, in their order; raises `BadInput` where one is missing."""
         files = self.files()
         if missing := [c for c in cells if c not in files]:
-            raise BadInput(f"{len(missing)} files of {self.lake.relative(self.folder)} are gone: run the command again")
+            gone = f"{counted(len(missing), 'file')} of {self.lake.relative(self.folder)}"
+            raise BadInput(f"{gone} {'is' if len(missing) == 1 else 'are'} gone: run the command again")
         return [files[c] for c in cells]
 
     def replan(self, first: Sequence[Cell], second: Sequence[Cell]) -> None:

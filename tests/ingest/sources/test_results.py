@@ -269,7 +269,7 @@ def test_a_corrected_file_is_refused_by_the_cell_that_it_contradicts(lake, tmp_p
 def test_what_was_read_stays_read_when_the_model_gets_another_tokenizer(lake, tmp_path):
     path = write(tmp_path / "r.jsonl", [record(5)])
     ingest(lake, "results", {"path": (path,)})
-    lake.retract("models", transaction("models", {"model": "pythia-160m"}), "model = 'pythia-160m'")
+    lake.retract("models", [transaction("models", {"model": "pythia-160m"})], lambda _: "model = 'pythia-160m'")
     imported = {"model": "pythia-160m", "family": "pythia", "nominal_params": 1, "base_condition": "imported"}
     register(lake, "models", [imported | {"tokenizer": "pythia-0123", "miniature": False}])
     again, _ = ingest(lake, "results", {"path": (path,)})

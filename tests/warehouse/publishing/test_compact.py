@@ -42,7 +42,7 @@ from memlake.warehouse.publishing.stage import Staging, encodings
 from memlake.warehouse.publishing.vacuum import vacuum
 from memlake.warehouse.relation import NO_VALUE, File
 from memlake.warehouse.show.terminal import finish
-from memlake.warehouse.work.runner import Summary
+from memlake.warehouse.work.runner import Summary, recover
 
 MB = 1 << 20
 NAMES = ("c++", "a=b", "Wikipedia (en)", "50%25", "x/y", "[1-9]*?", NO_VALUE, "ü", "'q'", "\x85\u2028", None)
@@ -421,7 +421,7 @@ def test_a_delete_and_an_update_see_that_a_compaction_was_faster(lake, monkeypat
     names = ["matches"]
     monkeypatch.setattr(DeltaTable, "delete", after_a_compaction(DeltaTable.delete))
     gone = part("c++", 3).id
-    lake.retract("matches", gone, f"cell = '{gone}'")
+    lake.retract("matches", [gone], lambda _: f"cell = '{gone}'")
     place = schema.table("matches").schema.names.index("cell")
     assert held(lake, "matches") == Counter(dict(x for x in before.items() if x[0][place] != gone))
 
@@ -475,6 +475,20 @@ vacuum.vacuum(lake, "matches", 0)
 """
 
 
+def test_what_a_killed_compaction_leaves_is_removed_by_the_next_run_and_of_one_at_work_nothing(lake):
+    assert start(KILLED, lake.path, "sorted").wait() == -signal.SIGKILL
+    assert any((lake.staging / "compact").rglob("*.parquet"))
+    recover(lake)
+    assert not (lake.staging / "compact").exists()
+    under_way = compact(lake, ["matches"])
+    next(under_way)
+    recover(lake)
+    assert (lake.staging / "compact").exists() and not [d for d in under_way if d.why]
+    (lake.staging / "merge-0123456789ab").mkdir()  # of `merge_small`
+    recover(lake)
+    assert not [p for p in lake.staging.iterdir() if p.is_dir()]
+
+
 def start(script: str, *words: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", script, *map(str, words)], env=os.environ | {"PYTHONPATH": above()})
 
@@ -518,14 +532,14 @@ def test_tiny_files_are_merged_by_themselves_and_each_row_a_few_times(tmp_path, 
     monkeypatch.setattr(compacting, "ALIKE", 4)
     lake = Lake.create(tmp_path / "lake")
     rewritten: Counter[str] = Counter()
-    real = compacting._merge
+    real = compacting.merge
 
-    def counted(con, name, files, folder):
+    def counted(name, files, path):
         for file in files:
             rewritten.update(pq.read_table(file.path, partitioning=None)["cell"].to_pylist())
-        return real(con, name, files, folder)
+        return real(name, files, path)
 
-    monkeypatch.setattr(compacting, "_merge", counted)
+    monkeypatch.setattr(compacting, "merge", counted)
     for i in range(300):
         put(lake, "cells", cell_id(i), pa.table({"experiment": ["e"], "rows": [i]}))
         with lake.publishing():
@@ -541,24 +555,35 @@ def test_a_merge_takes_all_partitions_in_one_commit_and_leaves_larger_files(tmp_
     for i in range(compacting.ALIKE - 1):
         put(lake, "cells", cell_id(i), pa.table({"experiment": ["e", "a=b"], "rows": [i, -i]}))
     with monkeypatch.context() as patched:
-        patched.setattr(compacting, "_engine", None)  # nothing to do: no file is opened
-        patched.setattr(compacting.pq, "read_metadata", None)
+        patched.setattr(compacting, "merge", None)  # nothing to do: no file is opened
         assert merge_small(lake, "cells") == merge_small(lake, "checks") == 0
     put(lake, "cells", cell_id(99), pa.table({"experiment": ["e", "a=b"], "rows": [99, -99]}))
     version, before = lake.version("cells"), held(lake, "cells")
     assert merge_small(lake, "cells") == 2 * (compacting.ALIKE - 1)
     assert lake.version("cells") == version + 1 and held(lake, "cells") == before and len(lake.files("cells")) == 2
-    assert not (lake.staging / "merge").exists()
+    assert not list(lake.staging.glob("merge*"))
 
 
-def test_a_merge_that_cannot_be_is_no_matter_of_the_publication(tmp_path):
-    lake = Lake.create(tmp_path / "lake")
-    for i in range(compacting.ALIKE):
+def test_a_merge_that_cannot_be_is_no_matter_of_the_publication(tmp_path, capsys):
+    """It is said once, and neither hinders other partitions nor those files that come later."""
+    lake, n = Lake.create(tmp_path / "lake"), compacting.ALIKE
+    for i in range(n):
+        put(lake, "cells", cell_id(i), pa.table({"experiment": ["e", "whole"], "rows": [i, -i]}))
+    gone = next(f.path for f in lake.snapshot("cells") if f.partition == {"experiment": "e"})
+    os.unlink(gone)
+    assert merge_small(lake, "cells") == n - 1 and len(lake.files("cells")) == n + 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{n} small files of cells not merged: ") and gone in told and told.count("\n") == 1
+    version = lake.version("cells")
+    for i in range(n, 2 * n):
+        assert merge_small(lake, "cells") == 0
         put(lake, "cells", cell_id(i), pa.table({"experiment": ["e"], "rows": [i]}))
-    os.unlink(lake.files("cells")[3])
-    assert merge_small(lake, "cells") == 0
-    (told,) = compact(lake, ["cells"])
-    assert isinstance(told, Compacted) and told.damaged
+    assert lake.version("cells") == version + n and capsys.readouterr().err == ""
+    assert merge_small(lake, "cells") == n - 1 and len(lake.files("cells")) == n + 2
+    assert merge_small(Lake.open(lake.path), "cells") == 0  # another process says it anew
+    assert gone in capsys.readouterr().err
+    (tried,) = compact(lake, ["cells"])
+    assert isinstance(tried, Compacted) and tried.damaged
 
 
 def wrapped() -> typer.Typer:

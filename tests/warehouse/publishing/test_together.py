@@ -15,9 +15,13 @@ from memlake.tests.small import DOMAINS, MadeCell, N, ingested, made_cell, make_
 from memlake.warehouse import schema
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing import compact as compacting
+from memlake.warehouse.publishing import forget as forgetting
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.publish import data_tables, publish
+from memlake.warehouse.relation import relation
+from memlake.warehouse.work.cells import plan
 from memlake.warehouse.work.runner import recover
 
 DOMAIN = DOMAINS[0]
@@ -235,6 +239,77 @@ def test_one_of_a_file_is_forgotten_exactly(lake):
     assert list(check(lake)) == []
     assert put_together(lake, [THREE[1]]) == [None]
     assert list(check(lake)) == []
+
+
+def test_many_are_forgotten_in_one_entry_a_table(lake):
+    """Of two merged files in each table only what they hold of these goes, and a file that holds nothing of them stays
+    as it is."""
+    other = [texts(8, "apart"), texts(9, "apart")]
+    gone = [texts(4, DOMAIN), texts(5, DOMAIN), texts(6, "new")]
+    put_together(lake, [*gone, texts(7, "new"), *other])
+    before = published(lake)
+    versions = {name: lake.version(name) for name in schema.names()}
+    apart = lake.files("documents", domain="apart")
+    known = forgetting._published_cells(lake)
+    forgetting._forget(lake, [known[cell.id] for cell, _ in gone])
+    assert {n: v - versions[n] for n in schema.names() if (v := lake.version(n)) != versions[n]} == {
+        "documents": 1,
+        "domains": 1,
+        "checks": 1,
+        "cells": 2,  # that they were forgotten, and that they may come again
+    }
+    assert lake.files("documents", domain="apart") == apart
+    ids = {cell.id for cell, _ in gone}
+    place = {n: schema.table(n).schema.names.index("cell") for n in ("documents", "domains")}
+    for name, old, new in zip(schema.names(), before, published(lake), strict=True):
+        if name in place:
+            assert new == [row for row in old if row[place[name]] not in ids]
+    assert plan(lake, [cell for cell, _ in gone]) == [cell for cell, _ in gone]
+    assert put_together(lake, gone) == [None] * 3 and list(check(lake)) == []
+
+
+def test_a_table_of_which_a_cell_has_no_rows_is_not_written(lake):
+    """It need not know of the cell; where it has given it back, it is told that it is published again."""
+    cell = made_cell("read", {"corpus": "mine", "part": 1}, "documents", "domains", "rejects")
+    rows = texts(1, DOMAIN)[1]
+    rejected = {"corpus": "mine", "source": "s", "position": 0, "reason": "r", "head": b""}
+    version = lake.version("rejects")
+    assert put_together(lake, [(cell, rows)]) == [None] and plan(lake, [cell]) == []
+    assert lake.version("rejects") == version and not lake.log("rejects").holds(cell.id)
+    forget(lake, cell=cell.id)
+    assert lake.version("rejects") == version and plan(lake, [cell]) == [cell]
+    assert put_together(lake, [(cell, rows | {"rejects": [rejected]})]) == [None]
+    forget(lake, cell=cell.id)
+    assert lake.log("rejects").gave_back(cell.id)
+    assert put_together(lake, [(cell, rows)]) == [None] and plan(lake, [cell]) == []
+    assert lake.log("rejects").holds(cell.id) and list(check(lake)) == []
+
+
+def test_a_row_that_has_the_key_of_another_cells(lake):
+    """The cell is a part of the key of `domains`: files of others are read where a row calls itself theirs."""
+    first, second = texts(1, "new"), texts(2, "new")
+    assert put_together(lake, [first]) == [None]
+    second[1]["domains"][0]["cell"] = first[0].id
+    assert "domains.key_not_published (1)" in put_together(lake, [second])[0]
+
+
+def test_the_rows_of_a_small_table_are_those_of_its_files(lake, monkeypatch):
+    """After each publication, and after files were merged and rows deleted."""
+
+    def agree() -> None:
+        with lake.connect([]) as con:
+            held = sorted(lake.rows("domains", con).to_pylist(), key=repr)
+            files = con.execute(relation("domains", lake.snapshot("domains"))).to_arrow_table().to_pylist()
+        assert held == sorted(files, key=repr)
+
+    monkeypatch.setattr(compacting, "ALIKE", 3)
+    agree()
+    for part in range(5):
+        put_together(lake, [texts(part, f"domain {part % 2}")])
+        agree()
+    forget(lake, cell=texts(3, "domain 1")[0].id)
+    agree()
+    assert len(lake.files("domains")) < 5
 
 
 def test_check_judges_the_cells_of_a_file(lake):

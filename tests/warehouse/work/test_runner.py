@@ -112,12 +112,16 @@ def test_cells_run_in_this_process_where_it_is_faster(lake, undisturbed, tmp_pat
 def test_what_fails_in_this_process_does_not_stop_the_others(tmp_path):
     names = ("c++", "bug", "ok")
     lake = make_lake(tmp_path / "lake", names)
-    trouble = {"c++": "user", "bug": "bug"}
+    trouble, version = {"c++": "user", "bug": "bug"}, lake.version("cells")
     summary = run_cells(lake, [TroubledCell(match_cell(d).settings, trouble.get(d)) for d in names], workers=0)
     failed = {cell.settings.said["domain"]: reason for cell, reason in summary.failed}
     assert failed["c++"] == "the checkpoint has 7 heads: name another"
     assert "ZeroDivisionError: a bug" in failed["bug"]
     assert len(summary.done) == 1
+    with lake.connect(["cells"]) as con:
+        told = con.execute("select cell, reason from stored.cells where outcome = 'failed'").fetchall()
+    assert sorted(told) == sorted((cell.id, reason) for cell, reason in summary.failed)
+    assert lake.version("cells") == version + 2  # those that failed in one entry, and that of what was done
     assert len(run_cells(lake, [match_cell(d) for d in names], workers=0).done) == 2
 
 

@@ -81,7 +81,7 @@ def test_a_file_that_was_not_ended_is_missing(lake):
     assert spool.files() == {} and not list(spool.folder.iterdir())
     (spool.folder / "c1-y-1.part").write_text("left by a kill")
     assert spool.files() == {}
-    with pytest.raises(BadInput, match="1 files of spool/pair are gone: run the command again"):
+    with pytest.raises(BadInput, match="1 file of spool/pair is gone: run the command again"):
         spool.take(["c1-y"])
 
 
