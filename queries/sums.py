@@ -1,20 +1,18 @@
-"""Sums over texts that are kept beside the lake: `views/sums.sql` says how they are computed, and findings read them in
-place of the rows they are of.
+"""Sums over texts that are kept beside the lake: `views/sums.sql` and `views/layers.sql` say how they are computed, and
+findings read them in place of the rows they are of.
 
-They are kept by model and corpus, each under the hash of what it was computed from: the files of its rows in `matches`,
-those of the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So
-what is published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be
-kept they are computed each time.
+They are kept by model and corpus, each under the hash of what it was computed from: the files of its own rows, those of
+the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So what is
+published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be kept
+they are computed each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import groupby
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from memlake import __version__
 from memlake.warehouse.identity import tagged
@@ -23,9 +21,16 @@ from memlake.warehouse.relation import File, quoted
 
 from .catalog import OF_SAMPLE, definitions, needed, prepare
 from .kept import Kept
-from .only import Only
+from .only import ALL, Only
 
-SUMS = ("match_sums_all", "position_sums_all")
+SUMS = {  # and the table that says of which models and corpora there are any
+    "match_sums_all": "matches",
+    "position_sums_all": "matches",
+    "layer_means": "layer_tokens",
+    "depth_means": "layer_tokens",
+    "head_drops": "head_deltas",
+    "part_sums": "head_deltas",
+}
 Unit = tuple[str, str]  # model and corpus
 
 
@@ -39,65 +44,67 @@ def fill(
 ) -> None:
     """Put tables in the place of those views of sums that are among `names` (None: of all). `con`: a connection to
     these files, of which `only` so much is looked at. fresh: computed, also where they are kept."""
-    wanted = [name for name in SUMS if names is None or name in names]
-    if not wanted or not files["matches"]:
-        return
-    made_of = dict(_made_of(con, lake, files))
     where = [f"{c} = {quoted(value)}" for c in OF_SAMPLE if (value := getattr(only, c)) is not None]
-    for name in wanted:
-        con.register("kept_sums", _sums(lake, files, name, made_of, fresh))
-        con.execute(f"drop view if exists {name}")
-        con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
-        con.unregister("kept_sums")
+    for name, table in SUMS.items():
+        if (names is None or name in names) and files.get(table):
+            con.register("kept_sums", _sums(con, lake, files, name, only, fresh))
+            con.execute(f"drop view if exists {name}")
+            con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
+            con.unregister("kept_sums")
 
 
 def _made_of(
-    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]]
+    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]], name: str
 ) -> Iterator[tuple[Unit, str]]:
-    """What the sums of each model and corpus are computed from, hashed."""
+    """What the sums of that name of each model and corpus are computed from, hashed: those of all conditions do not
+    depend on which of them is a model's base."""
+    base = {} if name.endswith("_all") else dict(con.execute("select model, base_condition from models").fetchall())
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
-    matches = sorted(files["matches"], key=_unit)
-    texts = {
-        corpus: tagged("texts", [sequences, *(_paths(lake, files[n], corpus) for n in ("sequences", "documents"))])
-        for corpus in {_unit(f)[1] for f in matches}
-    }
-    for unit, some in groupby(matches, key=_unit):
-        own = list(some)
-        known = {f.cell for f in own}
+    names = needed(name) or set()
+    for unit in sorted({_unit(f) for f in files[SUMS[name]]}):
+        own = _of(files, names, unit)
+        known = {f.cell for some in own.values() for f in some if "model" in f.partition}
         samples = sorted((cell, of) for cell, of in cells.items() if None in known or cell in known)
-        paths = [lake.relative(f.path) for f in own]
-        yield unit, tagged("sums", {"matches": paths, "texts": texts[unit[1]], "samples": samples})
+        paths = {table: [lake.relative(f.path) for f in some] for table, some in own.items()}
+        of_base = base.get(unit[0])
+        yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "base": of_base})
 
 
 def _unit(file: File) -> Unit:
     return str(file.partition["model"]), str(file.partition["corpus"])
 
 
-def _paths(lake: Lake, files: Sequence[File], corpus: str) -> list[str]:
-    return [lake.relative(f.path) for f in files if f.partition["corpus"] == corpus]
+def _of(files: Mapping[str, Sequence[File]], names: Collection[str], unit: Unit) -> dict[str, list[File]]:
+    """The files of those tables among `names` that are of models or corpora, so far as they hold any of this one's."""
+    own = dict(zip(("model", "corpus"), unit, strict=True))
+    return {
+        table: [f for f in some if all(f.partition.get(c, value) == value for c, value in own.items())]
+        for table, some in files.items()
+        if table in names and some and own.keys() & some[0].partition.keys()
+    }
 
 
 def _sums(
-    lake: Lake, files: Mapping[str, Sequence[File]], name: str, made_of: Mapping[Unit, str], fresh: bool
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    files: Mapping[str, Sequence[File]],
+    name: str,
+    only: Only,
+    fresh: bool,
 ) -> pa.Table:
-    """All rows of the view of that name, those that are not kept yet computed by a connection of their own."""
-    names = needed(name) or set()
-    sql = [d.sql for d in definitions() if d.name in names]
-    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of.items()}
+    """All rows of the view of that name over all samples, those that are not kept yet computed by a connection of their
+    own."""
+    only = ALL if name.endswith("_all") else Only(condition=only.condition)
+    names = needed(name, only) or set()
+    sql = [d.sql for d in definitions(only) if d.name in names]
+    made_of = _made_of(con, lake, files, name)
+    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
-    new = sorted(keys.keys() - found.keys(), key=lambda unit: unit[::-1])
-    if new:
-        of_these = {n: files[n] for n in files if n in names}
-        with prepare(lake.connect(of_these, of_these), names=names) as con:
-            for corpus, units in groupby(new, key=lambda unit: unit[1]):
-                models = [model for model, _ in units]
-                listed = ", ".join(map(quoted, models))
-                rows = con.execute(
-                    f"from {name} where corpus = {quoted(corpus)} and model in ({listed})"
-                ).to_arrow_table()
-                for model in models:
-                    found[model, corpus] = rows.filter(pc.equal(rows["model"], model))
-                    shelf.put(keys[model, corpus], found[model, corpus])
+    for unit in sorted(keys.keys() - found.keys()):
+        own = {n: files[n] for n in files if n in names} | _of(files, names, unit)
+        with prepare(lake.connect(own, own), only, names) as of_unit:
+            found[unit] = of_unit.execute(f"from {name} where model = $1 and corpus = $2", unit).to_arrow_table()
+        shelf.put(keys[unit], found[unit])
     return pa.concat_tables(found.values())
