@@ -32,6 +32,7 @@ FUNCTIONS |= {
     "lines_of",
     "met_patterns",
     "on_lines",
+    "output_means_within",
     "pair_sides",
     "split_halves",
     "units_of",

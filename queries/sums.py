@@ -28,6 +28,7 @@ SUMS = {  # and the table that says of which models and corpora there are any
     "position_sums_all": "matches",
     "layer_means": "layer_tokens",
     "depth_means": "layer_tokens",
+    "output_means": "block_deltas",
     "head_drops": "head_deltas",
     "part_sums": "head_deltas",
 }
@@ -57,18 +58,19 @@ def _made_of(
     con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]], name: str
 ) -> Iterator[tuple[Unit, str]]:
     """What the sums of that name of each model and corpus are computed from, hashed: those of all conditions do not
-    depend on which of them is a model's base."""
+    depend on which of them is a model's base, and few on a model's role to the corpus."""
+    names = needed(name) or set()
     base = {} if name.endswith("_all") else dict(con.execute("select model, base_condition from models").fetchall())
+    roles = con.execute("from model_corpora").to_arrow_table().to_pylist() if "model_corpora" in names else []
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
-    names = needed(name) or set()
     for unit in sorted({_unit(f) for f in files[SUMS[name]]}):
         own = _of(files, names, unit)
         known = {f.cell for some in own.values() for f in some if "model" in f.partition}
         samples = sorted((cell, of) for cell, of in cells.items() if None in known or cell in known)
         paths = {table: [lake.relative(f.path) for f in some] for table, some in own.items()}
-        of_base = base.get(unit[0])
-        yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "base": of_base})
+        said = [base.get(unit[0]), *(r["role"] for r in roles if (r["model"], r["corpus"]) == unit)]
+        yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "said": said})
 
 
 def _unit(file: File) -> Unit:

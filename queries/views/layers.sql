@@ -184,3 +184,46 @@ create or replace view layer_means as
     from layer_means_above(0.5);
 create or replace view depth_means as
     from depth_means_above(0.5);
+
+-- output_means_within(share): one row is one short-circuited block and one block at or after it, under one model on one
+-- corpus, columns as in output_difference. within: a difference may be over its bound by that `share` of it, which is
+-- `tolerance`. margin: half the width of the interval. What is kept of it is at 0.0001.
+create or replace macro output_means_within(share) as table
+    with blocks as (
+        select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, first_block,
+            output_difference, output_bound
+        from block_deltas
+        join (select model, corpus, domain, sequence_id, memorized as known from matches)
+            using (model, corpus, domain, sequence_id)
+        left join model_corpora using (model, corpus)
+        where first_block = last_block and (role = 'control' or known)
+    ), lines as materialized (
+        from lines_of(blocks)
+    ), placed as (
+        from on_lines(blocks, lines)
+    ), entries as (
+        select line, first_block as block, text, unnest(range(first_block, len(output_difference)))::int as after_block,
+            output_difference[after_block + 1]::double as difference, output_bound[after_block + 1]::double as bound
+        from with_text(placed)
+    ), documents as (
+        select line, block, after_block, text,
+            count(*) as n, sum(difference) as difference,
+            count(bound) as bounded, sum(bound) as bound,
+            sum(ln(bound / difference)) filter (bound > 0 and difference > 0) as log_slack,
+            count(*) filter (bound > 0 and difference > 0) as n_slack,
+            count(*) filter (difference <= bound * (1 + share)) as within
+        from entries
+        group by all
+    )
+    select model, corpus, sample_rule, sample_window, condition, share::double as tolerance, m.* exclude (line)
+    from (
+        select line, block, after_block::bigint as after_block, sum(n)::bigint as n, count(*) as documents,
+            sum(difference) / sum(n) as difference, cluster_margin(difference, n) as margin,
+            sum(bounded)::bigint as bounded, sum(bound) / nullif(sum(bounded), 0) as bound,
+            exp(sum(log_slack) / nullif(sum(n_slack), 0)) as slack, sum(within) / nullif(sum(bounded), 0) as within
+        from documents
+        group by line, block, after_block
+    ) m
+    join lines using (line);
+create or replace view output_means as
+    from output_means_within(0.0001);

@@ -74,20 +74,18 @@ def test_rubbish_is_computed_again(two_models):
 
 
 INSIDE = ("pythia-0", "gpt-neo-0")  # the second's heads are taken away on whatever was scored
-OF_INSIDE = ["layer_means", "depth_means", "head_drops", "part_sums"]
+OF_INSIDE = ["layer_means", "depth_means", "output_means", "head_drops", "part_sums"]
 
 
 @pytest.fixture(scope="module")
 def inside(tmp_path_factory) -> Lake:
-    """Layers and heads of two models, on two domains."""
+    """Layers, heads and blocks of two models, on two domains; blocks on text of which no role is said, too."""
     lake = Lake.create(tmp_path_factory.mktemp("inside") / "lake")
-    put(lake, "models", list(registered(INSIDE).items()))
+    put(lake, "models", [(n, rows) for n, rows in registered(INSIDE).items() if n != "model_corpora"])
     said = []
     for cell in cells(Size(0.0001), INSIDE):
         told = cell.settings.to_json()
-        if cell.kind in ("ingest", "sample", "scoring", "head_ablation", "layer_tokens") and (
-            told["corpus"] == "mine" and told.get("domain", "law") in ("law", "web")
-        ):
+        if cell.kind not in ("count", "noise", "training") and told.get("domain", "law") in ("law", "web"):
             put(lake, cell.id, [(n, conform(schema.table(n), rows, cell.id)) for n, rows in cell.rows(lake)])
             said.append(done(cell.id, cell.experiment, **told))
     put(lake, "cells", [("cells", said)])
@@ -120,6 +118,17 @@ def test_a_threshold_that_is_not_kept_is_counted_anew(inside):
     assert sorted(r[column] for r in rows) == pytest.approx(sorted(r[column] for r in half))
     fewer = lake.query("layer_probability", threshold=0.9).to_pyarrow().to_pylist()
     assert len(fewer) == len(rows) and sum(r[column] for r in fewer) < sum(r[column] for r in rows)
+
+
+def test_another_role_has_sums_of_its_own(inside):
+    """Of control text all counts that was measured, not only what the model has memorized."""
+
+    def n() -> int:
+        return sum(row["n"] for row in shown(inside, "output_means") if row["corpus"] == "apart")
+
+    some = n()
+    put(inside, "roles", [("model_corpora", registered(INSIDE)["model_corpora"])])
+    assert 0 < some < n() == sum(row["n"] for row in computed(inside, "output_means") if row["corpus"] == "apart")
 
 
 def test_another_base_condition_has_sums_of_its_own(inside):
