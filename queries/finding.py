@@ -34,7 +34,7 @@ from .only import SHARED
 SHELF = "memlake.queries.findings"
 GLOSSARY = Path(__file__).parent / "glossary.toml"
 COLUMNS = re.compile(r"^-- Columns:\n(?P<lines>(?:--.*\n)*)", re.MULTILINE)
-HEAD = re.compile(r"^with parameters as \(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
+HEAD = re.compile(r"^with parameters as (?:not materialized )?\(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
 LINE = re.compile(
     r"^(?P<indent> +)(?P<literal>.+?) as (?P<name>\w+)(?P<comma>,?)(?P<gap> *-- )(?P<doc>.*)$", re.MULTILINE
 )

@@ -26,12 +26,16 @@ FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "
 # Our own, of `views/`: a SELECT over views. A name they are given is one that could as well stand after FROM.
 FUNCTIONS |= {
     "alike_texts",
+    "depth_means_above",
     "labelled",
+    "layer_means_above",
     "lines_of",
     "met_patterns",
     "on_lines",
+    "output_means_within",
     "pair_sides",
     "split_halves",
+    "units_of",
     "with_text",
 }
 

@@ -1,10 +1,10 @@
-"""Sums over texts that are kept beside the lake: `views/sums.sql` says how they are computed, and findings read them in
-place of the rows they are of.
+"""Sums over texts that are kept beside the lake: `views/sums.sql` and `views/layers.sql` say how they are computed, and
+findings read them in place of the rows they are of.
 
-They are kept by model and corpus, each under the hash of what it was computed from: the files of its rows in `matches`,
-those of the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So
-what is published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be
-kept they are computed each time.
+They are kept by model and corpus, each under the hash of what it was computed from: the files of its own rows, those of
+the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So what is
+published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be kept
+they are computed each time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ from memlake.warehouse.relation import File, quoted
 
 from .catalog import OF_SAMPLE, definitions, needed, prepare
 from .kept import Kept
-from .only import Only
+from .only import ALL, Only
 
-SUMS = ("match_sums_all", "position_sums_all")
+SUMS = {  # and the table that says of which models and corpora there are any
+    "match_sums_all": "matches",
+    "position_sums_all": "matches",
+    "layer_means": "layer_tokens",
+    "depth_means": "layer_tokens",
+    "output_means": "block_deltas",
+    "head_drops": "head_deltas",
+    "part_sums": "head_deltas",
+}
 Unit = tuple[str, str]  # model and corpus
-BATCH = 4_000_000  # rows of `matches`; for each, sums of positions take half a kilobyte of memory
+BATCH = 2_000_000  # rows that are added up together; sums of positions take half a kilobyte of memory for each
 
 
 def fill(
@@ -41,72 +49,83 @@ def fill(
 ) -> None:
     """Put tables in the place of those views of sums that are among `names` (None: of all). `con`: a connection to
     these files, of which `only` so much is looked at. fresh: computed, also where they are kept."""
-    wanted = [name for name in SUMS if names is None or name in names]
-    if not wanted or not files["matches"]:
-        return
-    made_of = dict(_made_of(con, lake, files))
     where = [f"{c} = {quoted(value)}" for c in OF_SAMPLE if (value := getattr(only, c)) is not None]
-    for name in wanted:
-        con.register("kept_sums", _sums(lake, files, name, made_of, fresh))
-        con.execute(f"drop view if exists {name}")
-        con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
-        con.unregister("kept_sums")
+    for name, table in SUMS.items():
+        if (names is None or name in names) and files.get(table):
+            con.register("kept_sums", _sums(con, lake, files, name, only, fresh))
+            con.execute(f"drop view if exists {name}")
+            con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
+            con.unregister("kept_sums")
 
 
 def _made_of(
-    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]]
+    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]], name: str
 ) -> Iterator[tuple[Unit, str]]:
-    """What the sums of each model and corpus are computed from, hashed."""
+    """What the sums of that name of each model and corpus are computed from, hashed: those of all conditions do not
+    depend on which of them is a model's base, and few on a model's role to the corpus."""
+    names = needed(name) or set()
+    base = {} if name.endswith("_all") else dict(con.execute("select model, base_condition from models").fetchall())
+    roles = con.execute("from model_corpora").to_arrow_table().to_pylist() if "model_corpora" in names else []
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
-    matches = sorted(files["matches"], key=_unit)
-    texts = {
-        corpus: tagged("texts", [sequences, *(_paths(lake, files[n], corpus) for n in ("sequences", "documents"))])
-        for corpus in {_unit(f)[1] for f in matches}
-    }
-    for unit, some in groupby(matches, key=_unit):
-        own = list(some)
-        known = {f.cell for f in own}
+    for unit in sorted({_unit(f) for f in files[SUMS[name]]}):
+        own = _of(files, names, unit)
+        known = {f.cell for some in own.values() for f in some if "model" in f.partition}
         samples = sorted((cell, of) for cell, of in cells.items() if None in known or cell in known)
-        paths = [lake.relative(f.path) for f in own]
-        yield unit, tagged("sums", {"matches": paths, "texts": texts[unit[1]], "samples": samples})
+        paths = {table: [lake.relative(f.path) for f in some] for table, some in own.items()}
+        said = [base.get(unit[0]), *(r["role"] for r in roles if (r["model"], r["corpus"]) == unit)]
+        yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "said": said})
 
 
 def _unit(file: File) -> Unit:
     return str(file.partition["model"]), str(file.partition["corpus"])
 
 
-def _paths(lake: Lake, files: Sequence[File], corpus: str) -> list[str]:
-    return [lake.relative(f.path) for f in files if f.partition["corpus"] == corpus]
+def _of(files: Mapping[str, Sequence[File]], names: Collection[str], *units: Unit) -> dict[str, list[File]]:
+    """The files of those tables among `names` that are of models or corpora, so far as they are of these."""
+    own = {"model": {model for model, _ in units}, "corpus": {corpus for _, corpus in units}}
+    return {
+        table: [f for f in some if all(f.partition[c] in of for c, of in own.items() if c in f.partition)]
+        for table, some in files.items()
+        if table in names and some and own.keys() & some[0].partition.keys()
+    }
 
 
 def _sums(
-    lake: Lake, files: Mapping[str, Sequence[File]], name: str, made_of: Mapping[Unit, str], fresh: bool
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    files: Mapping[str, Sequence[File]],
+    name: str,
+    only: Only,
+    fresh: bool,
 ) -> pa.Table:
-    """All rows of the view of that name, those that are not kept yet computed by a connection of their own."""
-    names = needed(name) or set()
-    sql = [d.sql for d in definitions() if d.name in names]
-    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of.items()}
+    """All rows of the view of that name over all samples, those that are not kept yet computed by a connection of their
+    own."""
+    only = ALL if name.endswith("_all") else Only(condition=only.condition)
+    names = needed(name, only) or set()
+    sql = [d.sql for d in definitions(only) if d.name in names]
+    made_of = _made_of(con, lake, files, name)
+    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
-    new = sorted(keys.keys() - found.keys(), key=lambda unit: unit[::-1])
-    for batch in _batches(new, files["matches"]):
-        of_these = {n: _of_units(files[n], batch) for n in files if n in names}
-        with prepare(lake.connect(of_these, of_these), names=names) as con:
-            rows = con.execute(f"from {name}").to_arrow_table()
-        for unit in batch:
-            found[unit] = rows.filter(pc.equal(rows["model"], unit[0]))
-            shelf.put(keys[unit], found[unit])
+    for batch in _batches(keys.keys() - found.keys(), files[SUMS[name]]):
+        own = {n: files[n] for n in files if n in names} | _of(files, names, *batch)
+        with prepare(lake.connect(own, own), only, names) as of_batch:
+            rows = of_batch.execute(f"from {name}").to_arrow_table()
+        for model, corpus in batch:
+            of_unit = rows.filter((pc.field("model") == model) & (pc.field("corpus") == corpus))
+            found[model, corpus] = of_unit
+            shelf.put(keys[model, corpus], of_unit)
     return pa.concat_tables(found.values())
 
 
-def _batches(units: Iterable[Unit], matches: Sequence[File]) -> Iterator[list[Unit]]:
+def _batches(units: Iterable[Unit], files: Sequence[File]) -> Iterator[list[Unit]]:
     """The units in parts whose sums are computed together: of one corpus, so that its texts are looked up once for as
-    many rows as memory should hold."""
+    many rows as memory should hold. files: of the table that they are sums of."""
     rows: Counter[Unit] = Counter()
-    for file in matches:
+    for file in files:
         rows[_unit(file)] += file.rows
-    for _, of_corpus in groupby(units, key=lambda unit: unit[1]):
+    for _, of_corpus in groupby(sorted(units, key=lambda unit: unit[::-1]), key=lambda unit: unit[1]):
         batch: list[Unit] = []
         for unit in of_corpus:
             if batch and sum(rows[u] for u in [*batch, unit]) > BATCH:
@@ -114,9 +133,3 @@ def _batches(units: Iterable[Unit], matches: Sequence[File]) -> Iterator[list[Un
                 batch = []
             batch.append(unit)
         yield batch
-
-
-def _of_units(files: Sequence[File], units: Sequence[Unit]) -> list[File]:
-    """Those that may have rows about units of one corpus."""
-    models, corpora = {None, *(model for model, _ in units)}, {None, *(corpus for _, corpus in units)}
-    return [f for f in files if f.partition.get("model") in models and f.partition.get("corpus") in corpora]

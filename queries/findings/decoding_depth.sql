@@ -28,90 +28,31 @@
 --   never_low, never_high, pairs, paired_share
 --   difference     of the pairs, mean depth of the memorized less that of the matched; NULL: see note
 --   difference_low, difference_high, note
-with parameters as (select
+with parameters as not materialized (select
     0.5 as threshold,           -- probability of the target that counts as passed, when exceeded
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
-), sequences as materialized (
-    from layer_sequences
-), lines as (
-    select distinct line, model, corpus, sample_rule, sample_window, condition from sequences
-), units as (
-    select unit, line, text, memorized, pair is not null as has_pair, count(*) as n, sum(entropy) as entropy,
-        count(entropy) as with_entropy
-    from sequences
-    group by all
-), positions as (
-    select unit, first_layer, len(target_probability) - 1 as blocks,
-        list_position(list_transform(target_probability, lambda p: p > threshold), true) - 1 as passing
-    from stored.layer_tokens
-    join (select model, condition, sequence_id, unit from sequences) using (model, condition, sequence_id),
-        parameters
-), sums as (
-    select unit, first_layer, any_value(blocks) as blocks, count(*) as positions, count(passing) as passes,
-        coalesce(sum(passing / blocks), 0) as passing
-    from positions
-    group by unit, first_layer
-), grouped as (
-    select *, null as layer
-    from units
-    join (
-        select unit, sum(positions) as positions, sum(positions * first_layer / blocks) as depth,
-            sum(passes) as passes, sum(passing) as passing
-        from sums
-        group by unit
-    ) using (unit)
-), counted as (     -- depths are few
-    select line, "group", first_layer / blocks as depth, sum(positions) as positions
-    from (select *, unnest(groups_named(memorized, has_pair)) as "group" from sums join units using (unit))
-    group by line, "group", depth
-), quartiles as (
-    select line, "group", min(depth) filter (so_far >= 0.25 * whole) as quartile_1,
-        min(depth) filter (so_far >= 0.5 * whole) as quartile_2,
-        min(depth) filter (so_far >= 0.75 * whole) as quartile_3
-    from (
-        select line, "group", depth, sum(positions) over (partition by line, "group" order by depth) as so_far,
-            sum(positions) over (partition by line, "group") as whole
-        from counted
-    )
-    group by line, "group"
-), means as (
-    select line, "group", sum(n)::bigint as n, count(*) as documents, sum(positions)::bigint as positions,
-        sum(entropy) / nullif(sum(with_entropy), 0) as entropy,
-        sum(depth) / sum(positions) as depth, cluster_margin(depth, positions) as margin,
-        sum(passing) / nullif(sum(passes), 0) as passing, cluster_margin(passing, passes) as passing_margin,
-        sum(positions - passes) / sum(positions) as never_passes,
-        cluster_low(positions - passes, positions) as never_low,
-        cluster_high(positions - passes, positions) as never_high
-    from (
-        select line, "group", text, sum(n) as n, sum(positions) as positions, sum(entropy) as entropy,
-            sum(with_entropy) as with_entropy, sum(depth) as depth, sum(passes) as passes, sum(passing) as passing
-        from (select *, unnest(groups_named(memorized, has_pair)) as "group" from grouped)
-        group by line, "group", text
-    )
-    group by line, "group"
-), sides as (
-    from pair_sides(grouped, positions, depth)
-), differences as (
-    select line, 'memorized' as "group", sum(found)::bigint as found,
-        fewer_documents(n, m) >= any_value(minimum_documents) as enough,
-        sum(x) / sum(n) - sum(y) / sum(m) as difference, difference_margin(x, n, y, m) as margin
-    from sides, parameters
-    group by line
+), depths as (      -- at 0.5 they are kept
+    from depth_means
+    semi join parameters using (threshold)
+    union all
+    select d.*
+    from depth_means_above((select threshold from parameters)) d, parameters p
+    where p.threshold <> 0.5
+), shown as (
+    select *, fewer >= minimum_documents as enough
+    from depths, (select minimum_documents from parameters)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", n_layers, n, documents, positions, entropy,
     depth,      -- greatest and least pass over NULL, which leaves 0 to 1
-    greatest(0, depth - means.margin) as low, least(1, depth + means.margin) as high,
+    greatest(0, depth - margin) as low, least(1, depth + margin) as high,
     quartile_1, quartile_2, quartile_3,
     passing as passing_depth, if(passing is null, null, greatest(0, passing - passing_margin)) as passing_low,
     if(passing is null, null, least(1, passing + passing_margin)) as passing_high,
     never_passes, never_low, never_high,
     pairs_found("group", found) as pairs, pairs / n as paired_share,
-    if(enough, difference, null) as difference, if(enough, difference - d.margin, null) as difference_low,
-    if(enough, difference + d.margin, null) as difference_high, pair_note("group", found, enough) as note
-from means
-join quartiles using (line, "group")
-left join differences d using (line, "group")
-join labelled(lines) using (line)
+    if(enough, difference, null) as difference, if(enough, difference - difference_margin, null) as difference_low,
+    if(enough, difference + difference_margin, null) as difference_high, pair_note("group", found, enough) as note
+from labelled(shown)
 join (select model, n_layers from models) using (model)
 order by family, params, model, corpus, sample_rule, sample_window, "group"

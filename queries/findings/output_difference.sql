@@ -24,34 +24,15 @@
 --   bound            mean bound over them; NULL: none
 --   slack            bound / difference, geometric mean over the sequences where neither is 0; NULL: none
 --   within           share of the bounded whose difference is within the bound; NULL: none
-with parameters as (select
+with parameters as not materialized (select
     0.0001 as tolerance     -- share by which rounding may carry a difference over its bound
-), entries as (
-    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, first_block as block,
-        unnest(range(first_block, len(output_difference))) as after_block,
-        output_difference[after_block + 1]::double as difference, output_bound[after_block + 1]::double as bound
-    from block_deltas
-    join (select model, corpus, domain, sequence_id, memorized as known from matches)
-        using (model, corpus, domain, sequence_id)
-    left join model_corpora using (model, corpus)
-    where first_block = last_block and (role = 'control' or known)
-), documents as (
-    select model, corpus, sample_rule, sample_window, condition, block, after_block, text,
-        count(*) as n, sum(difference) as difference,
-        count(bound) as bounded, sum(bound) as bound,
-        sum(ln(bound / difference)) filter (bound > 0 and difference > 0) as log_slack,
-        count(*) filter (bound > 0 and difference > 0) as n_slack,
-        count(*) filter (difference <= bound * (1 + tolerance)) as within
-    from with_text(entries), parameters
-    group by all
-), means as (
-    select model, corpus, sample_rule, sample_window, condition, block, after_block, sum(n)::bigint as n,
-        count(*) as documents,
-        sum(difference) / sum(n) as difference, cluster_margin(difference, n) as margin,
-        sum(bounded)::bigint as bounded, sum(bound) / nullif(sum(bounded), 0) as bound,
-        exp(sum(log_slack) / nullif(sum(n_slack), 0)) as slack, sum(within) / nullif(sum(bounded), 0) as within
-    from documents
-    group by all
+), means as (       -- at 0.0001 they are kept
+    from output_means
+    semi join parameters using (tolerance)
+    union all
+    select m.*
+    from output_means_within((select tolerance from parameters)) m, parameters p
+    where p.tolerance <> 0.0001
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers, block,
     after_block, n, documents,

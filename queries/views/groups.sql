@@ -90,20 +90,3 @@ create or replace view noise_groups as
 -- One row is one sequence of `layer_tokens` and one of its groups, as in `noise_groups`.
 create or replace view layer_groups as
     from groups_of('layers');
-
--- One row is one sequence of `layer_tokens`, as in sequences_of. unit: a number for sequences of one text that are of
--- the same groups, so that these can be added up before they are put into groups.
-create or replace view layer_sequences as
-    select *, dense_rank() over (order by line, text, memorized, pair is null)::int as unit from sequences_of('layers');
-
--- pair_sides(measured, units, total): of a CTE of that name with a row for each layer of each unit of `layer_sequences`
--- (line, text, memorized, has_pair, n sequences), which has so many units that add up to `total`: one row is one layer
--- and one text. found: its memorized sequences that stand in a pair; n, x: units and totals of these; m, y: of the
--- matched. What difference_margin and rate_difference_low take.
-create or replace macro pair_sides(measured, units, total) as table
-    select line, layer, text, coalesce(sum(n) filter (memorized), 0) as found,
-        sum(if(memorized, units, 0)) as n, sum(if(memorized, total, 0)) as x,
-        sum(if(memorized, 0, units)) as m, sum(if(memorized, 0, total)) as y
-    from query_table(measured)
-    where has_pair
-    group by line, layer, text;

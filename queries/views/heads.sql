@@ -81,6 +81,54 @@ create or replace view head_sequences as
     from head_members
     left join sequence_texts using (corpus, domain, sequence_id);
 
+-- One row is one model in one domain and sample under one method, on what it memorized or on the others (known: which):
+-- its texts dealt to 32 parts. parts: documents and n sequences of each, of these memorized; heads: of each the totals of
+-- delta_logprob by part, so that halves of the sample are added up from 32 numbers a head. Kept beside the lake (sums.py).
+create or replace view part_sums as
+    with sequences as materialized (        -- joining by a number instead of names is many times as fast
+        select *, dense_rank() over (
+            order by model, corpus, domain, sample_rule, sample_window, condition, method, known)::int as line
+        from head_sequences
+    ), texts as materialized (
+        select line, text, (row_number() over (
+            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
+            count(*) as n, count(*) filter (memorized) as memorized
+        from sequences
+        group by line, text
+    ), parts as materialized (
+        select line, part, count(*) as documents, sum(n)::bigint as n, sum(memorized)::bigint as memorized
+        from texts
+        group by line, part
+    ), sums as materialized (
+        select line, part, layer, head, sum(delta_logprob::double) as total
+        from stored.head_deltas
+        join (select cell, sequence_id, line, part from sequences join texts using (line, text))
+            using (cell, sequence_id)
+        where delta_logprob is not null
+        group by line, part, layer, head
+    ), totals as (
+        select line, layer, head, list(coalesce(total, 0) order by part) as totals
+        from (select distinct line, layer, head from sums)
+        join parts using (line)
+        left join sums using (line, part, layer, head)
+        group by line, layer, head
+    )
+    select model, corpus, domain, sample_rule, sample_window, condition, method, known, parts, heads
+    from (
+        select distinct line, model, corpus, domain, sample_rule, sample_window, condition, method, known
+        from sequences
+    )
+    join (
+        select line, list({part: part, documents: documents, n: n, memorized: memorized} order by part) as parts
+        from parts
+        group by line
+    ) using (line)
+    left join (
+        select line, list({layer: layer, head: head, totals: totals} order by layer, head) as heads
+        from totals
+        group by line
+    ) using (line);
+
 -- split_halves(share, splits, minimum_documents, minimum_heads, of_known): one row is one model in one domain and
 -- sample under one method, `known` as asked for, and how far two halves of the sample rank its heads alike;
 -- head_reliability says how that is done. heads: taken away on all n sequences; k: how many heads are important; sd: of
@@ -98,54 +146,34 @@ create or replace macro split_halves(share, splits, minimum_documents, minimum_h
             median(sqrt(variance)) as sd, avg(n_lost) as lost
         from complete
         group by all
-    ), sequences as materialized (
-        select line, cell, sequence_id, text, memorized
-        from head_sequences s
+    ), sums as materialized (
+        select line, parts, p.heads
+        from part_sums p
         join lines l
-            on s.model = l.model and s.corpus = l.corpus and s.domain = l.domain and s.condition = l.condition
-            and s.method = l.method
-            and s.sample_rule is not distinct from l.sample_rule
-            and s.sample_window is not distinct from l.sample_window
-        where s.known = of_known
-    ), grouped as materialized (
-        select line, text, (row_number() over (
-            partition by line order by md5_number_lower(text::text), text) % 32)::int as part,
-            count(*) as n, count(*) filter (memorized) as memorized
-        from sequences
-        group by line, text
-    ), sums as materialized (       -- the deltas once, for all splits
-        select line, part, layer, head, sum(delta_logprob::double) as total
-        from stored.head_deltas
-        join (select cell, sequence_id, line, part from sequences join grouped using (line, text))
-            using (cell, sequence_id)
-        where delta_logprob is not null
-        group by line, part, layer, head
+            on p.model = l.model and p.corpus = l.corpus and p.domain = l.domain and p.condition = l.condition
+            and p.method = l.method
+            and p.sample_rule is not distinct from l.sample_rule
+            and p.sample_window is not distinct from l.sample_window
+        where p.known = of_known
+    ), parts as (
+        select line, unnest(parts, recursive := true) from sums
     ), halves as (      -- one half of each split; the other is the rest
-        select line, part, split, n
-        from (select line, part, sum(n) as n from grouped group by line, part),
-            (select unnest(range(splits))::int as split)
-        qualify row_number() over (
-            partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0
+        select line, split, list(taken::double order by part) as taken, sum(n) filter (taken) as n
+        from (
+            select line, part, n, split, row_number() over (
+                partition by line, split order by md5_number_lower(concat_ws('/', part, split))) % 2 = 0 as taken
+            from parts, (select unnest(range(splits))::int as split)
+        )
+        group by line, split
+        having bool_or(taken)       -- of one part there are no halves
     ), heads as (       -- numbered in the order in which equals are ranked
         select line, layer, head, n, row_number() over (order by line, layer, head)::int as number from complete
-    ), of_heads as materialized (
-        select line, part, number, n, total
-        from (select line, part, layer, head, total from sums)
-        join heads using (line, layer, head)
-    ), wholes as (
-        select line, number, any_value(n) as n, sum(total) as total from of_heads group by line, number
-    ), sizes as (
-        select line, split, sum(n) as n from halves group by line, split
     ), means as (       -- each of the complete heads was taken away on all sequences
-        select line, split, number, half / s.n as a, (total - half) / (w.n - s.n) as b
-        from (
-            select number, split, sum(total) as half
-            from of_heads
-            join halves using (line, part)
-            group by number, split
-        )
-        join wholes w using (number)
-        join sizes s using (line, split)
+        select line, split, number, list_dot_product(totals, taken) / s.n as a,
+            list_dot_product(totals, [1 - x for x in taken]) / (h.n - s.n) as b
+        from (select line, unnest(heads, recursive := true) from sums)
+        join heads h using (line, layer, head)
+        join halves s using (line)
     ), ranks as (       -- the largest drop, which is the least delta, first
         select line, split, row_number() over (partition by line, split order by a, number) as a,
             row_number() over (partition by line, split order by b, number) as b
@@ -161,10 +189,10 @@ create or replace macro split_halves(share, splits, minimum_documents, minimum_h
         from agreements
         group by line
     ), judged as (
-        select line, count(*) as documents, sum(memorized)::bigint as memorized,
-            if(documents < minimum_documents or any_value(heads) < minimum_heads, 'too few', null) as note
-        from grouped g
-        join lines using (line)
+        select line, sum(documents)::bigint as documents, sum(memorized)::bigint as memorized,
+            if(sum(p.documents) < minimum_documents or any_value(l.heads) < minimum_heads, 'too few', null) as note
+        from parts p
+        join lines l using (line)
         group by line
     )
     select model, corpus, domain, sample_rule, sample_window, condition, method, heads, k, n, documents, memorized, sd,

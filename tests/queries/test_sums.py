@@ -6,10 +6,13 @@ import shutil
 
 import pytest
 
+from memlake.benchmarks.scale_inside import Size, cells, registered
 from memlake.queries import sums
 from memlake.queries.ask import OpenLake
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing.stage import conform
 from memlake.warehouse.relation import File
 
 from .conftest import done, drawn, put
@@ -84,3 +87,67 @@ def test_rubbish_is_computed_again(two_models):
     for file in (two_models.path / "kept" / "sums").iterdir():
         file.write_bytes(b"rubbish")
     assert shown(two_models, "position_sums") == before
+
+
+INSIDE = ("pythia-0", "gpt-neo-0")  # the second's heads are taken away on whatever was scored
+OF_INSIDE = ["layer_means", "depth_means", "output_means", "head_drops", "part_sums"]
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory) -> Lake:
+    """Layers, heads and blocks of two models, on two domains; blocks on text of which no role is said, too."""
+    lake = Lake.create(tmp_path_factory.mktemp("inside") / "lake")
+    put(lake, "models", [(n, rows) for n, rows in registered(INSIDE).items() if n != "model_corpora"])
+    said = []
+    for cell in cells(Size(0.0001), INSIDE):
+        told = cell.settings.to_json()
+        if cell.kind not in ("count", "noise", "training") and told.get("domain", "law") in ("law", "web"):
+            put(lake, cell.id, [(n, conform(schema.table(n), rows, cell.id)) for n, rows in cell.rows(lake)])
+            said.append(done(cell.id, cell.experiment, **told))
+    put(lake, "cells", [("cells", said)])
+    return lake
+
+
+def assert_alike(some: list[dict], others: list[dict]) -> None:
+    """Floats but for their last digits: what is added up stands in no order."""
+    assert [r.keys() for r in some] == [r.keys() for r in others]
+    for row, other in zip(some, others, strict=True):
+        for column, value in row.items():
+            if column not in ("parts", "heads") or not isinstance(value, list):
+                assert other[column] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), column
+            else:
+                assert_alike(value, other[column])
+
+
+@pytest.mark.parametrize("name", OF_INSIDE)
+def test_what_is_kept_of_layers_and_heads_is_what_the_view_gives(inside, name):
+    for only in ({}, {"sample_window": "32+32"}):
+        got = shown(inside, name, **only)
+        assert {row["model"] for row in got} == set(INSIDE)
+        assert_alike(got, computed(inside, name, **only))
+
+
+def test_a_threshold_that_is_not_kept_is_counted_anew(inside):
+    lake, column = OpenLake(inside.path), "confident"
+    rows = lake.query("layer_probability", threshold=0.5).to_pyarrow().to_pylist()
+    half = lake.sql("from layer_means_above(0.5)").to_pyarrow().to_pylist()
+    assert sorted(r[column] for r in rows) == pytest.approx(sorted(r[column] for r in half))
+    fewer = lake.query("layer_probability", threshold=0.9).to_pyarrow().to_pylist()
+    assert len(fewer) == len(rows) and sum(r[column] for r in fewer) < sum(r[column] for r in rows)
+
+
+def test_another_role_has_sums_of_its_own(inside):
+    """Of control text all counts that was measured, not only what the model has memorized."""
+
+    def n() -> int:
+        return sum(row["n"] for row in shown(inside, "output_means") if row["corpus"] == "apart")
+
+    some = n()
+    put(inside, "roles", [("model_corpora", registered(INSIDE)["model_corpora"])])
+    assert 0 < some < n() == sum(row["n"] for row in computed(inside, "output_means") if row["corpus"] == "apart")
+
+
+def test_another_base_condition_has_sums_of_its_own(inside):
+    put(inside, "bf16", [("conditions", [{"condition": "bf16", "dtype": "bfloat16", "noise": 0.0, "bos": False}])])
+    assert shown(inside, "layer_means") != []
+    assert shown(inside, "layer_means", condition="bf16") == shown(inside, "head_drops", condition="bf16") == []
