@@ -119,8 +119,10 @@ def locked(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
-        path.unlink(missing_ok=True)
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def encodings(schema: pa.Schema) -> dict[str, Any]:
