@@ -150,8 +150,11 @@ class Rows:
 
 @cache
 def _duckdb() -> duckdb.DuckDBPyConnection:
-    """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that."""
-    return connect()
+    """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that. It keeps no bytes of files: in
+    a run of many cells they would come to all that the lake holds."""
+    con = connect()
+    con.execute("set enable_external_file_cache = false")
+    return con
 
 
 @contextmanager
