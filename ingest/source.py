@@ -8,7 +8,7 @@ which files it reads (`inputs`), what stands in one of them (`read`) and what ki
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,8 +72,9 @@ class Source(Protocol):
     def validate(self, corpus: str | None) -> None:
         """Raise `BadInput` where there is nothing to read, or no usable `corpus`: before a lake is made for it."""
 
-    def stages(self, lake: Lake, corpus: str | None, keep: int | None, strict: bool) -> Sequence[Stage]:
-        """What is to be done, in this order. Raises `BadInput` where it takes no `keep`."""
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None, strict: bool) -> Iterable[Stage]:
+        """What is to be done, in this order: a stage is asked for when the one before is done. Raises `BadInput` where
+        it takes no `keep`."""
 
     def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
         """What the cells left in the lake, as lines for the user."""

@@ -23,10 +23,10 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File
 
 from .answer import answer
-from .catalog import OF_SAMPLE, base_only, needed, prepare, sample_keys, views
+from .catalog import OF_SAMPLE, base_only, prepare, sample_keys, views
 from .finding import find
 from .only import ALL, SHARED, Only
-from .sums import SUMS, fill
+from .sums import Unfilled
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -51,8 +51,8 @@ class OpenLake:
         self._narrower: dict[Only, OpenLake] = {}
 
     def _connect(self) -> None:
-        self.connection = prepare(self._lake.connect(self._snapshot, self._snapshot), self._only)
-        self._views = set(SUMS)  # of sums that are not yet filled: it takes a while, and few questions need them
+        self.connection = connect(self._lake, self._snapshot, self._only)
+        self._sums = Unfilled(self.connection, self._lake, self._snapshot, self._only)
 
     @cached_property
     def _ibis(self) -> ibis.backends.duckdb.Backend:
@@ -62,10 +62,7 @@ class OpenLake:
 
     def sql(self, text: str) -> ibis.Table:
         """The answer to one SELECT."""
-        names = needed(text)
-        if of_text := self._views if names is None else self._views & names:
-            self._views -= of_text
-            fill(self.connection, self._lake, self._snapshot, self._only, of_text)
+        self._sums.fill_for(text)
         return self._ibis.sql(text)
 
     def table(self, name: str) -> ibis.Table:
@@ -131,15 +128,11 @@ def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[F
     return lake.snapshots(schema.names() if names is None else names).files
 
 
-def connect(
-    lake: Lake, files: Mapping[str, list[File]], only: Only = ALL, fresh: bool = False
-) -> duckdb.DuckDBPyConnection:
-    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them, sums filled (if
-    `fresh` not by what is kept); raises `DamagedLake`, and `UnknownName` for what `only` names and the lake does not
-    hold."""
-    con = prepare(lake.connect(files, files), only)
-    fill(con, lake, files, only, None, fresh)
-    return con
+def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> duckdb.DuckDBPyConnection:
+    """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them.
+
+    Raises `DamagedLake`, and `UnknownName` for what `only` names and the lake does not hold."""
+    return prepare(lake.connect(files, files), only)
 
 
 def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:

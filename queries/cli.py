@@ -96,11 +96,19 @@ def sql(
         from . import guard
         from .catalog import table_macros, views
         from .prompt import converse
+        from .sums import Unfilled
 
         opened = Lake.open(lake)
-        con = _connect(opened, _snapshot(opened), ALL)
+        files = _snapshot(opened)
+        con = _connect(opened, files, ALL)
+        sums = Unfilled(con, opened, files)
+
+        def ask(text: str) -> pa.Table:
+            sums.fill_for(text)
+            return guard.ask(con, text)
+
         known = views(con) + [written for name, written in table_macros(con).items() if name in guard.FUNCTIONS]
-        converse(lambda text: guard.ask(con, text), known, lambda rows: show(rows, format), say)
+        converse(ask, known, lambda rows: show(rows, format), say)
     else:
         text = sys.stdin.read() if statement is None else statement
         names = needed(text)
@@ -165,12 +173,12 @@ def _connect(
     fresh: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """A connection that reads these files of the lake, `only` so much of them, and nothing else; with all that SQL can
-    name, or these names, nothing of it kept if `fresh`."""
+    name, or these names, whose sums are filled, if `fresh` by nothing that is kept."""
     from . import guard
     from .catalog import prepare
     from .sums import fill
 
     con = prepare(lake.connect(files, files), only, names)
-    fill(con, lake, files, only, names, fresh)
+    fill(con, lake, files, only, names or (), fresh)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

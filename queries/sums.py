@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 import duckdb
@@ -44,18 +45,40 @@ def fill(
     lake: Lake,
     files: Mapping[str, Sequence[File]],
     only: Only,
-    names: Collection[str] | None,
+    names: Collection[str],
     fresh: bool = False,
 ) -> None:
-    """Put tables in the place of those views of sums that are among `names` (None: of all). `con`: a connection to
-    these files, of which `only` so much is looked at. fresh: computed, also where they are kept."""
+    """Put tables in the place of those views of sums that are among `names`. `con`: a connection to these files, of
+    which `only` so much is looked at. fresh: computed, also where they are kept."""
     where = [f"{c} = {quoted(value)}" for c in OF_SAMPLE if (value := getattr(only, c)) is not None]
     for name, table in SUMS.items():
-        if (names is None or name in names) and files.get(table):
+        if name in names and files.get(table):
             con.register("kept_sums", _sums(con, lake, files, name, only, fresh))
             con.execute(f"drop view if exists {name}")
             con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
             con.unregister("kept_sums")
+
+
+class Unfilled:
+    """Those views of sums of a connection in whose place no tables stand yet: they are put there before the first
+    statement that needs them, since it takes a while, and few do."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        lake: Lake,
+        files: Mapping[str, Sequence[File]],
+        only: Only = ALL,
+        fresh: bool = False,
+    ):
+        self._fill = partial(fill, con, lake, files, only, fresh=fresh)
+        self._left = set(SUMS)
+
+    def fill_for(self, text: str) -> None:
+        """Fill what a statement needs. Where it asks about what there is nothing is: names and columns are the same."""
+        if new := self._left & (needed(text) or set()):
+            self._left -= new
+            self._fill(names=new)
 
 
 def _made_of(

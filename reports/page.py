@@ -20,6 +20,7 @@ from memlake.queries import ask
 from memlake.queries.answer import answer
 from memlake.queries.finding import Finding, find, names
 from memlake.queries.only import ALL
+from memlake.queries.sums import Unfilled
 from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -123,10 +124,14 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) ->
     findings = [find(name) for name in dict.fromkeys(only)]
     files, versions = lake.snapshots(schema.names())
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
-    with ask.connect(lake, files, fresh=fresh) as con:
-        answers = Answers(
-            lambda text: answer(lake, files, text, ALL, lambda: con.execute(text).to_arrow_table(), fresh)
-        )
+    with ask.connect(lake, files) as con:
+        sums = Unfilled(con, lake, files, ALL, fresh)
+
+        def compute(text: str) -> pa.Table:
+            sums.fill_for(text)
+            return con.execute(text).to_arrow_table()
+
+        answers = Answers(lambda text: answer(lake, files, text, ALL, lambda: compute(text), fresh))
         sections: list[Section] = [of_finding(f, answers) for f in findings]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
     page = Page(

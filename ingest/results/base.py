@@ -6,13 +6,18 @@ that of `imported`: see compute/models/checkpoint.py.
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
+
+import pyarrow as pa
 
 from memlake.ingest.documents.strict import Rejects, refuse
 from memlake.ingest.files import streams
@@ -22,10 +27,11 @@ from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import families, resolve
 from memlake.warehouse.publishing.register import register
+from memlake.warehouse.publishing.stage import scratch
 from memlake.warehouse.words import counted
-from memlake.warehouse.work.cells import Cell, published
+from memlake.warehouse.work.cells import Cell, plan, published
 
-from .ids import Span
+from .parts import PART, Part, write
 from .reading import (
     CONDITION,
     ImportMatches,
@@ -36,18 +42,16 @@ from .reading import (
     SequenceSettings,
 )
 
-BY = ("model", "condition", "corpus")
 MISTYPED = 0.72  # a family as similar to one of the registry is taken for a slip
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a file holds: its rows by model, condition and corpus, what is not taken of it, and the ids of its
-    own."""
+    """What a file holds, and what is not taken of it."""
 
-    rows: Counter[tuple[str, str | None, str]]
+    parts: tuple[Part, ...]
     rejects: Rejects
-    own: Span
+    rows: Counter[tuple[str, str | None, str]]  # how many by model, condition and corpus
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,21 @@ class ResultSource(ResultReader):
         """Raise `BadInput` where there is nothing to read."""
         self.listing  # noqa: B018
 
-    def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Sequence[Stage]:
-        """The sequences, then the match vectors. Registers the models and the condition."""
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Iterator[Stage]:
+        """The sequences, then the match vectors. Registers the models and the condition. What was read of the files
+        lies in the lake's staging until the last stage is done."""
         if keep is not None:
             raise BadInput(f"source {source_name(self)!r} reads no documents: it takes no --keep")
+        with scratch(lake.staging, "import") as folder:
+            try:
+                with suppress(GeneratorExit):  # a stage failed, and the next is not asked for
+                    yield from self._stages(lake, folder, corpus, strict)
+            finally:
+                shutil.rmtree(folder)
+
+    def _stages(self, lake: Lake, folder: Path, corpus: str | None, strict: bool) -> Iterator[Stage]:
         files = tuple(self.files(lake, corpus))
-        seen = {file.name: self._scan(file) for file in files}
+        seen = {file.name: self._scan(file, folder / str(i)) for i, file in enumerate(files)}
         if strict:
             refuse([s.rejects for s in seen.values()])
         before = self._before(lake, files, seen)
@@ -105,15 +118,9 @@ class ResultSource(ResultReader):
         tokenizers = self._register(lake, [key for found in seen.values() for key in found.rows]) | before
         own = [{"model": f.about.model, "corpus": f.about.corpus, "role": "trained"} for f in files if f.about]
         register(lake, "model_corpora", own)
-        settings = SequenceSettings(
-            source=source_name(self),
-            tokenizers=tokenizers,
-            corpora=tuple(sorted({corpus for found in seen.values() for *_, corpus in found.rows})),
-            files=tuple((f.name, f.digest, f.about.to_json() if f.about else {}) for f in files),
-        )
-        sequences = ImportSequences(settings, self, files, sum(found.rows.total() for found in seen.values()))
-        matches = [cell for file in files for cell in self._matches(file, seen[file.name], tokenizers)]
-        return [Stage([sequences]), Stage(matches)]
+        for cell in self._sequences(lake, files, seen, tokenizers):
+            yield Stage([cell])
+        yield Stage([cell for file in files for cell in self._matches(lake, file, seen[file.name], tokenizers)])
 
     def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
         ids = [c.id for c in cells]
@@ -149,26 +156,23 @@ class ResultSource(ResultReader):
         ]
         return lines
 
-    def _scan(self, file: ResultFile) -> Seen:
-        """Counts the records. Reads the whole file, so that a bad one is known before anything is written."""
+    def _scan(self, file: ResultFile, folder: Path) -> Seen:
+        """Reads the whole file into the folder, so that a bad one is known before anything is published."""
+
+        def records() -> Iterator[tuple[pa.Table, pa.Array | None] | Reject]:
+            for record in self.read(file):
+                yield record if isinstance(record, Reject) else (record, self.own_ids(record))
+
+        parts = tuple(write(folder, records()))
+        rejects = Rejects.among(Reject(**r) for part in parts for some in part.rejects() for r in some.to_pylist())
         rows = Counter[tuple[str, str | None, str]]()
         if file.about:
             rows[file.about.model, None, file.about.corpus] = 0
-
-        def refused() -> Iterator[Reject]:
-            for piece in self.read(file):
-                if isinstance(piece, Reject):
-                    yield piece
-                else:
-                    for found in piece.group_by(list(BY)).aggregate([([], "count_all")]).to_pylist():
-                        rows[tuple(found[name] for name in BY)] += found["count_all"]
-                    own.add(self.own_ids(piece))
-
-        own = Span()
-        rejects = Rejects.among(refused())
+        for part in parts:
+            rows.update(part.counts)
         if not rows.total() and not rejects.reasons:
             raise BadInput(f"{file.path} holds no rows")
-        return Seen(rows, rejects, own)
+        return Seen(parts, rejects, rows)
 
     def _before(self, lake: Lake, files: Sequence[ResultFile], seen: Mapping[str, Seen]) -> dict[str, str]:
         """The tokenizers under which these very files were read before, by model. Raises `Conflict` where the lake
@@ -232,8 +236,33 @@ class ResultSource(ResultReader):
             raise BadInput(f"model {name!r} is neither in the lake nor in the registry: give its --family and --params")
         return NewModel(name, family, n, corpora, asked=not known or not params)
 
-    def _matches(self, file: ResultFile, seen: Seen, tokenizers: Mapping[str, str]) -> Iterator[ImportMatches]:
-        """One cell for each model in a file."""
+    def _sequences(
+        self, lake: Lake, files: Sequence[ResultFile], seen: Mapping[str, Seen], tokenizers: Mapping[str, str]
+    ) -> Iterator[ImportSequences]:
+        """One cell for all files, or where they hold more than `PART` rows one after the other for so many."""
+        settings = SequenceSettings(
+            source=source_name(self),
+            tokenizers=tokenizers,
+            corpora=tuple(sorted({corpus for found in seen.values() for *_, corpus in found.rows})),
+            files=tuple((f.name, f.digest, f.about.to_json() if f.about else {}) for f in files),
+        )
+        whole = ImportSequences(settings, self, tuple(part for file in files for part in seen[file.name].parts))
+        if _is_whole(lake, whole, whole.parts):
+            yield whole
+            return
+        first, some = 0, list[Part]()
+        for part in (*whole.parts, None):
+            n = sum(p.n_rows() for p in some)
+            if part is None or n + part.n_rows() > PART:
+                yield replace(whole, settings=replace(settings, rows=(first, first + n)), parts=tuple(some))
+                first, some = first + n, []
+            if part is not None:
+                some.append(part)
+
+    def _matches(
+        self, lake: Lake, file: ResultFile, seen: Seen, tokenizers: Mapping[str, str]
+    ) -> Iterator[ImportMatches]:
+        """One cell for each model in a file, or in a part of it where it has several."""
         for model in sorted({m for m, *_ in seen.rows}):
             settings = MatchSettings(
                 source=source_name(self),
@@ -246,5 +275,18 @@ class ResultSource(ResultReader):
                 domain=file.about.domain if file.about else None,
                 vocabulary=file.about.vocabulary if file.about else None,
             )
-            n_rows = sum(n for (m, *_), n in seen.rows.items() if m == model)
-            yield ImportMatches(settings, self, file, n_rows, seen.own)
+            whole = ImportMatches(settings, self, seen.parts)
+            if _is_whole(lake, whole, seen.parts):
+                yield whole
+                continue
+            first = 0
+            for part in seen.parts:
+                last = first + part.n_rows()
+                if model in part.models:
+                    yield replace(whole, settings=replace(settings, rows=(first, last)), parts=(part,))
+                first = last
+
+
+def _is_whole(lake: Lake, cell: Cell, parts: Sequence[Part]) -> bool:
+    """Are its rows few enough for one cell, or published as one already?"""
+    return len(parts) == 1 or sum(part.n_rows() for part in parts) <= PART or not plan(lake, [cell])

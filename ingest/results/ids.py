@@ -106,11 +106,13 @@ class Candidates:
     def new(self) -> Found:
         """`position` and `sequence_id` of the first row of each sequence that the lake does not hold."""
         self._store()
+        # Of the lake's ids those of the rows: DuckDB holds what follows `in`
+        held = "select sequence_id from stored.sequences where sequence_id in (select {} from candidates)"
         return Found(
             self._con.execute(
                 "select min(position) as position, made as sequence_id from candidates"
-                " where own is null or own not in (select sequence_id from stored.sequences)"
-                " group by made having made not in (select sequence_id from stored.sequences) order by position"
+                f" where own is null or own not in ({held.format('own')})"
+                f" group by made having made not in ({held.format('made')}) order by position"
             )
         )
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from memlake.ingest.source import HEAD, Reader, Reject
+from memlake.ingest.source import Reader, Reject
 from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 
 from . import match_vectors as vectors
-from .ids import Candidates, Found, Span, candidates
+from .ids import Candidates, Found, candidates
+from .parts import BYTES, ROWS, Part
 
+OF_SEQUENCES = frozenset(  # what a sequence is made of, and its id
+    {"model", "corpus", "domain", "sequence_id", "prefix_tokens", "n_tokens", "tokenizer", "tokens"}
+)
 CONDITION = "imported"  # nothing is known of how the rows were made
 SECONDS_PER_ROW = 1 / 200_000
 NO_TOKENS = pa.scalar([], schema.INTS)
-ROWS, BYTES = 100_000, 64 << 20  # that are written at once
-REJECTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,24 +75,25 @@ class ResultReader(Reader, ABC):
 @dataclass(frozen=True)
 class SequenceSettings(Settings):
     """tokenizers: of each model the one of its rows that name none. files: name, digest, and what is known of each
-    beforehand."""
+    beforehand. rows: from which row of them all to which these are, the last one not among them; None: all."""
 
     source: str
     tokenizers: Mapping[str, str]
     corpora: tuple[str, ...]
     files: tuple[tuple[str, str, Mapping[str, Any]], ...]
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class ImportSequences(Cell):
-    """The sequences of some files that the lake does not hold."""
+    """The sequences of some files, or of some rows of them, that the lake does not hold. Those of earlier rows are
+    published."""
 
     TABLES = ("sequences",)
 
     settings: SequenceSettings
     source: ResultReader
-    files: tuple[ResultFile, ...]
-    n_rows: int  # of the files
+    parts: tuple[Part, ...]
 
     @property
     def experiment(self) -> str:
@@ -98,7 +101,12 @@ class ImportSequences(Cell):
 
     @property
     def seconds(self) -> float:
-        return self.n_rows * SECONDS_PER_ROW
+        return sum(part.n_rows() for part in self.parts) * SECONDS_PER_ROW
+
+    @property
+    def sample(self) -> str:
+        """All that is imported together is one sample."""
+        return f"imported-{replace(self, settings=replace(self.settings, rows=None)).id}"
 
     def rows(self, lake: Lake) -> CellRows:
         with candidates(lake) as ids:
@@ -108,19 +116,19 @@ class ImportSequences(Cell):
             yield from gathered(self._sequences(ids.new()))
 
     def _pieces(self) -> Iterator[tuple[int, pa.Table]]:
-        """The rows of all files, and how many there are before each piece."""
+        """The rows, and how many there are before each piece."""
         at = 0
-        for file in self.files:
-            for piece in self.source.read(file):
-                if not isinstance(piece, Reject):
-                    yield at, piece
-                    at += piece.num_rows
+        for part in self.parts:
+            for piece in part.pieces(OF_SEQUENCES):
+                yield at, piece
+                at += piece.num_rows
 
     def _tokenizers(self, piece: pa.Table) -> pa.Array:
         return _tokenizers(piece, self.settings.tokenizers)
 
     def _sequences(self, new: Found) -> CellRows:
-        rank = 0
+        shard, _ = self.settings.rows or (0, 0)
+        rank = shard
         for at, piece in self._pieces():
             found = new.before(at + piece.num_rows)
             n, places = found.num_rows, pc.subtract(found["position"], at)
@@ -128,7 +136,7 @@ class ImportSequences(Cell):
             columns = {name: rows[name] for name in ("corpus", "domain", "prefix_tokens", "n_tokens")}
             columns |= {"sequence_id": found["sequence_id"], "tokenizer": self._tokenizers(rows)}
             columns |= {"external_id": rows["sequence_id"], "tokens": pc.coalesce(rows["tokens"], NO_TOKENS)}
-            columns |= {"sample": pa.repeat(f"imported-{self.id}", n), "shard": pa.array(np.zeros(n, np.int64))}
+            columns |= {"sample": pa.repeat(self.sample, n), "shard": pa.repeat(shard, n)}
             yield "sequences", pa.table(columns | {"rank": pa.array(np.arange(rank, rank + n))})
             rank += n
 
@@ -136,7 +144,7 @@ class ImportSequences(Cell):
 @dataclass(frozen=True)
 class MatchSettings(Settings):
     """tokenizer: of the rows that name none. corpora: of all rows. corpus, domain, vocabulary: of a file of which they
-    are known beforehand."""
+    are known beforehand. rows: as in `SequenceSettings`, of the file."""
 
     source: str
     file: str
@@ -147,17 +155,16 @@ class MatchSettings(Settings):
     corpus: str | None = None
     domain: str | None = None
     vocabulary: int | None = None
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class ImportMatches(Cell):
-    """The rows of one model in one file, and what is not taken of it. own: the span of the ids in the file."""
+    """The rows of one model in one file, or in some rows of it, and what is not taken of them."""
 
     settings: MatchSettings
     source: ResultReader
-    file: ResultFile
-    n_rows: int
-    own: Span
+    parts: tuple[Part, ...]
 
     @property
     def experiment(self) -> str:
@@ -165,47 +172,44 @@ class ImportMatches(Cell):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        return ("matches", "rejects") if self.file.about else ("matches",)
+        return ("matches",) if self.settings.corpus is None else ("matches", "rejects")
 
     @property
     def expected(self) -> Mapping[str, int]:
-        return {"matches": self.n_rows}
+        return {"matches": sum(part.n_rows(self.settings.model) for part in self.parts)}
 
     @property
     def seconds(self) -> float:
-        return self.n_rows * SECONDS_PER_ROW
+        return self.expected["matches"] * SECONDS_PER_ROW
 
     def rows(self, lake: Lake) -> CellRows:
         with candidates(lake) as ids:
-            if ids.may_be_held(self.own):
+            if any(ids.may_be_held(part.own) for part in self.parts):
                 self._compare(ids)
             yield from gathered(self._rows(ids.held()))
 
     def _compare(self, ids: Candidates) -> None:
         at = 0
-        for piece in self._pieces():
-            if not isinstance(piece, Reject) and (own := self.source.own_ids(piece)) is not None:
+        for piece in self._pieces(("sequence_id",)):
+            if (own := self.source.own_ids(piece)) is not None:
                 ids.add(at, own, _no_ids(piece))
                 at += piece.num_rows
 
-    def _pieces(self) -> Iterator[pa.Table | Reject]:
-        """The rows of the model in the file, and what is not taken of it."""
-        for piece in self.source.read(self.file):
-            yield piece if isinstance(piece, Reject) else piece.filter(pc.equal(piece["model"], self.settings.model))
+    def _pieces(self, only: Collection[str]) -> Iterator[pa.Table]:
+        """The rows of the model, with these columns and its name."""
+        model = self.settings.model
+        for part in self.parts:
+            for piece in part.pieces({"model", *only}):
+                yield piece if part.models == {model} else piece.filter(pc.equal(piece["model"], model))
 
     def _rows(self, held: Found) -> CellRows:
-        at, rejects = 0, list[dict[str, object]]()
-        for piece in self._pieces():
-            if isinstance(piece, Reject):
-                rejects.append(asdict(piece) | {"corpus": self.settings.corpus, "head": piece.head[:HEAD]})
-            else:
-                yield "matches", self._matches(piece, held.before(at + piece.num_rows), at)
-                at += piece.num_rows
-            if len(rejects) == REJECTS:
-                yield "rejects", pa.Table.from_pylist(rejects)
-                rejects = []
-        if rejects:
-            yield "rejects", pa.Table.from_pylist(rejects)
+        at = 0
+        for piece in self._pieces({*vectors.MEASURED, *OF_SEQUENCES}):
+            yield "matches", self._matches(piece, held.before(at + piece.num_rows), at)
+            at += piece.num_rows
+        for part in self.parts:
+            for rejects in part.rejects():
+                yield "rejects", rejects.append_column("corpus", pa.repeat(self.settings.corpus, rejects.num_rows))
 
     def _matches(self, piece: pa.Table, held: pa.Table, at: int) -> pa.Table:
         """Rows before which there are so many. held: what the lake holds of their sequences."""

@@ -28,7 +28,8 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File, partition_path, quoted, relation
 from memlake.warehouse.schema import KEY_UNIQUE, Expect, Measure, Table
 
-IN_MEMORY = 64 << 20  # bytes of files whose rows are judged in memory
+# Bytes of files, and rows of each, that are judged in memory: of more it costs less to read them again
+IN_MEMORY, A_FILE = 64 << 20, 2_000
 ONE_THREAD = 4 << 20  # bytes of files below which one thread is faster than several
 
 
@@ -79,11 +80,12 @@ class Rows:
     with_them: Mapping[str, str] = field(default_factory=dict)  # table: SQL of the rows that are published before these
     bounds: Sequence[Mapping[str, Sequence[Any]]] | None = None  # least and greatest values in each part of the rows
     size: float = inf  # bytes of their files, where that is known
+    rows_a_file: float = inf
 
     @property
     def small(self) -> bool:
-        """Do they fit into memory?"""
-        return self.size < IN_MEMORY
+        """Are they judged in memory?"""
+        return self.size < IN_MEMORY and self.rows_a_file < A_FILE
 
     @property
     def spec(self) -> Table:
@@ -174,8 +176,10 @@ class Rows:
 
 @cache
 def _duckdb(one_thread: bool) -> duckdb.DuckDBPyConnection:
-    """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that."""
+    """To make one takes 11 ms of CPU, and what is judged of a cell no longer than that. It keeps no bytes of files: in
+    a run of many cells they would come to all that the lake holds."""
     con = connect()
+    con.execute("set enable_external_file_cache = false")
     if one_thread:
         con.execute("set threads = 1")
     return con
@@ -206,7 +210,8 @@ def asked(spec: Table) -> list[str]:
     together. `cell`, the id, is among them where an expectation cannot be asked of several cells at once."""
     predicates = [e.predicate for e in spec.expectations if isinstance(e, Expect)]
     names = {name for p in predicates for name in re.findall(r"getvariable\('(\w+)'\)", p)} - {"cell"}
-    declared = [e.predicate for e in spec.expect if isinstance(e, Expect)]
+    # What narrows another table down to what the rows name compares no two of them
+    declared = [re.sub(r"\bin \(select \w+ from rows\b", "", e.predicate) for e in spec.expect if isinstance(e, Expect)]
     if any("getvariable('cell')" in p and "stored." in p for p in predicates) or any(
         re.search(r"\bover \((?!partition by)|\b(from|join) rows\b", p) for p in declared
     ):

@@ -20,10 +20,8 @@ from memlake.warehouse.relation import File, quoted, relation
 
 from . import audit
 from .audit import Number, Rows
-from .publish import data_tables
+from .publish import TOGETHER, data_tables
 from .second_judge import out_of_range
-
-TOGETHER = 1_000_000  # rows that are judged at once
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from .stage import StagedFile, Staging, scratch
 MANIFEST = "manifest.json"
 VERDICTS = "verdicts.json"
 LOG_TABLES = ("checks", "cells")  # in order of commit, after the data tables
+TOGETHER = 1_000_000  # rows that are judged at once, if they are of several cells
 
 
 @dataclass(frozen=True)
@@ -170,14 +171,30 @@ def _end(cell: StagedCell, reason: str | None, ended: dict[Path, str | None]) ->
 
 
 def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
-    """The cells that can be judged together: they write the same tables, whose expectations ask the same of them."""
+    """The cells that are judged together: they write the same tables, whose expectations ask the same of them, and no
+    more rows than `TOGETHER`."""
     groups: dict[str, list[StagedCell]] = {}
     asked = {name: audit.asked(schema.table(name)) for name in {t for cell in cells for t in cell.manifest.tables}}
     for cell in cells:
         tables = cell.manifest.tables
         said = {a: cell.settings.get(a) for name in tables for a in asked[name]}
         groups.setdefault(json.dumps([tables, said], sort_keys=True), []).append(cell)
-    return list(groups.values())
+    return [some for group in groups.values() for some in _some(group)]
+
+
+def _some(cells: Sequence[StagedCell]) -> Iterator[list[StagedCell]]:
+    """The cells, so many at a time that their rows can be compared in memory."""
+    some: list[StagedCell] = []
+    total = 0
+    for cell in cells:
+        rows = sum(f.rows for f in cell.manifest.files)
+        if some and total + rows > TOGETHER:
+            yield some
+            some, total = [], 0
+        some.append(cell)
+        total += rows
+    if some:
+        yield some
 
 
 def _decide(lake: Lake, cells: Sequence[StagedCell], ended: dict[Path, str | None]) -> None:
@@ -264,6 +281,7 @@ def staged_rows(lake: Lake, cells: Sequence[StagedCell], name: str) -> Rows:
         expected={cell: n for cell, n in known if n is not None},
         bounds=[f.bounds for f in files],
         size=sum(f.size for f in own),
+        rows_a_file=sum(f.rows for f in own) / max(1, len(own)),
     )
 
 

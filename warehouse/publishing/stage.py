@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -118,8 +119,10 @@ def locked(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
-        path.unlink(missing_ok=True)
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def encodings(schema: pa.Schema) -> dict[str, Any]:
@@ -146,12 +149,30 @@ def conform(spec: Table, piece: pa.Table, cell: str) -> pa.Table:
 
 
 def split(spec: Table, rows: pa.Table) -> Iterator[tuple[dict[str, str | None], pa.Table]]:
-    """The rows of each partition, sorted, without the partition columns."""
+    """The rows of each partition, sorted, without the partition columns. They are put in order once for all partitions,
+    and each is a slice."""
+    if not rows.num_rows:
+        return
+    columns = rows.drop_columns(list(spec.partition))
+    order = np.arange(rows.num_rows)
     if spec.sort:
-        rows = rows.sort_by([(name, "ascending") for name in spec.sort])
-    for values in rows.group_by(list(spec.partition)).aggregate([]).to_pylist() if spec.partition else [{}]:
-        part = rows
-        for key, value in values.items():
-            part = part.filter(pc.equal(part[key], value) if value is not None else pc.is_null(part[key]))
-        if part.num_rows:
-            yield values, part.drop_columns(list(spec.partition))
+        order = pc.sort_indices(rows, [(name, "ascending") for name in spec.sort]).to_numpy()
+    partitions = _numbered([rows[key] for key in spec.partition], order)
+    ends = np.cumsum(np.bincount(partitions))
+    if spec.sort or len(ends) > 1:
+        order = order[np.argsort(partitions, kind="stable")]
+        columns = columns.combine_chunks().take(pa.array(order))
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        values = {key: rows[key][int(order[start])].as_py() for key in spec.partition}
+        yield values, columns.slice(start, end - start)
+
+
+def _numbered(columns: Sequence[pa.ChunkedArray], order: np.ndarray) -> np.ndarray:
+    """For each of some rows, in this order, the number of the values that it has in these columns: equal rows have
+    equal ones, from 0 on as they are met."""
+    numbers = np.zeros(len(order), dtype=np.int64)
+    for column in columns:
+        values = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        both = numbers * len(values.dictionary) + values.indices.to_numpy()[order]
+        numbers = pa.array(both).dictionary_encode().indices.to_numpy()
+    return numbers.astype(np.uint16 if numbers.max() < 1 << 16 else np.int64)  # few are sorted by counting

@@ -83,7 +83,8 @@ TABLE = Table(
             "anchor_of_the_sequence",
             "anchor_id is null or (sequence_id, anchor_id) in (select (sequence_id, anchor_id) from stored.sequences"
             " where corpus = coalesce(getvariable('corpus'), corpus)"
-            " and domain = coalesce(getvariable('domain'), domain))",
+            " and domain = coalesce(getvariable('domain'), domain)"
+            " and sequence_id in (select sequence_id from rows where anchor_id is not null))",
         ),
         Expect("n_match_counts_bits", "match is null and n_match is null or n_match = bit_count(match::bit)"),
         Expect(

@@ -17,6 +17,7 @@ from memlake.warehouse.identity import hash63
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing import compact as compacting
 from memlake.warehouse.publishing import forget as forgetting
+from memlake.warehouse.publishing import publish as publish_module
 from memlake.warehouse.publishing.check import check
 from memlake.warehouse.publishing.forget import forget
 from memlake.warehouse.publishing.publish import data_tables, publish
@@ -107,6 +108,17 @@ def test_together_as_one_after_the_other(lake, prepared, tmp_path):
         ids = [i for (i,) in con.execute(f"select sequence_id from '{merged}'").fetchall()]
         assert ids == sorted(ids) and len(ids) == N  # as the table is sorted
     assert list(check(lake)) == [] == list(check(alone))
+    nothing_lies_about(lake)
+
+
+def test_no_more_rows_than_fit_are_judged_at_once(lake, prepared, tmp_path, monkeypatch):
+    alone = copy(prepared, tmp_path / "alone")
+    assert [put_cell(alone, *put) for put in THREE] == [None] * 3
+    monkeypatch.setattr(publish_module, "TOGETHER", 25)  # of cells of 10, 15 and N - 25 rows
+    version = lake.version("matches")
+    assert put_together(lake, THREE) == [None] * 3
+    assert lake.version("matches") - version == 2
+    assert published(lake) == published(alone)
     nothing_lies_about(lake)
 
 
