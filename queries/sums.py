@@ -33,7 +33,7 @@ SUMS = {  # and the table that says of which models and corpora there are any
     "layer_means": "layer_tokens",
     "depth_means": "layer_tokens",
     "output_means": "block_deltas",
-    "head_drops": "head_deltas",
+    "head_drops": "head_effects",
     "part_sums": "head_deltas",
 }
 Unit = tuple[str, str]  # model and corpus
@@ -131,7 +131,8 @@ def _sums(
     keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
-    for batch in _batches(keys.keys() - found.keys(), files[SUMS[name]]):
+    own_files = [f for n, some in files.items() if n in names for f in some if {"model", "corpus"} <= f.partition.keys()]
+    for batch in _batches(keys.keys() - found.keys(), own_files):
         own = {n: files[n] for n in files if n in names} | _of(files, names, *batch)
         with prepare(lake.connect(own, own), only, names) as of_batch:
             rows = of_batch.execute(f"from {name}").to_arrow_table()
@@ -144,7 +145,7 @@ def _sums(
 
 def _batches(units: Iterable[Unit], files: Sequence[File]) -> Iterator[list[Unit]]:
     """The units in parts whose sums are computed together: of one corpus, so that its texts are looked up once for as
-    many rows as memory should hold. files: of the table that they are sums of."""
+    many rows as memory should hold. files: those that have rows of theirs."""
     rows: Counter[Unit] = Counter()
     for file in files:
         rows[_unit(file)] += file.rows
