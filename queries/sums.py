@@ -91,7 +91,12 @@ def _made_of(
     roles = con.execute("from model_corpora").to_arrow_table().to_pylist() if "model_corpora" in names else []
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
-    for unit in sorted({_unit(f) for f in files[SUMS[name]]}):
+    table = SUMS[name]
+    if {"model", "corpus"} <= files[table][0].partition.keys():
+        units = {_unit(f) for f in files[table]}
+    else:
+        units = set(con.execute(f"select distinct model, corpus from stored.{table}").fetchall())
+    for unit in sorted(units):
         own = _of(files, names, unit)
         known = {f.cell for some in own.values() for f in some if "model" in f.partition}
         samples = sorted((cell, of) for cell, of in cells.items() if None in known or cell in known)
@@ -131,8 +136,7 @@ def _sums(
     keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
-    own_files = [f for n, some in files.items() if n in names for f in some if {"model", "corpus"} <= f.partition.keys()]
-    for batch in _batches(keys.keys() - found.keys(), own_files):
+    for batch in _batches(keys.keys() - found.keys(), [f for n in files if n in names for f in files[n]]):
         own = {n: files[n] for n in files if n in names} | _of(files, names, *batch)
         with prepare(lake.connect(own, own), only, names) as of_batch:
             rows = of_batch.execute(f"from {name}").to_arrow_table()
@@ -145,10 +149,12 @@ def _sums(
 
 def _batches(units: Iterable[Unit], files: Sequence[File]) -> Iterator[list[Unit]]:
     """The units in parts whose sums are computed together: of one corpus, so that its texts are looked up once for as
-    many rows as memory should hold. files: those that have rows of theirs."""
+    many rows as memory should hold. files: all whose rows are read; what is not of a model and a corpus is
+    little."""
     rows: Counter[Unit] = Counter()
     for file in files:
-        rows[_unit(file)] += file.rows
+        if {"model", "corpus"} <= file.partition.keys():
+            rows[_unit(file)] += file.rows
     for _, of_corpus in groupby(sorted(units, key=lambda unit: unit[::-1]), key=lambda unit: unit[1]):
         batch: list[Unit] = []
         for unit in of_corpus:
