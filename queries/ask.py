@@ -11,7 +11,6 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from memlake.warehouse import schema
 from memlake.warehouse.errors import UnknownName
+from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import File
 
@@ -81,7 +81,7 @@ class OpenLake:
     def _answer(self, text: str) -> ibis.Table:
         """What `sql` gives, computed once for the files that it is of (see `answer`)."""
         rows = answer(self._lake, self._snapshot, text, self._only, lambda: self.sql(text).to_pyarrow())
-        self.connection.register(name := f"answer_{uuid4().hex}", rows)
+        self.connection.register(name := tagged("answer", text), rows)
         return self._ibis.table(name)
 
     def _narrow(self, only: Only) -> OpenLake:

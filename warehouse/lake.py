@@ -117,8 +117,8 @@ class Lake:
         return self.log(name).files()
 
     def snapshots(self, names: Iterable[str]) -> Snapshots:
-        """The published files of several tables, all as they were at one moment: what is committed while the logs are
-        read shows in all of them or in none. Where others commit without a pause, what the last of a few looks saw."""
+        """The published files of several tables, all as they were at one moment; of a cell that is being published some
+        may have its rows and others not yet. Where others commit without a pause, what the last of a few looks saw."""
         logs = {name: self.log(name) for name in names}
         for _ in range(LOOKS):
             versions = {name: log.version for name, log in logs.items()}

@@ -75,7 +75,7 @@ def test_an_opened_lake_takes_what_is_kept_and_joins_it(lake_):
     assert rates.to_pyarrow() == first.to_pyarrow() and rates.schema() == first.schema()
     models = joined.table("models").select("model", "n_layers")
     assert rates.join(models, "model").count().execute() == rates.count().execute() > 0
-    assert all(not name.startswith("answer") for name in views(joined.connection))
+    assert all(not name.startswith("answer-") for name in views(joined.connection))
     mark(lake_)
     assert OpenLake(lake_.path).query("memorization_rate").to_pyarrow() == MARK
     narrower = OpenLake(lake_.path).query("memorization_rate", condition=CONDITION["condition"])

@@ -123,7 +123,7 @@ def compact(lake: Lake, names: Iterable[str]) -> Iterator[Compacted]:
 def clear(lake: Lake) -> None:
     """Remove what a killed compaction has left to be published; of one at work nothing."""
     if _folder(lake).exists():
-        with suppress(Conflict), _alone(lake):
+        with suppress(Conflict, OSError), _alone(lake):  # it may be another user's
             pass
 
 
@@ -156,6 +156,7 @@ def merge_small(lake: Lake, name: str) -> int:
     left = LEFT.get(lake, set())
     old: list[File] = []
     new: list[File] = []
+    groups: list[list[File]] = []
     try:
         groups = _alike(f for f in lake.snapshot(name) if f.path not in left)
         if not groups:
@@ -171,7 +172,7 @@ def merge_small(lake: Lake, name: str) -> int:
             shutil.rmtree(folder)
             return len(old) - len(new) if done else 0
     except DAMAGED as e:
-        _leave(lake, name, old, e)
+        _leave(lake, name, [f for group in groups for f in group], e)
         return 0
 
 
@@ -198,7 +199,7 @@ def _groups(files: Iterable[File], full: int = FULL) -> list[list[File]]:
             if not groups or _size(groups[-1]) >= full:
                 groups.append([])
             groups[-1].append(file)
-    if len(groups) > 1 and _size(groups[-1]) < SMALL:
+    if len(groups) > 1 and _size(groups[-1]) < min(SMALL, full // 2):
         groups[-2:] = [[*groups[-2], *groups[-1]]]
     return [group for group in groups if len(group) > 1]
 
@@ -291,7 +292,7 @@ def _alone(lake: Lake) -> Iterator[Path]:
             raise Conflict(f"another compaction is at work on {lake.path}: wait until it ends") from e
         folder = _folder(lake)
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one has left
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         try:
             yield folder
         finally:

@@ -116,8 +116,8 @@ def merge(name: str, files: Sequence[File], path: Path) -> File:
     fewer rows than the files are said to have."""
     spec = schema.table(name)
     columns = pa.schema([field for field in spec.schema if field.name not in spec.partition])
-    parts = [pq.ParquetFile(file.path).read() for file in files]
-    rows = pa.concat_tables([columns.empty_table(), *parts], promote_options="default")  # those of older files as NULL
+    # In the table's types, since delta-rs rewrites texts as others; what an older file lacks as NULL
+    rows = pa.concat_tables([pq.read_table(file.path, schema=columns, partitioning=None) for file in files])
     if rows.num_rows != (logged := sum(f.rows for f in files)):
         raise DamagedLake(f"its files have {rows.num_rows} rows, the log says {logged}: see `memlake warehouse check`")
     if by := [(key, "ascending") for key in spec.sort if key in columns.names]:

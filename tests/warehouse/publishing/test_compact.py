@@ -299,6 +299,25 @@ def ingest_cell_id(lake: Lake, domain: str) -> str:
     return cell
 
 
+def test_files_that_a_deletion_rewrote_are_merged_with_others(lake, monkeypatch, capsys):
+    list(compact(lake, ["matches"]))
+    for domain in DOMAINS:
+        forget(lake, cell=part(domain, 0).id)
+        publish_part(lake, domain, 0)
+    monkeypatch.setattr(compacting, "ALIKE", 2)
+    monkeypatch.setattr(compacting, "_tier", lambda n: 0)
+    before, files = held(lake, "matches"), len(lake.files("matches"))
+    assert merge_small(lake, "matches") == files - len(DOMAINS) > 0
+    assert held(lake, "matches") == before and not capsys.readouterr().err
+    assert not list(check(lake))
+
+
+def test_a_leftover_that_cannot_be_removed_stops_no_run(lake, monkeypatch):
+    (lake.staging / "compact").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **options: None)
+    recover(lake)
+
+
 def test_check_judges_the_cells_of_a_merged_file(lake):
     """Rows that a cell may not have: in a merged file they stand beside those of others."""
     (wrong,) = (f for f in lake.snapshot("matches") if f.cell == part("c++", 1).id)
