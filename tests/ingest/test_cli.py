@@ -123,7 +123,7 @@ def test_from_a_file_to_sequences(tmp_path):
     run = memlake("run", "jsonl", "--path", path, "--corpus", "mine", "--workers", 1, "--lake", lake)
     assert run.exit_code == 0, run.output
     assert "corpus mine: 4 documents (text 4)" in run.stderr
-    assert "not taken: 1 records, each with its reason in `rejects` (malformed JSON 1)" in run.stderr
+    assert "not taken: 1 record, each with its reason in `rejects` (malformed JSON 1)" in run.stderr
 
     sampled = memlake(
         *("sample", "--corpus", "mine", "--model", tmp_path / "my-checkpoint", "--workers", 1),

@@ -79,4 +79,4 @@ def test_a_corpus_without_the_field_of_its_domains_is_another(lake, tmp_path):
         ingest(lake, "pile", {"path": (str(tmp_path / "in"),)})
     write(tmp_path / "in", {"b.jsonl": [{"text": "b", "meta.pile_set_name": "Github"}]})
     _, said = ingest(lake, "pile", {"path": (str(tmp_path / "in"),)})
-    assert said[0] == "corpus pile: 1 documents (github 1)"
+    assert said[0] == "corpus pile: 1 document (github 1)"

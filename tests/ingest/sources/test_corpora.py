@@ -60,7 +60,7 @@ def test_a_corpus_has_its_own_name_in_the_lake(lake, tmp_path):
     assert len(summary.done) == 2
     assert lines == [
         "corpus dolmino-mix-1124: 2 documents (math 1, wiki 1)",
-        "not taken: 1 records, each with its reason in `rejects` (no field text 1)",
+        "not taken: 1 record, each with its reason in `rejects` (no field text 1)",
     ]
     assert rows(lake, 'select corpus, domain, "class", n_documents from stored.domains order by all') == [
         ("dolmino-mix-1124", "math", "structural", 1),

@@ -163,7 +163,7 @@ def test_the_good_records_of_a_damaged_file_are_kept(lake, tmp_path, damaged):
         data = b'{"text": "one"}\n{"text": \n{"text": "two"}\n'
         path.write_bytes(gzip.compress(data) if damaged.endswith("gz") else data)
     summary, said = ingest(lake, "huggingface", {"dataset": str(tmp_path / "in")}, corpus="mine")
-    assert not summary.failed and said[1].startswith("not taken: 1 records")
+    assert not summary.failed and said[1].startswith("not taken: 1 record")
     found = rows(lake, f"select position, text from stored.documents where source = '{damaged}' order by all")
     assert found == [(0, "one"), (2, "two")]
     assert rows(lake, "select source, position from stored.rejects") == [(damaged, 1)]

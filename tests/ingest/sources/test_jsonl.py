@@ -151,7 +151,7 @@ def test_a_field_that_is_missing_in_some_records_is_counted(lake, tmp_path, caps
     (tmp_path / "in/a.jsonl").unlink()
     (tmp_path / "in/c.jsonl").write_text('{"text": "c", "set": null}\n')
     _, said = ingest(lake, "jsonl", options, corpus="other")  # it is there, though it says nothing
-    assert said[1] == "1 of 1 documents are in domain 'rest', that of records without a field 'set'"
+    assert said[1] == "1 of 1 document is in domain 'rest', that of records without a field 'set'"
 
 
 def test_where_no_record_can_be_read_no_field_is_missed(lake, tmp_path):

@@ -156,7 +156,7 @@ def test_damaged_files_are_rejects(lake, tmp_path):
     pq.write_table(pa.table({"index": [1]}), tmp_path / "duped.1b/0003.parquet")
     pq.write_table(pa.table({"index": ["1"], "tokens": [[1.5] * 64]}), tmp_path / "duped.1b/0004.parquet")
     lines = read(lake, str(tmp_path))
-    assert lines[0].startswith("memorized_evals: 1 rows; ")
+    assert lines[0].startswith("memorized_evals: 1 row; ")
     found = rows(lake, "select source, position, split_part(reason, ' (', 1) from stored.rejects order by all")
     assert found == [
         ("duped.1b/0001.parquet", 0, "the Parquet file cannot be read"),

@@ -147,7 +147,7 @@ def test_folders_tell_the_domain(lake, tmp_path):
     _, said = ingest(lake, "parquet", options, corpus="mine")
     assert said == [
         "corpus mine: 4 documents (c++ 1, python 2, text 1)",
-        "1 of 4 documents are in domain 'text', that of records without a field 'lang'",
+        "1 of 4 documents is in domain 'text', that of records without a field 'lang'",
     ]
 
 
