@@ -83,16 +83,13 @@ ENDLESS = "select count(*) from range(100000000) a, range(100000) b"  # as good 
 
 @contextmanager
 def ctrl_c(after: float) -> Iterator[None]:
-    """Ctrl-C comes so many seconds later, if the block is not through by then. It comes again half a minute after: what
-    comes while an extension imports something may be lost, as everyone who has pressed it twice knows."""
-    timers = [threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT)) for wait in (after, after + 30)]
-    for timer in timers:
-        timer.start()
+    """Ctrl-C comes so many seconds later, if the block is not through by then."""
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
     try:
         yield
     finally:
-        for timer in timers:
-            timer.cancel()
+        timer.cancel()
 
 
 def made_cell(called: str, said: Mapping[str, Any], *writes: str) -> MadeCell:
