@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from memlake import __version__
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.portions import portions
 from memlake.warehouse.relation import File, quoted
 
 from .catalog import OF_SAMPLE, definitions, needed, prepare
@@ -156,10 +157,4 @@ def _batches(units: Iterable[Unit], files: Sequence[File]) -> Iterator[list[Unit
         if {"model", "corpus"} <= file.partition.keys():
             rows[_unit(file)] += file.rows
     for _, of_corpus in groupby(sorted(units, key=lambda unit: unit[::-1]), key=lambda unit: unit[1]):
-        batch: list[Unit] = []
-        for unit in of_corpus:
-            if batch and sum(rows[u] for u in [*batch, unit]) > BATCH:
-                yield batch
-                batch = []
-            batch.append(unit)
-        yield batch
+        yield from portions(of_corpus, rows.__getitem__, BATCH)

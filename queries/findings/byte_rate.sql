@@ -131,36 +131,29 @@ with parameters as (select
     where shared < horizon and others >= horizon
     group by sample, weakest, step
 ), reached as materialized (    -- tokens: up to the first that ends at or after each horizon that all models reach
-    select sample, sequence_id, if(count(*) over (partition by sample, tokenizer, text) > 1, text, null) as text,
-        models, tokens, list_transform(tokens, lambda t: ends[t] - byte_cut) as bytes
-    from (
-        select *, list_transform(list_filter(horizons, lambda h: h <= shared), lambda h:
-            1 + len(list_filter(ends, lambda e: e < byte_cut + h))) as tokens
-        from (select sample, anchor_id, shared from anchors, parameters where shared >= list_min(horizons))
-        join judged using (sample, anchor_id)
-        join (
-            select sequence_id, byte_cut, byte_ends[prefix_tokens + 1:] as ends from sequences
-        ) using (sequence_id), (select list_sort(horizons) as horizons from parameters)
-    )
-), reproducible as (        -- text: NULL where a text has one anchor, so that nothing is to be added up
-    select line, text, step, matched_bytes >= horizon as reproduced, bits, if(bits is null, 0, bytes) as bytes
+    select sample, sequence_id, text, j.models, list_transform(list_filter(horizons, lambda h: h <= shared), lambda h:
+        1 + len(list_filter(ends, lambda e: e < byte_cut + h))) as tokens, ends, byte_cut
+    from (select sample, anchor_id, shared from anchors, parameters where shared >= list_min(horizons))
+    join judged j using (sample, anchor_id)
+    join (
+        select sequence_id, byte_cut, byte_ends[prefix_tokens + 1:] as ends from sequences
+    ) using (sequence_id), (select list_sort(horizons) as horizons from parameters)
+), reproducible as (
+    select line, text, matched_bytes, logprobs::double[] as logprobs, r.tokens,
+        list_transform(r.tokens, lambda t: ends[t] - byte_cut) as bytes
+    from on_lines(matches, numbered) m
+    join (select line, sample, place from lines where compared) using (line)
+    join reached r using (sample, sequence_id)
+    where matched_bytes is not null and get_bit(r.models, place) = 1
+), texts as (
+    select line, step, text, count(*) as n, count(*) filter (matched_bytes >= horizon) as m,
+        coalesce(sum(bits), 0) as bits, coalesce(sum(bytes) filter (bits is not null), 0) as bytes
     from (
         select line, text, matched_bytes, unnest(range(1, len(tokens) + 1))::int as step, unnest(bytes) as bytes,
-            0 - list_sum((logprobs::double[])[1:tokens[step]]) / ln(2) as bits
-        from on_lines(matches, numbered) m
-        join (select line, sample, place from lines where compared) using (line)
-        join reached r using (sample, sequence_id)
-        where matched_bytes is not null and get_bit(r.models, place) = 1
+            0 - list_sum(logprobs[1:tokens[step]]) / ln(2) as bits
+        from reproducible
     )
     join places using (step)
-), texts as (
-    select line, step, 1 as n, reproduced::int as m, coalesce(bits, 0) as bits, bytes
-    from reproducible
-    where text is null
-    union all
-    select line, step, count(*), count(*) filter (reproduced), coalesce(sum(bits), 0), sum(bytes)
-    from reproducible
-    where text is not null
     group by line, step, text
 ), sums as (
     select line, step, sum(n)::bigint as n, count(*) as documents, sum(m)::bigint as reproduced,

@@ -49,17 +49,18 @@ create or replace macro on_lines(measured, lines) as table
 -- models ("group": of models that were asked about the same; part: a domain, or 0; text; pattern: bits that say what
 -- became of it under each model), the texts that are alike, which have the same patterns in the same parts. One row is
 -- one sequence of one kind of text: part and pattern; kind: a number; documents: texts of that kind. What is asked of
--- two models at a time is then asked of each kind of text and not of each text. Texts are told apart by sums of two
--- hashes of 64 bits over their sequences: two kinds in ten million are taken for one with a chance below 1e-24.
+-- two models at a time is then asked of each kind of text and not of each text. Texts are told apart by sums of
+-- hashes of 64 bits over their sequences, hashed twice, since DuckDB puts two hashes together bit by bit, which sums see
+-- through: of a million kinds the chance that any two are taken for one is 3e-8.
 create or replace macro alike_texts(patterns) as table
     with kinds as (
         select "group", count(*) as documents, min(text) as text, row_number() over () as kind
         from (
-            select "group", text, sum(hash(part, pattern)::hugeint) as one, sum(hash(pattern, part)::hugeint) as other
+            select "group", text, sum(hash(hash(part, pattern))::hugeint) as members
             from query_table(patterns)
             group by "group", text
         )
-        group by "group", one, other
+        group by "group", members
     )
     select "group", kind, documents, part, pattern
     from query_table(patterns)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from memlake.warehouse import schema
 from memlake.warehouse.errors import one_line
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.portions import portions
 from memlake.warehouse.relation import File, quoted, relation
 
 from . import audit
@@ -147,7 +148,7 @@ def _judged_together(
         groups[json.dumps([said, sorted({*map(_place, holding[cell])})], sort_keys=True)].append(cell)
     counted: set[str] = set()
     for cells in groups.values():
-        for some in _some(cells, holding):
+        for some in portions(cells, lambda cell: sum(holding[cell].values()), TOGETHER):
             own = {f.path: f for cell in some for f in holding[cell]}
             listed = ", ".join(map(quoted, some))
             new = own.keys() - counted
@@ -178,18 +179,3 @@ def _cells(lake: Lake, name: str, file: File) -> list[tuple[str, int]]:
 
 def _place(file: File) -> str:
     return json.dumps(file.partition, sort_keys=True)
-
-
-def _some(cells: Sequence[str], holding: Mapping[str, Mapping[File, int]]) -> Iterator[list[str]]:
-    """The cells, so many at a time that their rows can be compared in memory."""
-    some: list[str] = []
-    total = 0
-    for cell in cells:
-        rows = sum(holding[cell].values())
-        if some and total + rows > TOGETHER:
-            yield some
-            some, total = [], 0
-        some.append(cell)
-        total += rows
-    if some:
-        yield some

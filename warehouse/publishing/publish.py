@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from memlake.warehouse import schema
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.log import Log
+from memlake.warehouse.portions import portions
 from memlake.warehouse.relation import File, relation
 
 from . import audit
@@ -179,22 +180,11 @@ def _alike(cells: Sequence[StagedCell]) -> list[list[StagedCell]]:
         tables = cell.manifest.tables
         said = {a: cell.settings.get(a) for name in tables for a in asked[name]}
         groups.setdefault(json.dumps([tables, said], sort_keys=True), []).append(cell)
-    return [some for group in groups.values() for some in _some(group)]
+    return [some for group in groups.values() for some in portions(group, _rows, TOGETHER)]
 
 
-def _some(cells: Sequence[StagedCell]) -> Iterator[list[StagedCell]]:
-    """The cells, so many at a time that their rows can be compared in memory."""
-    some: list[StagedCell] = []
-    total = 0
-    for cell in cells:
-        rows = sum(f.rows for f in cell.manifest.files)
-        if some and total + rows > TOGETHER:
-            yield some
-            some, total = [], 0
-        some.append(cell)
-        total += rows
-    if some:
-        yield some
+def _rows(cell: StagedCell) -> int:
+    return sum(f.rows for f in cell.manifest.files)
 
 
 def _decide(lake: Lake, cells: Sequence[StagedCell], ended: dict[Path, str | None]) -> None:

@@ -316,6 +316,8 @@ def test_a_leftover_that_cannot_be_removed_stops_no_run(lake, monkeypatch):
     (lake.staging / "compact").mkdir()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **options: None)
     recover(lake)
+    assert (lake.staging / "compact").is_dir()
+    assert sum(len(done.old) for done in compact(lake, ["matches"])) == len(DOMAINS) * 4
 
 
 def test_check_judges_the_cells_of_a_merged_file(lake):
