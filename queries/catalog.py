@@ -50,6 +50,11 @@ def definitions(only: Only = ALL) -> Iterator[Definition]:
         yield from _of_file(HERE / "views" / f"{script}.sql")
 
 
+def macros() -> str:
+    """The script that makes the statistics which the findings share, on any connection."""
+    return (HERE / "macros.sql").read_text(encoding="utf-8")
+
+
 @cache
 def _of_file(path: Path) -> tuple[Definition, ...]:
     text = path.read_text(encoding="utf-8")

@@ -1,0 +1,11 @@
+-- says: half of the prompt is enough to call up {} of what the largest model reproduces from all of it
+-- unit: %
+with parts as (
+    select *, n / sum(n) over (partition by model, corpus) as weight
+    from largest(prompt_compression)
+    where "window" = 'suffix'
+)
+select family, model, corpus, sample, sum(weight * within) as value, total_low(weight, within, low) as low,
+    total_high(weight, within, high) as high
+from parts
+group by family, model, corpus, sample
