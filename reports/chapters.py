@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FILE = Path(__file__).with_suffix(".toml")
@@ -13,10 +13,11 @@ MORE = "More"  # the title over what is in no chapter
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter. names: of its sections, in order."""
+    """A chapter. names: of its sections, in order; first: of those whose sentences stand on the first screen."""
 
     title: str
     names: tuple[str, ...]
+    first: tuple[str, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -27,12 +28,16 @@ class Chapter:
 def chapters() -> list[Chapter]:
     """All chapters of the file, in order."""
     listed = tomllib.loads(FILE.read_text(encoding="utf-8"))["chapter"]
-    return [Chapter(chapter["title"], tuple(chapter["sections"])) for chapter in listed]
+    return [Chapter(c["title"], tuple(c["sections"]), tuple(c.get("first", ()))) for c in listed]
 
 
 def arrange(names: Collection[str]) -> list[Chapter]:
     """These sections in the chapters that hold some of them; those that are in no chapter at the end, by name."""
     listed = chapters()
     rest = sorted(set(names).difference(*(chapter.names for chapter in listed)))
-    kept = [Chapter(c.title, tuple(name for name in c.names if name in names)) for c in listed]
+    kept = [replace(c, names=_among(c.names, names), first=_among(c.first, names)) for c in listed]
     return [chapter for chapter in (*kept, Chapter(MORE, tuple(rest))) if chapter.names]
+
+
+def _among(names: Iterable[str], some: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name in some)

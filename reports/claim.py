@@ -34,37 +34,41 @@ SHARED = Path(__file__).parent / "claims" / "_macros.sql"
 HEAD = re.compile(r"^-- (\w+): (.*)\n", re.MULTILINE)
 LEVEL = 0.05  # of p, as the intervals are of 95 %
 SCALE = {"%": 100, "percentage points": 100}
+NAN = math.nan
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What one family shows. model: of which of its models; low, high: the 95 % interval, or p in their place, where a
     permutation tells an effect from chance; none: the value of no effect, if there is such a thing; note: why there is
-    no value."""
+    no value. A number that is not there is NaN."""
 
     family: str
     model: str
     corpus: str | None
     sample: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    none: float | None = None
+    value: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    none: float = NAN
     note: str | None = None
 
     @property
     def is_told(self) -> bool:
         """It has a value, and how sure that is."""
-        return self.value is not None and (self.p is not None or None not in (self.low, self.high))
+        return not math.isnan(self.value) and (self.has_p or not (math.isnan(self.low) or math.isnan(self.high)))
+
+    @property
+    def has_p(self) -> bool:
+        return not math.isnan(self.p)
 
     @property
     def side(self) -> int:
         """1: it lies above no effect, -1: below, 0: that cannot be told."""
-        value, none = self.value or 0, self.none or 0
-        if self.p is not None:
-            return (self.p < LEVEL) * ((value > none) - (value < none))
-        return ((self.low or 0) > none) - ((self.high or 0) < none)
+        if self.has_p:
+            return (self.p < LEVEL) * ((self.value > self.none) - (self.value < self.none))
+        return (self.low > self.none) - (self.high < self.none)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def read(answers: Mapping[str, pa.Table], names: Iterable[str], families: Collec
             text = shelf.text(SHELF, name, ".sql")
             for word in set(re.findall(r"\w+", text)) & set(finding.names()):
                 con.register(word, answers[word])
-            estimates = [Estimate(**row) for row in con.execute(text).to_arrow_table().to_pylist()]
+            rows = con.execute(text).to_arrow_table().to_pylist()
+            estimates = [Estimate(**{k: v for k, v in row.items() if v is not None or k == "corpus"}) for row in rows]
             yield Claim(name, list(Words(dict(HEAD.findall(text)), estimates).sentences(families)), estimates)
 
 
@@ -145,7 +150,7 @@ class Words:
         if unknown := [e for e in self._told if e.side == 0]:
             if len(unknown) == len(self._told):
                 yield f"Whether {self.words['whether']} cannot be told."
-            why = "the interval includes no effect" if unknown[0].p is None else "chance does as much"
+            why = "chance does as much" if unknown[0].has_p else "the interval includes no effect"
             yield f"{self._among(unknown)} {why}: {self._spread(unknown)}."
 
     def _apart(self) -> Iterator[str]:
@@ -157,7 +162,7 @@ class Words:
                     of[", ".join(filter(None, (e.corpus, e.sample)))].append(e.family)
                 where = "; ".join(f"{', '.join(some)} ({text})" for text, some in of.items())
                 yield f"These are of different text, and not compared with one another: {where}."
-        elif len(self._told) > 2 and self._told[0].p is None:
+        elif len(self._told) > 2 and not self._told[0].has_p:
             least, largest = self._told[0], self._told[-1]
             if least.high < min(e.low for e in self._told[1:]):
                 yield f"{self._name(least)} stands apart, below all others."
@@ -184,12 +189,18 @@ class Words:
     def _number(self, e: Estimate) -> str:
         """`31 % (pythia: 26 to 37)`, in as many digits as the interval lets one tell."""
         unit = self.words.get("unit", "")
-        value, low, high, none = (v if v is None else v * SCALE.get(unit, 1) for v in (e.value, e.low, e.high, e.none))
-        if e.p is not None:
+        value, low, high, none = (v * SCALE.get(unit, 1) for v in (e.value, e.low, e.high, e.none))
+        if e.has_p:
             digits, sure = 2, f"p = {e.p:.2g}" + (f", {none:.2g} {unit} by chance" if none else "")
         else:
             width = high - low if math.isfinite(high) else value - low
             digits = min(3, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 2
-            sure = f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(high) else f"{low:.{digits}f} or more"
-        text = " ".join(filter(None, (f"{value:.{digits}f}", unit)))
+            upper = f"to {_written(high, digits)}" if math.isfinite(high) else "or more"
+            sure = f"{_written(low, digits)} {upper}"
+        text = " ".join(filter(None, (_written(value, digits), unit)))
         return f"{text} ({self._name(e)}: {sure})"
+
+
+def _written(number: float, digits: int) -> str:
+    """So many digits after the point, and no zero below zero."""
+    return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -15,7 +15,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from .text import count
+
 VALUES = Path(__file__).parent / "published"
+SAME, OTHER = "same model, another sample", "not comparable"  # labels
 QUANTITIES = (
     "memorization_rate",
     "structural_share_of_memorized",
@@ -177,7 +180,8 @@ class Ours:
 
 @dataclass(frozen=True)
 class Line:
-    """One published value with ours, and how the two compare."""
+    """One published value with ours, and how the two compare. holds: ours is of the same model, and whether its
+    interval holds the published value."""
 
     model: str
     quantity: str
@@ -186,6 +190,11 @@ class Line:
     label: str
     standing: str
     paper: str
+    holds: bool | None = None
+
+    @property
+    def is_comparable(self) -> bool:
+        return self.ours is not None and not self.label.startswith(OTHER)
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,24 @@ class Comparison:
     anchor: str = "published"
     title: str = "What papers report, beside ours"
     template: str = "comparison.html"
+
+    @property
+    def comparable(self) -> list[Line]:
+        return [line for line in self.lines if line.is_comparable]
+
+    @property
+    def others(self) -> list[Line]:
+        return [line for line in self.lines if not line.is_comparable]
+
+    @property
+    def said(self) -> list[str]:
+        same = [line.holds for line in self.lines if line.holds is not None]
+        values = count(len(self.lines), "published value")
+        if not same:
+            return [f"Of {values} none is of a model measured here."]
+        return [
+            f"Of {values} {len(same)} are of models that were measured here: our interval holds {sum(same)} of them."
+        ]
 
 
 def published_values() -> list[Published]:
@@ -252,7 +279,10 @@ def section(con: duckdb.DuckDBPyConnection, answers: Mapping[str, pa.Table]) -> 
         nearest, label = _nearest(p, ours)
         published = _amount(p.value, p.unit)
         beside = _beside(nearest, p.unit) if nearest else None
-        lines.append(Line(p.model, p.quantity.replace("_", " "), published, beside, label, p.standing, p.source))
+        holds = None
+        if nearest and label == SAME and nearest.low is not None and nearest.high is not None:
+            holds = nearest.low <= p.value <= nearest.high
+        lines.append(Line(p.model, p.quantity.replace("_", " "), published, beside, label, p.standing, p.source, holds))
     return Comparison(lines)
 
 
@@ -273,7 +303,7 @@ def _nearest(p: Published, ours: Sequence[Measured]) -> tuple[Measured | None, s
     same = [m for m in ours if m.quantity == p.quantity and m.family == p.family]
     for measured in same:
         if measured.model in p.names and not measured.miniature:
-            return measured, "same model, another sample"
+            return measured, SAME
     if not same:
         return None, "no row of ours"
     if p.params == math.inf:
@@ -281,5 +311,5 @@ def _nearest(p: Published, ours: Sequence[Measured]) -> tuple[Measured | None, s
     else:
         nearest = min(same, key=lambda m: (m.miniature, abs(math.log((m.params or 1) / (p.params or 1e9)))))
     if nearest.miniature:
-        return nearest, "not comparable: miniature"
-    return nearest, "same family, our models" if nearest.model == p.family else "not comparable: another model"
+        return nearest, f"{OTHER}: miniature"
+    return nearest, "same family, our models" if nearest.model == p.family else f"{OTHER}: another model"

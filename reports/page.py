@@ -7,7 +7,7 @@ together as plain data; `templates/` says how it looks. The same lake gives the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +26,9 @@ from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
 
-from . import chapters, comparison, figure, provenance, text
+from . import chapters, claim, comparison, figure, provenance, text
 from .answers import Answers
+from .downloads import Download, Downloads
 from .table import Table, table
 
 TEMPLATES = jinja2.Environment(
@@ -40,19 +41,29 @@ TEMPLATES = jinja2.Environment(
 TEMPLATES.filters |= {f.__name__: f for f in (text.paragraphs, text.links, text.code_and_links, text.value, text.count)}
 
 
+# The families that something can be said of: of published models where there are any, as claims have it
+FAMILIES = """
+select distinct family
+from models join model_corpora using (model)
+where role = 'trained' and miniature = (select bool_and(miniature) from models)
+"""
+
+
 @dataclass(frozen=True)
 class FindingSection:
-    """A finding with its figure and numbers. title: its question; run: as text with `code`, what fills it; numbers:
-    None where there are none yet."""
+    """A finding with its figure and numbers. title: its question; run: as text with `code`, what fills it; said: what
+    its claim says; numbers: None where there are none yet; files: all rows, to save."""
 
     anchor: str
     title: str
     run: str
+    said: Sequence[str]
     caption: str
     drawings: list[figure.Drawing]
     help: str
     numbers: Table | None
     n_rows: int
+    files: list[Download]
     sql: str
     template: str = "finding.html"
 
@@ -62,14 +73,19 @@ Section = FindingSection | comparison.Comparison | provenance.Provenance
 
 @dataclass(frozen=True)
 class Chapter:
+    """A chapter of the page. first: what stands of it on the first screen; empty: its findings without rows."""
+
     anchor: str
     title: str
+    first: list[Section]
     sections: list[Section]
+    empty: list[FindingSection]
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the page holds. lake: its name; drawn: when; versions: of the tables that most of it comes from."""
+    """What the page holds. lake: its name; drawn: when; versions: of the tables that most of it comes from; beside: the
+    files that belong beside it."""
 
     lake: str
     drawn: str
@@ -77,6 +93,11 @@ class Page:
     measurements: int
     models: int
     chapters: list[Chapter]
+    beside: Mapping[str, bytes]
+
+    @property
+    def html(self) -> str:
+        return TEMPLATES.get_template("page.html").render(page=self)
 
 
 def overview() -> pa.Table:
@@ -106,24 +127,42 @@ def write(
     that is not there, `BadInput` for a path that cannot be written.
     """
     out = local(out or lake.path / "reports" / "index.html").absolute()
-    html = draw(lake, only or names(), now or datetime.now(UTC), fresh)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    page = draw(lake, only or names(), now or datetime.now(UTC), f"{out.stem}.files", fresh)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(html, encoding="utf-8")
-        part.replace(out)
+        _put(page, out)
     except OSError as e:
-        with suppress(OSError):  # it may not be there
-            part.unlink()
         raise BadInput(f"{out} cannot be written ({e.strerror}): name another file with --out") from e
     return out
 
 
-def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) -> str:
-    """The page about these findings, as HTML; raises `UnknownName`."""
+def _put(page: Page, out: Path) -> None:
+    """The page and the files beside it: these first, so that whoever reads the page finds them; those of the page
+    before it are removed last."""
+    folder, part = out.with_name(f"{out.stem}.files"), out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for name, content in page.beside.items():
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        part.write_text(page.html, encoding="utf-8")
+        part.replace(out)
+    finally:
+        with suppress(OSError):  # it may not be there
+            part.unlink()
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name not in page.beside:
+                path.unlink()
+        if not page.beside:
+            folder.rmdir()
+
+
+def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", fresh: bool = False) -> Page:
+    """The page about these findings. folder: what it calls the folder of the files beside it. Raises `UnknownName`."""
     findings = [find(name) for name in dict.fromkeys(only)]
     files, versions = lake.snapshots(schema.names())
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
+    downloads = Downloads(folder)
     with ask.connect(lake, files) as con:
         sums = Unfilled(con, lake, files, ALL, fresh)
 
@@ -132,37 +171,47 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, fresh: bool = False) ->
             return con.execute(text).to_arrow_table()
 
         answers = Answers(lambda text: answer(lake, files, text, ALL, lambda: compute(text), fresh))
-        sections: list[Section] = [of_finding(f, answers) for f in findings]
+        known = [f.name for f in findings if f.name in claim.names()]
+        families = [family for (family,) in con.execute(FAMILIES).fetchall()]
+        said = {c.finding: c.sentences for c in claim.read(answers, known, families)}
+        sections: list[Section] = [of_finding(f, answers, said.get(f.name, ()), downloads) for f in findings]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
-    page = Page(
+    return Page(
         lake=lake.path.name,
         drawn=now.isoformat(sep=" ", timespec="seconds"),
         versions=", ".join(f"{name} v{versions[name]}" for name in ("matches", "sequences", "models", "cells")),
         measurements=n_rows["matches"],
         models=n_rows["models"],
         chapters=in_chapters(sections),
+        beside=downloads.beside,
     )
-    return TEMPLATES.get_template("page.html").render(page=page)
 
 
 def in_chapters(sections: Iterable[Section]) -> list[Chapter]:
     """The sections in the order of the page."""
-    by_name = {section.anchor: section for section in sections}
-    return [Chapter(c.anchor, c.title, [by_name[name] for name in c.names]) for c in chapters.arrange(by_name)]
+    found, by_name = [], {section.anchor: section for section in sections}
+    for c in chapters.arrange(by_name):
+        of_chapter = [by_name[name] for name in c.names]
+        empty = [s for s in of_chapter if isinstance(s, FindingSection) and not s.numbers]
+        first = [by_name[name] for name in c.first if by_name[name].said]
+        found.append(Chapter(c.anchor, c.title, first, [s for s in of_chapter if s not in empty], empty))
+    return found
 
 
-def of_finding(finding: Finding, answers: Answers) -> FindingSection:
-    """The section of a finding, its figure drawn."""
+def of_finding(finding: Finding, answers: Answers, said: Sequence[str], downloads: Downloads) -> FindingSection:
+    """The section of a finding, its figure drawn. said: by its claim."""
     rows, drawn = answers[finding.name], figure.find(finding.name)
     has_rows = rows.num_rows > 0
     return FindingSection(
         anchor=finding.name,
         title=question(finding),
         run=drawn.run if drawn else figure.RUN,
+        said=said,
         caption=drawn.caption if drawn else "",
         drawings=drawn.draw(answers) if drawn and has_rows else [],
         help=finding.help,
         numbers=table(rows, f"memlake query run {finding.name} --format csv") if has_rows else None,
         n_rows=rows.num_rows,
+        files=downloads.of(finding.name, rows) if has_rows else [],
         sql=finding.text,
     )

@@ -42,7 +42,7 @@ REASONS = f"select experiment, cell, outcome, reason from {LAST} where reason is
 @dataclass(frozen=True)
 class Provenance:
     """One of these tables. nothing: stands in the place of a table without rows; unpublished: what was not published,
-    under the line `unpublished_are`, or None."""
+    under the line `unpublished_are`, or None; said: what it says in a sentence."""
 
     anchor: str
     title: str
@@ -50,6 +50,7 @@ class Provenance:
     nothing: str = ""
     unpublished: Table | None = None
     unpublished_are: str = ""
+    said: tuple[str, ...] = ()
     template: str = "provenance.html"
 
 
@@ -58,16 +59,18 @@ def sections(
 ) -> list[Provenance]:
     """All of it. versions, n_rows: version and published rows of each table that the page is drawn from."""
     failed, reasons = con.execute(FAILED).to_arrow_table(), con.execute(REASONS).to_arrow_table()
+    checks = con.execute(CHECKS).to_arrow_table()
     tables = {"table": list(versions), "version": list(versions.values()), "rows": [n_rows[name] for name in versions]}
     return [
         Provenance("models", "Models", _some(con.execute(MODELS).to_arrow_table()), "No model is registered yet."),
         Provenance(
             "checks",
             "What was checked before it was published",
-            _some(con.execute(CHECKS).to_arrow_table()),
+            _some(checks),
             "Nothing was checked yet.",
             _some(failed),
             count(failed.num_rows, "expectation") + " failed: no query sees those rows",
+            _checked(checks),
         ),
         Provenance(
             "cells",
@@ -80,6 +83,19 @@ def sections(
         Provenance("tables", "The lake's tables and their versions", table(pa.table(tables))),
         Provenance("libraries", "Library versions", table(_libraries(con))),
     ]
+
+
+def _checked(checks: pa.Table) -> tuple[str, ...]:
+    """Whether what was checked was found right. checks: the rows of CHECKS."""
+    judged, failed, held = (sum(checks[c].to_pylist()) for c in ("judged", "failed", "quarantined_cells"))
+    if not judged:
+        return ()
+    if not failed:
+        return (f"All {count(judged, 'expectation')} about what is published here hold.",)
+    return (
+        f"{count(failed, 'expectation')} of {judged:,} failed; rows of {count(held, 'cell')} are in quarantine, where "
+        "no query sees them.",
+    )
 
 
 def _some(rows: pa.Table) -> Table | None:

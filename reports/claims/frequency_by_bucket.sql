@@ -1,6 +1,6 @@
--- whether: memorized text is more frequent in training
--- more: windows that the largest model reproduces occur {} as often in training as those of which it gets nothing right
--- less: windows that the largest model reproduces occur {} as often in training as those of which it gets nothing right
+-- whether: memorized windows are more frequent in the corpus
+-- more: windows that the largest model reproduces occur {} as often in the corpus as those of which it gets nothing right
+-- less: windows that the largest model reproduces occur {} as often in the corpus as those of which it gets nothing right
 -- unit: times
 with windows as (
     from largest(frequency_by_bucket)

@@ -31,4 +31,4 @@ def lake(tmp_path_factory) -> Lake:
 @pytest.fixture(scope="session")
 def text(lake) -> str:
     """The whole page of `lake`."""
-    return page.draw(lake, names(), NOW)
+    return page.draw(lake, names(), NOW).html

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import io
 import re
+from base64 import b64decode
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 
+from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
-from memlake.reports import figure, page, svg
+from memlake.reports import chapters, downloads, figure, page, svg
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -67,22 +72,39 @@ def test_each_finding_has_question_figure_numbers_and_sql(text, read, name):
     assert find(name).text in read.sections[name]
 
 
-def test_contents_lead_to_every_section(read):
-    anchors = [a["href"][1:] for a in read.all("a") if a["href"].startswith("#")]
-    places = [attrs["id"] for tag, attrs in read.tags if tag in ("h2", "section")]
-    assert anchors == places
-    assert [a for a in anchors if not a.startswith("chapter-")] == list(read.sections)
+def test_contents_lead_to_every_section(text):
+    contents = Reader(text.split("<nav")[1].split("</nav>")[0].partition(">")[2])
+    anchors = [a["href"][1:] for a in contents.all("a")]
+    read = Reader(text)
+    places = [attrs["id"] for tag, attrs in read.tags if tag in ("h2", "section") and "id" in attrs]
+    assert anchors == ["found", *places]
+    assert [a for a in anchors[1:] if not a.startswith("chapter-")] == list(read.sections)
     assert len(read.sections) == len(names()) + 6
+    assert {a["href"][1:] for a in read.all("a") if a["href"].startswith("#")} == set(anchors)
+
+
+def test_the_first_screen_says_for_each_chapter_what_its_sections_say(text, read):
+    first = Reader(text.split('<div id="found">')[1].split("</div>")[0])
+    leads = [a["href"][1:] for a in first.all("a") if not a["href"].startswith("#chapter-")]
+    sections = {name: text.split(f'<section id="{name}">')[1].split("</section>")[0] for name in read.sections}
+    says = {name: re.search(r'<p class="said">(.*?)</p>', section) for name, section in sections.items()}
+    assert leads == [name for chapter in chapters.chapters() for name in chapter.first if says[name]]
+    assert len(leads) > 10
+    for name in leads:
+        assert f'<li>{says[name][1]} <a href="#{name}">{name}</a></li>' in text
 
 
 def test_no_request_leaves_the_page(text, read):
     loads = [v for _, attrs in read.tags for k, v in attrs.items() if k in ("src", "srcset", "data", "xlink:href")]
     assert loads == []
     assert {link["href"] for link in read.all("link")} == {"data:,"}
-    assert all(a["href"].startswith(("#", "https://arxiv.org/abs/")) for a in read.all("a"))
+    saved = [a["href"] for a in read.all("a") if "download" in a]
+    assert all(href.startswith(("data:", "files/")) for href in saved)
+    links = [a["href"] for a in read.all("a") if "download" not in a]
+    assert all(href.startswith(("#", "https://arxiv.org/abs/")) for href in links)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
     assert "@import" not in text
-    outside = re.sub(r'<a href="https://arxiv[^"]*"', "", text)
+    outside = re.sub(r'<a href="https://arxiv[^"]*"|"http://www.w3.org/2000/svg"', "", text)  # a name, no address
     assert re.findall(r"https?://(?!evil\.example/x onerror=alert\(1\)&gt;)[^\s<]*", outside) == []
 
 
@@ -102,11 +124,11 @@ def test_ids_are_unique(read):
 
 
 def test_the_same_lake_gives_the_same_page(lake, text):
-    assert page.draw(lake, names(), NOW) == text
+    assert page.draw(lake, names(), NOW).html == text
 
 
 def test_the_head_says_lake_time_and_versions(lake, read, text):
-    head = text.split("<nav")[0]
+    head = text.split("<header>")[1].split("</header>")[0]
     assert "2026-02-03 04:05:06+00:00" in head
     assert f"matches v{lake.version('matches')}," in head
     assert "2,304 measurements, 6 models" in head  # x 2 corpora x 2 domains x 16 sequences x 6 strengths of noise
@@ -131,18 +153,21 @@ def test_what_stands_behind_the_numbers(lake, text, read):
 
 def test_an_empty_lake_says_what_to_run(tmp_path):
     lake = Lake.create(tmp_path / "new")
-    read = Reader(page.draw(lake, names(), NOW))
+    text = page.draw(lake, names(), NOW).html
+    read = Reader(text)
     assert read.all("svg") == []
+    assert "<p>Nothing was measured yet.</p>" not in text  # what was published is compared with nothing, and says so
     for name in names():
-        assert "No rows yet: run memlake" in read.sections[name]
-        assert find(name).text in read.sections[name]
-    assert "recorded exposures" in read.sections["dose_response"]
+        line = text.split(f'<li id="{name}">')[1].split("</li>")[0]
+        assert page.question(find(name)) in html.unescape(line) and "Run <code>memlake" in line
+    assert "33 findings" not in text and "9 findings without rows yet: memorization_rate, corpus_rate" in text
+    assert "recorded exposures" in text
     assert "no row of ours" in read.sections["published"]
 
 
 def test_a_finding_without_a_figure_has_its_table(lake, monkeypatch):
     monkeypatch.setattr(figure, "names", list)
-    read = Reader(page.draw(lake, ["scaling_law"], NOW))
+    read = Reader(page.draw(lake, ["scaling_law"], NOW).html)
     assert read.all("svg") == []
     assert find("scaling_law").grain in read.sections["scaling_law"]
     assert "The numbers: 4 rows" in read.sections["scaling_law"]
@@ -171,6 +196,30 @@ def test_a_long_table_says_what_it_leaves_out(text, read):
     shown = read.sections["score_distribution"]
     assert "The numbers: 792 rows" in shown
     assert "692 more rows are not shown: memlake query run score_distribution --format csv" in shown
+
+
+def test_all_rows_can_be_saved_within_the_page_or_beside_it(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "WITHIN", 20_000)
+    path = page.write(lake, ["score_distribution", "scaling_law"], tmp_path / "my page.html", NOW)
+    links = [a for a in Reader(path.read_text(encoding="utf-8")).all("a") if "download" in a]
+    assert [a["download"] for a in links] == [
+        "score_distribution.csv", "score_distribution.parquet", "scaling_law.csv", "scaling_law.parquet"
+    ]  # fmt: skip
+    assert [a["href"].partition(":")[0] for a in links if "scaling" in a["download"]] == ["data", "data"]
+    beside = {p.name for p in (tmp_path / "my page.files").iterdir()}
+    assert beside and {unquote(a["href"]) for a in links} & {f"my page.files/{name}" for name in beside} == {
+        f"my page.files/{name}" for name in beside
+    }
+    expected = OpenLake(lake.path).query("score_distribution").to_pandas()
+    for a in links[:2]:
+        held = a["href"].startswith("data:")
+        content = b64decode(a["href"].partition(",")[2]) if held else (tmp_path / unquote(a["href"])).read_bytes()
+        read = pd.read_csv if a["download"].endswith("csv") else pd.read_parquet
+        rows = read(io.BytesIO(content))
+        assert rows.columns.tolist() == expected.columns.tolist()
+        assert rows["n"].tolist() == expected["n"].tolist() and rows["share"].tolist() == expected["share"].tolist()
+    page.write(lake, ["scaling_law"], path, NOW)
+    assert [p.name for p in tmp_path.iterdir()] == ["my page.html"]  # what belonged to the page before is gone
 
 
 def test_only_the_findings_asked_for(lake, tmp_path):

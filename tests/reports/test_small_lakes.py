@@ -12,6 +12,7 @@ from memlake.queries import ask, catalog
 from memlake.queries.finding import find, names
 from memlake.reports import page
 from memlake.reports.answers import Answers
+from memlake.reports.downloads import Downloads
 from memlake.tests.queries.conftest import done, drawn, put
 from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
@@ -113,13 +114,13 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
         answers = Answers(lambda sql: con.execute(sql).to_arrow_table())
         for name in names():
             try:
-                sections[name] = page.of_finding(find(name), answers)
+                sections[name] = page.of_finding(find(name), answers, (), Downloads("files"))
             except Exception as e:  # all that fail are named, not the first alone
                 failed[name] = f"{type(e).__name__}: {e}"
     assert failed == {}
-    monkeypatch.setattr(page, "of_finding", lambda finding, answers: sections[finding.name])
-    text = page.draw(lake, names(), NOW)
-    assert set(Reader(text).sections) > set(names())
+    monkeypatch.setattr(page, "of_finding", lambda finding, *_: sections[finding.name])
+    text = page.draw(lake, names(), NOW).html
+    assert {attrs.get("id") for _, attrs in Reader(text).tags} > set(names())
     drawn = "".join(part.split("</svg>")[0] for part in text.split("<svg")[1:])
     assert not re.search(r"\b(NaN|nan|undefined|null|None|inf|Infinity)\b", drawn)
     assert (which in ("nothing", "models and texts, nothing measured")) == (drawn == "")
