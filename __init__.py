@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .queries.ask import OpenLake
+    from .reports.notebook import Notebook
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "open"]
 
 
-def open(path: str | Path = "lake", **only: str) -> OpenLake:
+def open(path: str | Path = "lake", **only: str) -> Notebook:
     """The lake at `path`, to be asked in SQL or Ibis, or of its measurements `only` those of a `condition`, a
     `sample_rule` or a `sample_window`; raises `NotALake`, `UnknownName`."""
-    from .queries.ask import OpenLake
+    from .reports.notebook import Notebook
 
-    return OpenLake(path, **only)
+    return Notebook(path, **only)

@@ -25,13 +25,19 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings; default: all.")] = None,
     lake: LakePath = DEFAULT_LAKE,
     out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder in which each figure becomes an SVG and a PNG, too.")
+    ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Compute all answers, also those that the lake keeps over the same tables.")
+        bool,
+        typer.Option(
+            "--fresh", help="Compute all answers and draw all figures, also those that the lake keeps of the same rows."
+        ),
     ] = False,
 ) -> None:
-    """Draw the page and print its path. It needs no other file and no network."""
+    """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it."""
     from memlake.warehouse.lake import Lake
 
     from .page import write
 
-    print(write(Lake.open(lake), names or (), out, fresh=fresh))
+    print(write(Lake.open(lake), names or (), out, fresh=fresh, figures=figures))

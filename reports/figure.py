@@ -8,14 +8,19 @@ command fills the finding where there are no rows yet.
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import pyarrow as pa
 
+from memlake.queries.kept import Kept
 from memlake.warehouse import shelf
+from memlake.warehouse.identity import tagged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 SHELF = "memlake.reports.figures"
 SAMPLE = ["sample_rule", "sample_window"]
+DRAWINGS = pa.schema({"heading": pa.string(), "panels": pa.list_(pa.string())})
 RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
 
@@ -62,18 +68,51 @@ class Figure:
         """The commands that fill its finding, as text with `code`."""
         return getattr(self._module, "RUN", RUN)
 
-    def draw(self, answers: Mapping[str, pa.Table]) -> list[Drawing]:
-        """The figure for each sample, without those where there is nothing to draw. answers: rows of findings."""
+    def draw(self, answers: Mapping[str, pa.Table], kept: Kept | None = None) -> list[Drawing]:
+        """The figure for each sample, without those where there is nothing to draw. answers: rows of findings; kept:
+        where drawings are that need not be drawn again, since the rows are the same."""
+        tables = [answers[name] for name in self.rows_of]
+        key = self._made_of(tables) if kept else ""
+        if kept and (drawn := kept.get(key)) is not None:
+            return [Drawing(**row) for row in drawn.to_pylist()]
+        drawings = self._draw(tables)
+        if kept:
+            kept.put(key, pa.Table.from_pylist([vars(d) for d in drawings], DRAWINGS))
+        return drawings
+
+    def _draw(self, tables: Sequence[pa.Table]) -> list[Drawing]:
         from .svg import render
 
-        names = [self.name, *getattr(self._module, "ALSO", ())]
         drawings: list[Drawing] = []
-        for heading, (rows, *also) in _by_sample([answers[name].to_pandas() for name in names]):
-            charts = self._module.draw(rows, *also)
+        for heading, charts in self._charts(tables):
             panels = [render(chart, f"{self.name}-{len(drawings)}-{i}") for i, chart in enumerate(charts)]
             if panels:
                 drawings.append(Drawing(heading, panels))
         return drawings
+
+    def charts(self, answers: Mapping[str, pa.Table]) -> list[tuple[str, Sequence[ChartType]]]:
+        """The panels for each sample, with its heading, as Altair charts."""
+        return list(self._charts([answers[name] for name in self.rows_of]))
+
+    def _charts(self, tables: Sequence[pa.Table]) -> Iterator[tuple[str, Sequence[ChartType]]]:
+        for heading, (rows, *also) in _by_sample([table.to_pandas() for table in tables]):
+            yield heading, self._module.draw(rows, *also)
+
+    @cached_property
+    def rows_of(self) -> list[str]:
+        """The findings whose rows it takes. Read off the source: to import it takes Altair's seconds."""
+        for node in ast.parse(shelf.text(SHELF, self.name)).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "ALSO":
+                return [self.name, *ast.literal_eval(node.value)]
+        return [self.name]
+
+    def _made_of(self, tables: Sequence[pa.Table]) -> str:
+        """A hash of all that the drawings follow from: the rows, the code and the libraries that draw."""
+        here = Path(__file__).parent
+        shared = [path.read_text(encoding="utf-8") for path in sorted(here.glob("figures/_*.py"))]
+        code = [shelf.text(SHELF, self.name), *shared, (here / "svg.py").read_text(encoding="utf-8")]
+        drawn_by = [version(name) for name in ("memlake", "altair", "vl-convert-python", "pandas")]
+        return tagged("figure", [drawn_by, code, [_digest(table) for table in tables]])
 
     @cached_property
     def _docstring(self) -> str:
@@ -83,6 +122,13 @@ class Figure:
     @property
     def _module(self) -> FigureModule:
         return cast(FigureModule, shelf.take(SHELF, self.name, "figure"))
+
+
+def _digest(rows: pa.Table) -> str:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows.combine_chunks())
+    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
 def names() -> list[str]:

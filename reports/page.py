@@ -19,6 +19,7 @@ import pyarrow as pa
 from memlake.queries import ask
 from memlake.queries.answer import answer
 from memlake.queries.finding import Finding, find, names
+from memlake.queries.kept import Kept
 from memlake.queries.only import ALL
 from memlake.queries.sums import Unfilled
 from memlake.warehouse import schema
@@ -26,7 +27,7 @@ from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
 
-from . import chapters, claim, comparison, figure, provenance, text
+from . import chapters, claim, comparison, figure, pictures, provenance, text
 from .answers import Answers
 from .downloads import Download, Downloads
 from .table import Table, table
@@ -51,8 +52,8 @@ where role = 'trained' and miniature = (select bool_and(miniature) from models)
 
 @dataclass(frozen=True)
 class FindingSection:
-    """A finding with its figure and numbers. title: its question; run: as text with `code`, what fills it; said: what
-    its claim says; numbers: None where there are none yet; files: all rows, to save."""
+    """A finding with its figure and numbers. title: its question; run: as text with `code`, what fills it where it has
+    no rows; said: what its claim says; numbers: None where there are none yet; files: all rows, to save."""
 
     anchor: str
     title: str
@@ -96,6 +97,11 @@ class Page:
     beside: Mapping[str, bytes]
 
     @property
+    def findings(self) -> list[FindingSection]:
+        """The sections of findings that have rows."""
+        return [s for chapter in self.chapters for s in chapter.sections if isinstance(s, FindingSection)]
+
+    @property
     def html(self) -> str:
         return TEMPLATES.get_template("page.html").render(page=self)
 
@@ -120,11 +126,13 @@ def write(
     out: Path | None = None,
     now: datetime | None = None,
     fresh: bool = False,
+    figures: Path | None = None,
 ) -> Path:
     """Draw the page and write it, whole or not at all; returns its path (default: `reports/index.html` in the lake).
 
-    only: names of findings, all for none. fresh: take no answer that the lake keeps. Raises `UnknownName` for a name
-    that is not there, `BadInput` for a path that cannot be written.
+    only: names of findings, all for none. fresh: take no answer and no figure that the lake keeps. Raises `UnknownName`
+    for a name that is not there, `BadInput` for a path that cannot be written. figures: a folder, in which each figure
+    is then an SVG and a PNG.
     """
     out = local(out or lake.path / "reports" / "index.html").absolute()
     page = draw(lake, only or names(), now or datetime.now(UTC), f"{out.stem}.files", fresh)
@@ -132,6 +140,11 @@ def write(
         _put(page, out)
     except OSError as e:
         raise BadInput(f"{out} cannot be written ({e.strerror}): name another file with --out") from e
+    if figures:
+        try:
+            pictures.save(figures, {s.anchor: s.drawings for s in page.findings})
+        except OSError as e:
+            raise BadInput(f"{figures} cannot be written ({e.strerror}): name another folder with --figures") from e
     return out
 
 
@@ -162,7 +175,7 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", 
     findings = [find(name) for name in dict.fromkeys(only)]
     files, versions = lake.snapshots(schema.names())
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
-    downloads = Downloads(folder)
+    downloads, kept = Downloads(folder), None if fresh else Kept(lake, "figures")
     with ask.connect(lake, files) as con:
         sums = Unfilled(con, lake, files, ALL, fresh)
 
@@ -174,7 +187,7 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", 
         known = [f.name for f in findings if f.name in claim.names()]
         families = [family for (family,) in con.execute(FAMILIES).fetchall()]
         said = {c.finding: c.sentences for c in claim.read(answers, known, families)}
-        sections: list[Section] = [of_finding(f, answers, said.get(f.name, ()), downloads) for f in findings]
+        sections: list[Section] = [of_finding(f, answers, said.get(f.name, ()), downloads, kept) for f in findings]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
     return Page(
         lake=lake.path.name,
@@ -198,17 +211,20 @@ def in_chapters(sections: Iterable[Section]) -> list[Chapter]:
     return found
 
 
-def of_finding(finding: Finding, answers: Answers, said: Sequence[str], downloads: Downloads) -> FindingSection:
-    """The section of a finding, its figure drawn. said: by its claim."""
+def of_finding(
+    finding: Finding, answers: Answers, said: Sequence[str], downloads: Downloads, kept: Kept | None = None
+) -> FindingSection:
+    """The section of a finding, its figure drawn. said: by its claim; kept: where figures are that need not be drawn
+    again."""
     rows, drawn = answers[finding.name], figure.find(finding.name)
     has_rows = rows.num_rows > 0
     return FindingSection(
         anchor=finding.name,
         title=question(finding),
-        run=drawn.run if drawn else figure.RUN,
+        run="" if has_rows else drawn.run if drawn else figure.RUN,
         said=said,
         caption=drawn.caption if drawn else "",
-        drawings=drawn.draw(answers) if drawn and has_rows else [],
+        drawings=drawn.draw(answers, kept) if drawn and has_rows else [],
         help=finding.help,
         numbers=table(rows, f"memlake query run {finding.name} --format csv") if has_rows else None,
         n_rows=rows.num_rows,
