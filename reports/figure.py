@@ -21,6 +21,7 @@ import pyarrow as pa
 from memlake.queries.kept import Kept
 from memlake.warehouse import shelf
 from memlake.warehouse.identity import tagged
+from memlake.warehouse.models.registry import appearances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,12 +108,13 @@ class Figure:
         return [self.name]
 
     def _made_of(self, tables: Sequence[pa.Table]) -> str:
-        """A hash of all that the drawings follow from: the rows, the code and the libraries that draw."""
+        """A hash of all that the drawings follow from: rows, colours of families, code and libraries that draw."""
         here = Path(__file__).parent
         shared = [path.read_text(encoding="utf-8") for path in sorted(here.glob("figures/_*.py"))]
         code = [shelf.text(SHELF, self.name), *shared, (here / "svg.py").read_text(encoding="utf-8")]
         drawn_by = [version(name) for name in ("memlake", "altair", "vl-convert-python", "pandas")]
-        return tagged("figure", [drawn_by, code, [_digest(table) for table in tables]])
+        colours = {family: [repr(a.place), a.colour] for family, a in appearances().items()}
+        return tagged("figure", [drawn_by, code, colours, [_digest(table) for table in tables]])
 
     @cached_property
     def _docstring(self) -> str:
