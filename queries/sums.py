@@ -1,10 +1,10 @@
-"""Sums over texts that are kept beside the lake: `views/sums.sql` and `views/layers.sql` say how they are computed, and
-findings read them in place of the rows they are of.
+"""Sums over texts that are kept beside the lake: `views/sums.sql`, `views/layers.sql`, `views/heads.sql` and
+`views/frequencies.sql` say how they are computed, and findings read them in place of the rows they are of.
 
 They are kept by model and corpus, each under the hash of what it was computed from: the files of its own rows, those of
-the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So what is
-published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be kept
-they are computed each time.
+the corpus's sequences and documents, which say what text a sequence is of, those of counts, and the samples of its
+cells. So what is published or merged makes the sums of its own model and corpus anew, and those of others stay. Where
+none can be kept they are computed each time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ SUMS = {  # and the table that says of which models and corpora there are any
     "output_means": "block_deltas",
     "head_drops": "head_effects",
     "part_sums": "head_deltas",
+    "frequency_means": "matches",
 }
 Unit = tuple[str, str]  # model and corpus
 BATCH = 2_000_000  # rows that are added up together; sums of positions take half a kilobyte of memory for each
@@ -111,12 +112,13 @@ def _unit(file: File) -> Unit:
 
 
 def _of(files: Mapping[str, Sequence[File]], names: Collection[str], *units: Unit) -> dict[str, list[File]]:
-    """The files of those tables among `names` that are of models or corpora, so far as they are of these."""
+    """The files of those tables among `names` that are of models or corpora, so far as they are of these, and those of
+    counts, of which one may be of several corpora."""
     own = {"model": {model for model, _ in units}, "corpus": {corpus for _, corpus in units}}
     return {
         table: [f for f in some if all(f.partition[c] in of for c, of in own.items() if c in f.partition)]
         for table, some in files.items()
-        if table in names and some and own.keys() & some[0].partition.keys()
+        if table in names and some and {*own, "counted_corpus"} & some[0].partition.keys()
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from memlake.benchmarks.scale_inside import Size, cells, registered
 from memlake.queries import sums
 from memlake.queries.ask import OpenLake
+from memlake.queries.finding import find
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, ingested, match_rows
 from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
@@ -90,18 +92,18 @@ def test_rubbish_is_computed_again(two_models):
 
 
 INSIDE = ("pythia-0", "gpt-neo-0")  # the second's heads are taken away on whatever was scored
-OF_INSIDE = ["layer_means", "depth_means", "output_means", "head_drops", "part_sums"]
+OF_INSIDE = ["layer_means", "depth_means", "output_means", "head_drops", "part_sums", "frequency_means"]
 
 
 @pytest.fixture(scope="module")
 def inside(tmp_path_factory) -> Lake:
-    """Layers, heads and blocks of two models, on two domains; blocks on text of which no role is said, too."""
+    """Layers, heads and blocks of two models on two domains, and counts; blocks also on text of no role."""
     lake = Lake.create(tmp_path_factory.mktemp("inside") / "lake")
     put(lake, "models", [(n, rows) for n, rows in registered(INSIDE).items() if n != "model_corpora"])
     said = []
     for cell in cells(Size(0.0001), INSIDE):
         told = cell.settings.to_json()
-        if cell.kind not in ("count", "noise", "training") and told.get("domain", "law") in ("law", "web"):
+        if cell.kind not in ("noise", "training") and told.get("domain", "law") in ("law", "web"):
             put(lake, cell.id, [(n, conform(schema.table(n), rows, cell.id)) for n, rows in cell.rows(lake)])
             said.append(done(cell.id, cell.experiment, **told))
     put(lake, "cells", [("cells", said)])
@@ -120,7 +122,7 @@ def assert_alike(some: list[dict], others: list[dict]) -> None:
 
 
 @pytest.mark.parametrize("name", OF_INSIDE)
-def test_what_is_kept_of_layers_and_heads_is_what_the_view_gives(inside, name):
+def test_what_is_kept_of_the_inside_is_what_the_view_gives(inside, name):
     for only in ({}, {"sample_window": "32+32"}):
         got = shown(inside, name, **only)
         assert {row["model"] for row in got} == set(INSIDE)
@@ -134,6 +136,41 @@ def test_a_threshold_that_is_not_kept_is_counted_anew(inside):
     assert sorted(r[column] for r in rows) == pytest.approx(sorted(r[column] for r in half))
     fewer = lake.query("layer_probability", threshold=0.9).to_pyarrow().to_pylist()
     assert len(fewer) == len(rows) and sum(r[column] for r in fewer) < sum(r[column] for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("layer_probability", {"threshold": 0.9}),
+        ("decoding_depth", {"threshold": 0.9}),
+        ("output_difference", {"tolerance": 0.1}),
+        *(("frequency_by_bucket", other) for other in ({"half_from": 0.1}, {"half_to": 0.9}, {"listed": 9})),
+    ],
+)
+def test_what_is_kept_is_at_the_defaults(inside, name, other):
+    """It is read where they are given, and then alone."""
+
+    def scans(**parameters: object) -> int:
+        lake._sums.fill_for(sql := find(name).sql(**parameters))
+        return lake.connection.execute(f"explain {sql}").fetchall()[0][1].count("READ_PARQUET")
+
+    lake = OpenLake(inside.path)
+    ((kept,),) = lake.connection.execute("select kept_at()").fetchall()
+    defaults = {p.name: float(p.literal) for p in find(name).parameters.values() if p.name in kept}
+    assert defaults.keys() >= other.keys() and {name: float(kept[name]) for name in defaults} == defaults
+    assert 0 < scans() < scans(**other)
+
+
+def test_other_counts_have_sums_of_their_own(inside):
+    before = shown(inside, "frequency_means")
+    counts = next(rows for cell in cells(Size(0.0001), INSIDE) if cell.kind == "count" for _, rows in cell.rows(inside))
+    elsewhere = counts.set_column(
+        counts.column_names.index("counted_corpus"), "counted_corpus", pa.repeat("elsewhere", len(counts))
+    )
+    put(inside, "elsewhere", [("ngram_counts", conform(schema.table("ngram_counts"), elsewhere, "elsewhere"))])
+    after = shown(inside, "frequency_means")
+    assert_alike(after, computed(inside, "frequency_means"))
+    assert {row["counted_corpus"] for row in before} == {"mine"} < {row["counted_corpus"] for row in after}
 
 
 def test_another_role_has_sums_of_its_own(inside):
