@@ -46,8 +46,9 @@ def forget(
     corpus: str | None = None,
     with_dependents: bool = False,
 ) -> list[str]:
-    """Forget a cell, or several at once, or all cells of a model or a corpus; a model's registration goes with them, so that its name is
-    free again. Returns the ids of the cells taken back, in order. Stopped half-way, it goes on when it is called again.
+    """Forget a cell, or several at once, or all cells of a model or a corpus; a model's registration goes with them, so
+    that its name is free again. Returns the ids of the cells taken back, in order. Stopped half-way, it goes on when it
+    is called again.
 
     with_dependents: take the cells that stand on them, too. What waits in the spool of a corpus goes with it. Raises
     UnknownName where there is nothing of that name, and Conflict where other cells stand on these.

@@ -127,8 +127,8 @@ def merge(name: str, files: Sequence[File], path: Path) -> File:
 
 
 def _read(file: File, columns: pa.Schema) -> pa.Table:
-    """Its rows, in the table's types, since delta-rs rewrites texts as others; what an older file lacks as NULL. To open
-    it as a data set, or to wake other threads for it, takes longer than to read what is small."""
+    """Its rows, in the table's types, since delta-rs rewrites texts as others; what an older file lacks as NULL. As a
+    data set, or on several threads, a small file takes twice as long."""
     with pq.ParquetFile(file.path) as opened:
         found = opened.read(use_threads=False)
     held = {name: found[name] for name in found.column_names}
