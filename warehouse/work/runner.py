@@ -121,6 +121,7 @@ def recover(lake: Lake) -> int:
                     print(f"{place.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
             _remove(lake, folder)
     clear(lake)
+    shutil.rmtree(lake.staging / "merge", ignore_errors=True)  # killed runs of an older memlake merged there
     return alive
 
 

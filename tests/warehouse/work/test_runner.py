@@ -375,3 +375,9 @@ def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
     monkeypatch.undo()
     recover(lake)
     assert plan(lake, CELLS[:1]) == [] and not list(lake.staging.glob("run-*"))
+
+
+def test_what_an_older_memlake_left_is_removed(lake):
+    (lake.staging / "merge" / "matches").mkdir(parents=True)
+    recover(lake)
+    assert not (lake.staging / "merge").exists()
