@@ -26,7 +26,10 @@ FUNCTIONS = {"generate_series", "json_each", "json_tree", "pragma_table_info", "
 # Our own, of `views/`: a SELECT over views. A name they are given is one that could as well stand after FROM.
 FUNCTIONS |= {
     "alike_texts",
+    "byte_sums_at",
+    "control_sums_at",
     "depth_means_above",
+    "guess_means_above",
     "labelled",
     "layer_means_above",
     "lines_of",
@@ -34,6 +37,7 @@ FUNCTIONS |= {
     "on_lines",
     "output_means_within",
     "pair_sides",
+    "sharing_sums_at",
     "split_halves",
     "units_of",
     "with_text",
