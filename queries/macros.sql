@@ -305,5 +305,6 @@ create or replace macro pair_note("group", pairs, enough) as
 -- a table of parameters by name, layer_means_at and others, has what is kept at these and counts anew at others. DuckDB
 -- sees beforehand which of the two there is nothing of, where the parameters are not materialized.
 create or replace macro kept_at() as {
-    'threshold': 0.5, 'tolerance': 0.0001, 'half_from': 0.4, 'half_to': 0.6, 'listed': 10000
+    'threshold': 0.5, 'tolerance': 0.0001, 'half_from': 0.4, 'half_to': 0.6, 'listed': 10000,
+    'horizons': [16, 32, 48, 64, 96], 'minimum_share': 0.5, 'horizon': 32, 'rouge_l': 2.0
 };
