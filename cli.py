@@ -19,7 +19,7 @@ from .queries.upkeep import catalogs
 from .reports import cli as reports
 from .warehouse import cli as warehouse
 from .warehouse.connections import interruptible
-from .warehouse.errors import MemlakeError, UnknownName, one_line
+from .warehouse.errors import MemlakeError, UnknownName, of_a_disk, one_line
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
@@ -81,9 +81,6 @@ def demo(
     study.run(lake, quick=quick)
 
 
-MENDABLE = {"EACCES", "EDQUOT", "EFBIG", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS"}  # of a disk or its rights
-
-
 def main() -> None:
     """Run a command. What the user can mend is one line on stderr and exit code 2; a bug keeps its traceback. Text that
     is read and written is UTF-8, whatever the locale says."""
@@ -113,12 +110,13 @@ def main() -> None:
         print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
-        if errno.errorcode.get(e.errno or 0) not in MENDABLE | {"EPIPE"}:
+        line = of_a_disk(e, unnamed="the output")
+        if line is None and e.errno != errno.EPIPE:
             raise
         _drop_output()
-        if e.errno == errno.EPIPE:  # nobody reads on
+        if line is None:  # nobody reads on
             sys.exit(1)
-        print(f"memlake: {e.filename or 'the output'} cannot be used: {e.strerror}", file=sys.stderr)
+        print(f"memlake: {line}", file=sys.stderr)
         sys.exit(2)
     except Exception as e:
         duckdb = sys.modules.get("duckdb")

@@ -9,8 +9,9 @@ published as everything else is, `matches` in cells of up to 100,000 rows. Match
 like real ones: the same passages are memorized by several models, larger ones memorize more, and what is not memorized
 breaks off early, with a long tail.
 
-Each finding is asked in a process of its own, as often as --repeats says, on an open lake; figures are the least.
-DuckDB has --threads and --memory. Rows of `matches`: 2 x models x domains x sequences.
+Each finding is asked in a process of its own, as often as --repeats says, on an open lake; figures are the least. What
+is kept of sums is computed, or read, before. DuckDB has --threads and --memory. Rows of `matches`: 2 x models x domains
+x sequences.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ import argparse
 import json
 import multiprocessing
 import resource
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from memlake.queries.ask import snapshot
+from memlake.queries.catalog import needed, prepare
+from memlake.queries.finding import find, names
+from memlake.queries.only import ALL
+from memlake.queries.sums import fill
+from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
@@ -280,54 +286,64 @@ def build(lake: Lake, number: int, domains: int, sequences: int) -> None:
     run_cells(lake, measured, workers=0, title="matches")
 
 
-def asking(path: str, name: str, repeats: int, settings: dict[str, str | int]) -> tuple[float, float, float, int]:
-    """CPU and wall seconds of a finding, peak resident MB of the process, and rows of the answer."""
-    from memlake.queries.ask import OpenLake
-    from memlake.queries.finding import find
-
-    lake = OpenLake(path)
+def asking(path: str, name: str, repeats: int, settings: Mapping[str, str | int]) -> str:
+    """A row of the table of `measure`: what a finding costs on an open lake, the least of so many askings."""
+    lake, sql = Lake.open(path), find(name).sql()
+    used = needed(sql) or set()
+    files = snapshot(lake, sorted(used & set(schema.names())))
+    con = prepare(lake.connect(files, files), names=used)
     for key, value in settings.items():
-        lake.connection.execute(f"set {key} = '{value}'")
-    sql, found = find(name).sql(), []
-    lake.sql(sql)  # sums that are kept are read, or, the first time, computed: not what is measured
+        con.execute(f"set {key} = '{value}'")
+    cpu = process_time()
+    fill(con, lake, files, ALL, used)  # sums that are kept are read, or, the first time, computed
+    kept, found = process_time() - cpu, []
     for _ in range(repeats):
         cpu, began = process_time(), perf_counter()
-        rows = lake.connection.execute(sql).to_arrow_table().num_rows
+        rows = con.execute(sql).to_arrow_table().num_rows
         found.append((process_time() - cpu, perf_counter() - began))
     cpu, wall = (min(column) for column in zip(*found, strict=True))
-    return cpu, wall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rows
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    most, largest = max((sum(f.rows for f in of_table), table) for table, of_table in files.items())
+    return f"| {name} | {most:,} of {largest} | {kept:.2f} | {cpu:.2f} | {wall:.2f} | {peak:.0f} | {rows} |"
 
 
-def of_matches() -> Iterator[str]:
-    """The findings for which files of `matches` are read."""
-    from memlake.queries.catalog import needed
-    from memlake.queries.finding import find, names
-
-    yield from (name for name in names() if "matches" in (needed(find(name).sql()) or ()))
-
-
-def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(doc: str) -> argparse.ArgumentParser:
+    """What both benchmarks of large lakes are told."""
+    asked = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--lake", type=Path, required=True)
-    asked.add_argument("--models", type=int, default=20)
-    asked.add_argument("--domains", type=int, default=5)
-    asked.add_argument("--sequences", type=int, default=50_000)
     asked.add_argument("--findings", nargs="*")
     asked.add_argument("--repeats", type=int, default=2)
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--memory", default="5GB")
-    given = asked.parse_args()
-    build(Lake.create(given.lake), given.models, given.domains, given.sequences)
-    settings = {"threads": given.threads, "memory_limit": given.memory}
-    print("| finding | CPU s | wall s | peak MB | rows |\n|---|---|---|---|---|")
-    for name in given.findings or of_matches():
+    return asked
+
+
+def measure(given: argparse.Namespace, names: Iterable[str]) -> None:
+    """Print what these findings cost, each in a process of its own: rows of the largest table it reads, CPU seconds for
+    what is kept, CPU and wall seconds of the answer, peak resident MB of the process, and rows of the answer."""
+    settings = {"threads": given.threads, "memory_limit": given.memory, "preserve_insertion_order": "false"}
+    print("| finding | most rows | kept, CPU s | CPU s | wall s | peak MB | rows |\n|---|---|---|---|---|---|---|")
+    for name in names:
         with multiprocessing.get_context("spawn").Pool(1) as alone:
             try:
-                cpu, wall, peak, rows = alone.apply(asking, (str(given.lake), name, given.repeats, settings))
-                print(f"| {name} | {cpu:.2f} | {wall:.2f} | {peak:.0f} | {rows} |")
+                print(alone.apply(asking, (str(given.lake), name, given.repeats, settings)), flush=True)
             except Exception as e:  # out of memory: the others are asked all the same
-                print(f"| {name} | {str(e).splitlines()[0][:60]} | | | |")
-        sys.stdout.flush()
+                print(f"| {name} | {str(e).splitlines()[0][:60]} | | | | | |", flush=True)
+
+
+def of_matches() -> Iterator[str]:
+    """The findings for which files of `matches` are read."""
+    yield from (name for name in names() if "matches" in (needed(find(name).sql()) or ()))
+
+
+def main() -> None:
+    asked = options(__doc__)
+    asked.add_argument("--models", type=int, default=20)
+    asked.add_argument("--domains", type=int, default=5)
+    asked.add_argument("--sequences", type=int, default=50_000)
+    given = asked.parse_args()
+    build(Lake.create(given.lake), given.models, given.domains, given.sequences)
+    measure(given, given.findings or of_matches())
 
 
 if __name__ == "__main__":

@@ -1,41 +1,31 @@
 """What findings about the inside of models cost over a large lake: heads, layers, blocks, noise, and counts of n-grams.
 
-    python -m benchmarks.scale_inside --lake FOLDER [--share 1] [--findings NAME ...] [--threads 2] [--memory 5GB]
+    python -m benchmarks.scale_inside --lake FOLDER [--share 1] [--models NAME ...] [--findings NAME ...]
 
 The lake is made where there is none: 20 models of 7 families, 5 domains of a corpus they were trained on and one of a
 corpus they were not, documents of three sequences each, in large cells, all through publication. At `--share 1` it
 holds 50 million rows of `head_deltas`, 10 million of `layer_tokens` and 1 million of `ngram_counts`; fewer `--models`
-make it smaller the other way. Each finding is asked in a process of its own, once to warm the page cache and once to be
-measured; peak: of its memory.
+make it smaller the other way. Findings are asked as by `benchmarks.scale`.
 """
 
 from __future__ import annotations
 
-import argparse
-import resource
-import subprocess
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Self
 from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
 
-from memlake.queries.ask import snapshot
-from memlake.queries.catalog import needed, prepare
-from memlake.queries.finding import find
-from memlake.queries.only import ALL
-from memlake.queries.sums import fill
-from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.register import register
 from memlake.warehouse.work.cells import Cell, CellRows, Settings
 from memlake.warehouse.work.runner import run_cells
+
+from .scale import ids, lists, measure, options, packed, table
 
 SHAPES = {  # blocks and heads a block of each family's models
     "pythia": ((6, 8), (12, 12), (24, 16), (24, 16), (32, 32)),
@@ -48,7 +38,6 @@ SHAPES = {  # blocks and heads a block of each family's models
 }
 TOKENIZERS = ("neox", "gpt2", "llama", "starcoder")
 PLACES = (("mine", "code"), ("mine", "law"), ("mine", "maths"), ("mine", "prose"), ("mine", "web"), ("apart", "prose"))
-INDEX = {place: i for i, place in enumerate(PLACES)}
 MIXED = ("pythia-0", "gpt-neo-0", "openllama-0", "starcoder-0", "olmo-0")  # heads of whatever was scored
 WINDOW = 32  # tokens of the prefix, and of the continuation
 BASE, NOISE, SEEDS = "float32-sdpa", (0.1, 0.5), (1, 2)
@@ -196,30 +185,13 @@ def drawing(*of: object) -> np.random.Generator:
     return np.random.default_rng(crc32("/".join(map(str, of)).encode()))
 
 
-def ids(*of: int, n: int) -> np.ndarray:
-    """n numbers of 63 bits that look like hashes, int64 [n]; none twice."""
-    x = np.arange(n, dtype=np.uint64)
-    for part in of:
-        x += np.uint64(part) << np.uint64(32)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-        x ^= x >> np.uint64(31)
-    return (x >> np.uint64(1)).astype(np.int64)
-
-
 def sequence_ids(place: tuple[str, str], tokenizer: str, n: int) -> np.ndarray:
-    return ids(1 + INDEX[place], TOKENIZERS.index(tokenizer), n=n)
+    return ids("sequence", *place, tokenizer, n=n)
 
 
 def document_ids(place: tuple[str, str], n: int) -> np.ndarray:
     """Of three sequences each; n: sequences."""
-    return ids(100 + INDEX[place], n=-(-n // 3))
-
-
-def lists(values: np.ndarray) -> pa.Array:
-    """Rows of a matrix as lists."""
-    offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, values.ravel())
+    return ids("document", *place, n=-(-n // 3))
 
 
 def repeated(said: Mapping[str, Any], n: int, *names: str) -> dict[str, pa.Array]:
@@ -234,21 +206,11 @@ def texts(said: Mapping[str, Any], size: Size) -> CellRows:
     n = len(documents)
     numbers = np.arange(n) - (np.arange(n) % 50 == 1)  # one in fifty is a copy of the one before
     words = [f"{said['corpus']} {said['domain']} {i:06}" for i in numbers]
-    hashes = ids(200 + INDEX[said["corpus"], said["domain"]], n=n)[numbers]
-    yield (
-        "documents",
-        pa.table(
-            {
-                "document_id": documents,
-                **repeated(said, n, "corpus", "domain"),
-                "text": words,
-                "text_hash": hashes,
-                "n_bytes": [len(word) for word in words],
-                "source": pa.repeat("made.up", n),
-                "position": np.arange(n),
-            }
-        ),
-    )
+    hashes = ids("text", said["corpus"], said["domain"], n=n)[numbers]
+    yield "documents", table(
+        **repeated(said, n, "corpus", "domain"), document_id=documents, text=words, text_hash=hashes,
+        n_bytes=[len(word) for word in words], source=pa.repeat("made.up", n), position=np.arange(n),
+    )  # fmt: skip
     total = sum(map(len, words))
     kind = "structural" if said["domain"] in ("code", "maths") else "free_text"
     counts = {"class": kind, "n_documents": n, "n_bytes": total, "kept_documents": n}
@@ -259,25 +221,14 @@ def sequences(said: Mapping[str, Any], size: Size) -> CellRows:
     place, n = (said["corpus"], said["domain"]), size.scored
     ends = np.tile(4 * np.arange(1, 2 * WINDOW + 1, dtype=np.int32), (n, 1))
     tokens = drawing("tokens", *place).integers(0, 2000, ends.shape, dtype=np.int32)
-    yield (
-        "sequences",
-        pa.table(
-            {
-                "sequence_id": sequence_ids(place, said["tokenizer"], n),
-                "anchor_id": ids(300 + INDEX[place], n=n),
-                "document_id": np.repeat(document_ids(place, n), 3)[:n],
-                **repeated(said, n, "corpus", "domain", "tokenizer", "sample"),
-                "shard": np.zeros(n, np.int64),
-                "rank": np.arange(n),
-                **{name: np.full(n, 4 * WINDOW) for name in ("anchor", "byte_cut")},
-                "byte_start": np.zeros(n, np.int64),
-                "byte_end": np.full(n, 8 * WINDOW),
-                "tokens": lists(tokens),
-                "byte_ends": lists(ends),
-                **{name: np.full(n, WINDOW) for name in ("prefix_tokens", "n_tokens")},
-            }
-        ),
-    )
+    yield "sequences", table(
+        **repeated(said, n, "corpus", "domain", "tokenizer", "sample"),
+        sequence_id=sequence_ids(place, said["tokenizer"], n), anchor_id=ids("anchor", *place, n=n),
+        document_id=np.repeat(document_ids(place, n), 3)[:n], shard=np.zeros(n, np.int64), rank=np.arange(n),
+        anchor=np.full(n, 4 * WINDOW), byte_cut=np.full(n, 4 * WINDOW), byte_start=np.zeros(n, np.int64),
+        byte_end=np.full(n, 8 * WINDOW), tokens=lists(tokens), byte_ends=lists(ends),
+        prefix_tokens=np.full(n, WINDOW), n_tokens=np.full(n, WINDOW),
+    )  # fmt: skip
 
 
 def known(said: Mapping[str, Any], size: Size) -> np.ndarray:
@@ -301,25 +252,13 @@ def match_rows(said: Mapping[str, Any], memorized: np.ndarray, at: np.ndarray, e
     places = np.arange(WINDOW)
     bits = (places < first[:, None]) | (places > first[:, None]) & (rng.random((n, WINDOW)) < 0.4)
     bits &= (first > 0)[:, None] | (rng.random(n) < 0.5)[:, None]
-    packed = pa.array([row.tobytes() for row in np.packbits(bits, axis=1)])
-    found = bits.sum(1)
-    return pa.table(
-        {
-            "sequence_id": sequence_ids(place, model.tokenizer, at.max(initial=0) + 1)[at],
-            "anchor_id": ids(300 + INDEX[place], n=at.max(initial=0) + 1)[at],
-            **repeated(said, n, *PLACE),
-            **{name: np.full(n, WINDOW) for name in ("prefix_tokens", "n_tokens")},
-            "match": packed,
-            "n_match": found,
-            "score": found / WINDOW,
-            "forced_match": packed,
-            "forced_n_match": found,
-            "first_mismatch": first,
-            "memorized": memorized,
-            "matched_bytes": 4 * first,
-            "completion_entropy": entropy,
-        }
-    )
+    found, n_ids = bits.sum(1), at.max(initial=0) + 1
+    return table(
+        **repeated(said, n, *PLACE), sequence_id=sequence_ids(place, model.tokenizer, n_ids)[at],
+        anchor_id=ids("anchor", *place, n=n_ids)[at], prefix_tokens=np.full(n, WINDOW), n_tokens=np.full(n, WINDOW),
+        match=packed(bits), n_match=found, score=found / WINDOW, forced_match=packed(bits), forced_n_match=found,
+        first_mismatch=first, memorized=memorized, matched_bytes=4 * first, completion_entropy=entropy,
+    )  # fmt: skip
 
 
 def scores(said: Mapping[str, Any], size: Size) -> CellRows:
@@ -347,35 +286,17 @@ def head_rows(said: Mapping[str, Any], size: Size) -> CellRows:
     deltas = (rng.standard_normal((heads, n)) - of_head[:, None] * of_text).astype(np.float32)
     after = memorized & (deltas > -2)
     layer, head = np.divmod(np.arange(heads), m.heads)
-    yield (
-        "head_deltas",
-        pa.table(
-            {
-                "sequence_id": np.tile(sequence_ids(place, m.tokenizer, size.scored)[at], heads),
-                **repeated(said, heads * n, *PLACE, "method"),
-                "layer": np.repeat(layer, n),
-                "head": np.repeat(head, n),
-                "delta_logprob": deltas.ravel(),
-                "delta_n_match": np.minimum(0, np.round(deltas)).astype(np.int64).ravel(),
-                "memorized_after": after.ravel(),
-            }
-        ),
-    )
+    yield "head_deltas", table(
+        **repeated(said, heads * n, *PLACE, "method"),
+        sequence_id=np.tile(sequence_ids(place, m.tokenizer, size.scored)[at], heads),
+        layer=np.repeat(layer, n), head=np.repeat(head, n), delta_logprob=deltas.ravel(),
+        delta_n_match=np.minimum(0, np.round(deltas)).astype(np.int64).ravel(), memorized_after=after.ravel(),
+    )  # fmt: skip
     wide = deltas.astype(np.float64)
-    yield (
-        "head_effects",
-        pa.table(
-            {
-                **repeated(said, heads, *PLACE, "method"),
-                "layer": layer,
-                "head": head,
-                "n": np.full(heads, n),
-                "mean_delta_logprob": wide.mean(1),
-                "var_delta_logprob": wide.var(1, ddof=1),
-                "n_lost": (memorized & ~after).sum(1),
-            }
-        ),
-    )
+    yield "head_effects", table(
+        **repeated(said, heads, *PLACE, "method"), layer=layer, head=head, n=np.full(heads, n),
+        mean_delta_logprob=wide.mean(1), var_delta_logprob=wide.var(1, ddof=1), n_lost=(memorized & ~after).sum(1),
+    )  # fmt: skip
 
 
 def layer_rows(said: Mapping[str, Any], size: Size) -> CellRows:
@@ -394,23 +315,13 @@ def layer_rows(said: Mapping[str, Any], size: Size) -> CellRows:
     probability = rng.random((n, entries), np.float32) ** (2 - rise).astype(np.float32)
     entropy = (rng.random((n, entries), np.float32) * (10 * (1.05 - rise))).astype(np.float32)
     kl = (rng.random((n, entries), np.float32) * (8 * (1 - rise))).astype(np.float32)
-    yield (
-        "layer_tokens",
-        pa.table(
-            {
-                "sequence_id": np.repeat(sequence_ids(place, m.tokenizer, size.scored)[at], WINDOW),
-                **repeated(said, n, *PLACE),
-                "position": np.tile(np.arange(WINDOW), len(at)),
-                "target": target,
-                "top1": lists(top1),
-                "target_probability": lists(probability),
-                "target_rank": lists(rank),
-                "entropy": lists(entropy),
-                "kl_to_final": lists(kl),
-                "first_layer": stays,
-            }
-        ),
-    )
+    yield "layer_tokens", table(
+        **repeated(said, n, *PLACE),
+        sequence_id=np.repeat(sequence_ids(place, m.tokenizer, size.scored)[at], WINDOW),
+        position=np.tile(np.arange(WINDOW), len(at)), target=target, top1=lists(top1),
+        target_probability=lists(probability), target_rank=lists(rank), entropy=lists(entropy),
+        kl_to_final=lists(kl), first_layer=stays,
+    )  # fmt: skip
 
 
 def block_rows(said: Mapping[str, Any], size: Size) -> CellRows:
@@ -423,23 +334,12 @@ def block_rows(said: Mapping[str, Any], size: Size) -> CellRows:
         found = rng.binomial(WINDOW, 0.95, n)
         after = np.arange(m.layers) >= first
         moved = (rng.gamma(2, 1, (n, m.layers)) * after).astype(np.float32)
-        yield (
-            "block_deltas",
-            pa.table(
-                {
-                    "sequence_id": sequence_ids(place, m.tokenizer, size.scored)[at],
-                    **repeated(said, n, *PLACE),
-                    **{name: np.full(n, block) for name, block in (("first_block", first), ("last_block", last))},
-                    "n_tokens": np.full(n, WINDOW),
-                    "n_match": found,
-                    "memorized": found == WINDOW,
-                    "completion_entropy": rng.gamma(2, 4, n),
-                    "delta_logprob": -rng.gamma(1, 1, n),
-                    "output_difference": lists(moved),
-                    "output_bound": lists(moved * 3),
-                }
-            ),
-        )
+        yield "block_deltas", table(
+            **repeated(said, n, *PLACE), sequence_id=sequence_ids(place, m.tokenizer, size.scored)[at],
+            first_block=np.full(n, first), last_block=np.full(n, last), n_tokens=np.full(n, WINDOW), n_match=found,
+            memorized=found == WINDOW, completion_entropy=rng.gamma(2, 4, n), delta_logprob=-rng.gamma(1, 1, n),
+            output_difference=lists(moved), output_bound=lists(moved * 3),
+        )  # fmt: skip
 
 
 def noise_rows(said: Mapping[str, Any], size: Size) -> CellRows:
@@ -449,18 +349,11 @@ def noise_rows(said: Mapping[str, Any], size: Size) -> CellRows:
     yield "matches", match_rows(said, memorized, at, entropies(said, size)[at] * 1.2)
     for part in ("continuation", "prefix"):
         shape = len(at), m.layers + 1
-        yield (
-            "layer_similarity",
-            pa.table(
-                {
-                    "sequence_id": sequence_ids(place, m.tokenizer, size.scored)[at],
-                    **repeated(said, len(at), *PLACE),
-                    "part": pa.repeat(part, len(at)),
-                    "cosine": lists(1 - rng.gamma(2, 0.05, shape).clip(max=1).astype(np.float32)),
-                    "relative_l2": lists(rng.gamma(2, 0.2, shape).astype(np.float32)),
-                }
-            ),
-        )
+        yield "layer_similarity", table(
+            **repeated(said, len(at), *PLACE), sequence_id=sequence_ids(place, m.tokenizer, size.scored)[at],
+            part=pa.repeat(part, len(at)), cosine=lists(1 - rng.gamma(2, 0.05, shape).clip(max=1).astype(np.float32)),
+            relative_l2=lists(rng.gamma(2, 0.2, shape).astype(np.float32)),
+        )  # fmt: skip
 
 
 SPANS = ("bigrams", "continuation", "document", "unigrams", "window")
@@ -478,31 +371,19 @@ def count_rows(said: Mapping[str, Any], size: Size) -> CellRows:
         counts = {"unigrams": unigrams, "bigrams": bigrams, "continuation": continuation[:, None]}
         counts |= {"window": window[:, None], "document": np.ones((n, 1), np.int64)}
         for span in SPANS:
-            yield (
-                "ngram_counts",
-                pa.table(
-                    {
-                        "sequence_id": own,
-                        **repeated(said, n, "corpus", "domain", "tokenizer"),
-                        "counted_corpus": pa.repeat(said["corpus"], n),
-                        "counted_tokenizer": pa.repeat(counted, n),
-                        "span": pa.repeat(span, n),
-                        "counts": lists(counts[span]),
-                        "tokens_scanned": np.full(n, 10**12),
-                        "complete": np.ones(n, bool),
-                    }
-                ),
-            )
+            yield "ngram_counts", table(
+                **repeated(said, n, "corpus", "domain", "tokenizer"), sequence_id=own,
+                counted_corpus=pa.repeat(said["corpus"], n), counted_tokenizer=pa.repeat(counted, n),
+                span=pa.repeat(span, n), counts=lists(counts[span]), tokens_scanned=np.full(n, 10**12),
+                complete=np.ones(n, bool),
+            )  # fmt: skip
 
 
 def shown_rows(said: Mapping[str, Any], size: Size) -> CellRows:
     rng = drawing("shown", said["model"], said["domain"])
     documents = document_ids((said["corpus"], said["domain"]), size.scored)
     shown = rng.choice([0, 1, 4, 8, 16, 32, 64], len(documents))
-    yield (
-        "exposures",
-        pa.table({"model": pa.repeat(said["model"], len(shown)), "document_id": documents, "exposures": shown}),
-    )
+    yield "exposures", table(model=pa.repeat(said["model"], len(shown)), document_id=documents, exposures=shown)
 
 
 TABLES = {
@@ -558,51 +439,13 @@ def make(path: Path, size: Size, models: Collection[str] = MODELS) -> Lake:
     return lake
 
 
-def ask(lake: Lake, name: str, threads: int, memory: str) -> str:
-    """A row of the table: what the finding reads, what it costs to add up what is kept of it, where that is not kept
-    yet, and what it costs when asked the second time."""
-    text = find(name).text
-    names = needed(text) or set()
-    tables = sorted(names & set(schema.names()))
-    files = snapshot(lake, tables)
-    con = prepare(lake.connect(files, files), names=names)
-    con.execute(f"set threads = {threads}; set memory_limit = '{memory}'; set preserve_insertion_order = false")
-    used = _cpu()
-    fill(con, lake, files, ALL, names)
-    filling = _cpu() - used
-    rows = {t: con.execute(f"select count(*) from stored.{t}").fetchall()[0][0] for t in tables}
-    for _ in range(2):
-        start, used = perf_counter(), _cpu()
-        con.execute(text).to_arrow_table()
-        wall, cpu = perf_counter() - start, _cpu() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    most = max(rows, key=lambda t: rows[t])
-    return f"| {name} | {rows[most]:,} of {most} | {filling:.2f} | {cpu:.2f} | {wall:.2f} | {peak:.0f} |"
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lake", type=Path, required=True)
-    parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--findings", nargs="+", default=FINDINGS)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", default="5GB")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # a finding, in this process
-    args = parser.parse_args()
-    if args.one:
-        print(ask(Lake.open(args.lake), args.findings[0], args.threads, args.memory))
-        return
-    make(args.lake, Size(args.share), args.models)
-    print("| finding | most rows | kept, CPU s | CPU s | wall s | peak MB |\n|---|---|---|---|---|---|", flush=True)
-    for name in args.findings:
-        command = [sys.executable, "-m", "memlake.benchmarks.scale_inside", "--one", "--lake", str(args.lake)]
-        subprocess.run([*command, "--findings", name, "--threads", str(args.threads), "--memory", args.memory])
+    asked = options(__doc__)
+    asked.add_argument("--share", type=float, default=1.0)
+    asked.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    given = asked.parse_args()
+    make(given.lake, Size(given.share), given.models)
+    measure(given, given.findings or FINDINGS)
 
 
 if __name__ == "__main__":

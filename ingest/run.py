@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from memlake.warehouse.lake import Lake
@@ -29,12 +30,14 @@ def ingest(
     """
     source = make(name, options)
     summary, cells = Summary(), list[Cell]()
-    for stage in source.stages(lake, corpus, keep=keep, strict=strict):
-        stage.before()
-        if stage.cells:
-            summary.add(run_cells(lake, stage.cells, workers=workers, title=f"ingest {name}"))
-            cells += stage.cells
-        if summary.failed:
-            break
-        stage.after()
+    # Closed at the end, also where an error is kept: what a source holds of the lake while it is asked is let go
+    with closing(stage for stage in source.stages(lake, corpus, keep=keep, strict=strict)) as stages:
+        for stage in stages:
+            stage.before()
+            if stage.cells:
+                summary.add(run_cells(lake, stage.cells, workers=workers, title=f"ingest {name}"))
+                cells += stage.cells
+            if summary.failed:
+                break
+            stage.after()
     return summary, source.report(lake, cells)

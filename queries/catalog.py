@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 BASE_ONLY = "semi join (select model, base_condition as condition from models) base using (model, condition)"
 # Each file uses some before it; the views of stored tables come after the first two
 SCRIPTS = ("macros", "samples")
-VIEWS = ("models", "sequences", "matches", "sums", "noise", "groups", "layers", "heads")
+VIEWS = ("models", "sequences", "matches", "sums", "compared", "noise", "groups", "layers", "heads", "frequencies")
 OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about sequences says beside its columns
 # Statements about what there is, and not about some of it
 ABOUT_ALL = re.compile(

@@ -300,3 +300,11 @@ create or replace macro pairs_found("group", pairs) as if("group" = 'memorized',
 create or replace macro pair_note("group", pairs, enough) as
     case when "group" = 'memorized' and pairs is null then 'no common support'
         when "group" = 'memorized' and enough is not true then 'too few' end;
+
+-- kept_at(): at which parameters of findings it is that sums are kept beside the lake (sums.py): their defaults. What takes
+-- a table of parameters by name, layer_means_at and others, has what is kept at these and counts anew at others. DuckDB
+-- sees beforehand which of the two there is nothing of, where the parameters are not materialized.
+create or replace macro kept_at() as {
+    'threshold': 0.5, 'tolerance': 0.0001, 'half_from': 0.4, 'half_to': 0.6, 'listed': 10000,
+    'horizons': [16, 32, 48, 64, 96], 'minimum_share': 0.5, 'horizon': 32, 'rouge_l': 2.0
+};

@@ -1,10 +1,11 @@
-"""Sums over texts that are kept beside the lake: `views/sums.sql` and `views/layers.sql` say how they are computed, and
-findings read them in place of the rows they are of.
+"""Sums over texts that are kept beside the lake: `views/sums.sql`, `views/compared.sql`, `views/layers.sql`,
+`views/heads.sql` and `views/frequencies.sql` say how they are computed, and findings read them in place of the rows
+they are of.
 
-They are kept by model and corpus, each under the hash of what it was computed from: the files of its own rows, those of
-the corpus's sequences and documents, which say what text a sequence is of, and the samples of its cells. So what is
-published or merged makes the sums of its own model and corpus anew, and those of others stay. Where none can be kept
-they are computed each time.
+They are kept by model and corpus, or by corpus where its models are compared, each under the hash of what it was
+computed from: the files of its own rows, those of the corpus's sequences and documents, which say what text a sequence
+is of, those of counts, and the samples of its cells. So what is published or merged makes the sums of its own model and
+corpus anew, and those of others stay. Where none can be kept they are computed each time.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ from .only import ALL, Only
 SUMS = {  # and the table that says of which models and corpora there are any
     "match_sums_all": "matches",
     "position_sums_all": "matches",
+    "guess_means": "matches",
+    "byte_sums": "matches",
+    "sharing_sums": "matches",
+    "control_sums": "matches",
     "layer_means": "layer_tokens",
     "depth_means": "layer_tokens",
     "output_means": "block_deltas",
     "head_drops": "head_effects",
     "part_sums": "head_deltas",
+    "frequency_means": "matches",
 }
-Unit = tuple[str, str]  # model and corpus
+BY_CORPUS = {"byte_sums", "sharing_sums", "control_sums"}  # what compares a corpus's models
+Unit = tuple[str | None, str]  # model and corpus; None: all models of the corpus together
 BATCH = 2_000_000  # rows that are added up together; sums of positions take half a kilobyte of memory for each
 
 
@@ -89,34 +96,40 @@ def _made_of(
     depend on which of them is a model's base, and few on a model's role to the corpus."""
     names = needed(name) or set()
     base = {} if name.endswith("_all") else dict(con.execute("select model, base_condition from models").fetchall())
-    roles = con.execute("from model_corpora").to_arrow_table().to_pylist() if "model_corpora" in names else []
+    roles = con.execute("select model, corpus, role from model_corpora").fetchall() if "model_corpora" in names else []
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
-    table = SUMS[name]
-    if {"model", "corpus"} <= files[table][0].partition.keys():
-        units = {_unit(f) for f in files[table]}
-    else:
-        units = set(con.execute(f"select distinct model, corpus from stored.{table}").fetchall())
-    for unit in sorted(units):
+    units: dict[Unit, list[tuple[str, str]]] = {}
+    for model, corpus in sorted(_measured(con, files, SUMS[name])):
+        units.setdefault((None if name in BY_CORPUS else model, corpus), []).append((model, corpus))
+    for unit, measured in units.items():
         own = _of(files, names, unit)
         known = {f.cell for some in own.values() for f in some if "model" in f.partition}
         samples = sorted((cell, of) for cell, of in cells.items() if None in known or cell in known)
         paths = {table: [lake.relative(f.path) for f in some] for table, some in own.items()}
-        said = [base.get(unit[0]), *(r["role"] for r in roles if (r["model"], r["corpus"]) == unit)]
+        said = [[of[0], base.get(of[0]), *(role for *its, role in roles if tuple(its) == of)] for of in measured]
         yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "said": said})
 
 
-def _unit(file: File) -> Unit:
+def _measured(con: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[File]], table: str) -> set[tuple[str, str]]:
+    """The models and corpora that a table has rows of."""
+    if {"model", "corpus"} <= files[table][0].partition.keys():
+        return {_unit(f) for f in files[table]}
+    return set(con.execute(f"select distinct model, corpus from stored.{table}").fetchall())
+
+
+def _unit(file: File) -> tuple[str, str]:
     return str(file.partition["model"]), str(file.partition["corpus"])
 
 
 def _of(files: Mapping[str, Sequence[File]], names: Collection[str], *units: Unit) -> dict[str, list[File]]:
-    """The files of those tables among `names` that are of models or corpora, so far as they are of these."""
-    own = {"model": {model for model, _ in units}, "corpus": {corpus for _, corpus in units}}
+    """The files of those tables among `names` that are of models or corpora, so far as they are of these, and those of
+    counts, of which one may be of several corpora."""
+    own: dict[str, set[str | None]] = {"model": {model for model, _ in units}, "corpus": {c for _, c in units}}
     return {
-        table: [f for f in some if all(f.partition[c] in of for c, of in own.items() if c in f.partition)]
+        table: [f for f in some if all({f.partition[c], None} & of for c, of in own.items() if c in f.partition)]
         for table, some in files.items()
-        if table in names and some and own.keys() & some[0].partition.keys()
+        if table in names and some and {*own, "counted_corpus"} & some[0].partition.keys()
     }
 
 
@@ -129,22 +142,27 @@ def _sums(
     fresh: bool,
 ) -> pa.Table:
     """All rows of the view of that name over all samples, those that are not kept yet computed by a connection of their
-    own."""
+    own, which may use as much memory and as many threads."""
     only = ALL if name.endswith("_all") else Only(condition=only.condition)
     names = needed(name, only) or set()
     sql = [d.sql for d in definitions(only) if d.name in names]
+    limits = "select name, value from duckdb_settings() where name in ('memory_limit', 'threads')"
+    settings = con.execute(limits).fetchall()
     made_of = _made_of(con, lake, files, name)
     keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
     for batch in _batches(keys.keys() - found.keys(), [f for n in files if n in names for f in files[n]]):
         own = {n: files[n] for n in files if n in names} | _of(files, names, *batch)
-        with prepare(lake.connect(own, own), only, names) as of_batch:
-            rows = of_batch.execute(f"from {name}").to_arrow_table()
+        with lake.connect(own, own) as of_batch:
+            of_batch.execute(";".join(f"set {setting} = '{value}'" for setting, value in settings))
+            rows = prepare(of_batch, only, names).execute(f"from {name}").to_arrow_table()
         for model, corpus in batch:
-            of_unit = rows.filter((pc.field("model") == model) & (pc.field("corpus") == corpus))
-            found[model, corpus] = of_unit
-            shelf.put(keys[model, corpus], of_unit)
+            own_rows = pc.field("corpus") == corpus
+            if model is not None:
+                own_rows &= pc.field("model") == model
+            found[model, corpus] = rows.filter(own_rows)
+            shelf.put(keys[model, corpus], found[model, corpus])
     return pa.concat_tables(found.values())
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,33 @@ def test_an_ascii_locale_that_python_is_told_to_keep_is_named(lake):
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "LC_ALL=C.UTF-8" in ended.stderr
 
 
+def shut(folders: list[Path], commands: list[list[str]], cwd: Path, lake: str) -> subprocess.CompletedProcess:
+    """The commands, one after the other, while nothing may be written to these folders."""
+    program = """
+import json, sys, memlake.cli
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["memlake", *words]
+    try:
+        memlake.cli.main()
+    except SystemExit as e:
+        print(f"ended {e.code or 0}", file=sys.stderr)
+"""
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", program, json.dumps(commands)],
+            cwd=cwd,
+            env=os.environ | {"MEMLAKE_LAKE": lake},
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(24, 1, 0, 0, 0),  # root, too, is bound by the rights of files
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
 def test_a_lake_that_may_not_be_written_can_be_read(lake, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a text"}\n')
     ingest = ["ingest", "run", "jsonl", "--path", "a.jsonl", "--corpus", "c"]
@@ -184,35 +212,30 @@ def test_a_lake_that_may_not_be_written_can_be_read(lake, tmp_path):
         [*ingest, "--lake", "sealed/new"],
         ["report", "run", "corpus_rate"],
     ]
-    program = """
-import json, sys, memlake.cli
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["memlake", *words]
-    try:
-        memlake.cli.main()
-    except SystemExit as e:
-        print(f"ended {e.code or 0}", file=sys.stderr)
-"""
     sealed = tmp_path / "sealed"
     sealed.mkdir()
     os.rename(lake.path, sealed / "lake")
     folders = [sealed, *(p for p in sealed.rglob("*") if p.is_dir())]
-    for folder in folders:
-        folder.chmod(0o555)
     try:
-        ended = subprocess.run(
-            [sys.executable, "-c", program, json.dumps(commands)],
-            cwd=tmp_path,
-            env=os.environ | {"MEMLAKE_LAKE": "sealed/lake"},
-            capture_output=True,
-            text=True,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(24, 1, 0, 0, 0),  # root, too, is bound by the rights of files
-        )
+        ended = shut(folders, commands, tmp_path, "sealed/lake")
     finally:
-        for folder in folders:
-            folder.chmod(0o755)
         os.rename(sealed / "lake", lake.path)
     said = ended.stderr.splitlines()
     assert [line for line in said if line.startswith("ended")] == ["ended 0"] * 6 + ["ended 2"] * 3, ended.stderr
     assert len(said) == 12 and all("ermission denied" in line for line in said if line.startswith("memlake: "))
     assert ended.stdout.startswith("n\n0\n") and "all is well" in ended.stdout
+
+
+def test_a_table_that_may_not_be_written_is_named_in_one_line(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    (tmp_path / "a.jsonl").write_text('{"text": "a text"}\n')
+    ingest = ["ingest", "run", "jsonl", "--path", "a.jsonl", "--corpus", "c"]
+    ended = shut([lake.path / "domains"], [ingest], tmp_path, "lake")
+    assert "ended 1" in ended.stderr and "Traceback" not in ended.stderr
+    assert f"{lake.path}/domains cannot be used: Permission denied (its rows stay in staging/" in ended.stderr
+    commands = [ingest, ["warehouse", "compact", "domains", "--vacuum"]]
+    ended = shut([lake.path / "domains" / "_delta_log"], commands, tmp_path, "lake")
+    assert "ended 1" in ended.stderr and "ended 2" in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.stderr.count(f"{lake.path}/domains/_delta_log/") >= 2
+    ended = shut([], [ingest, ["warehouse", "check"]], tmp_path, "lake")
+    assert ended.stderr.count("ended 0") == 2 and "all is well" in ended.stdout

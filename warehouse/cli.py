@@ -143,7 +143,7 @@ def compact(
     from memlake.warehouse.show.describe import spread
 
     from . import schema
-    from .errors import BadInput, MemlakeError, one_line
+    from .errors import BadInput, one_line
     from .lake import Lake
     from .relation import File
 
@@ -172,7 +172,7 @@ def compact(
         try:
             removed = remove(opened, name, 7 if keep_days is None else keep_days)
             files, size, entries = files + removed.files, size + removed.size, entries + removed.entries
-        except (MemlakeError, OSError) as e:
+        except compacting.DAMAGED as e:
             damaged = True
             say(f"{name}: {one_line(e)}")
     if vacuum:

@@ -11,6 +11,8 @@ MemlakeError            one clear line on stderr, exit code 2
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 from collections.abc import Iterable
 
@@ -50,6 +52,27 @@ class UnknownName(MemlakeError):
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         listed = f"there are: {shown}" if known else f"there is no {kind} yet"
         super().__init__(f"no {kind} {name!r}{hint} ({listed})")
+
+
+MENDABLE = {"EACCES", "EDQUOT", "EFBIG", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS"}  # of a disk or its rights
+
+
+def of_a_disk(error: BaseException, unnamed: str) -> str | None:
+    """The line for an error of a disk or its rights: which file, or where there is none which folder, is to be mended;
+    `unnamed` where the error names none. None for another error.
+
+    >>> of_a_disk(OSError(errno.ENOSPC, "No space left on device"), unnamed="the disk")
+    'the disk cannot be used: No space left on device'
+    >>> of_a_disk(PermissionError(errno.EACCES, "Permission denied", "/proc/no/file"), unnamed="the disk")
+    '/proc cannot be used: Permission denied'
+    """
+    if not isinstance(error, OSError) or errno.errorcode.get(error.errno or 0) not in MENDABLE:
+        return None
+    place = error.filename2 or error.filename
+    if error.errno != errno.ENAMETOOLONG:
+        while isinstance(place, str) and not os.path.lexists(place) and os.path.dirname(place) not in ("", place):
+            place = os.path.dirname(place)
+    return f"{place or unnamed} cannot be used: {error.strerror}"
 
 
 def one_line(error: BaseException) -> str:

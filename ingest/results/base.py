@@ -6,11 +6,13 @@ that of `imported`: see compute/models/checkpoint.py.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -42,6 +44,7 @@ from .reading import (
     SequenceSettings,
 )
 
+WAITS = "another import is publishing its sequences to this lake: waiting until it is done"
 MISTYPED = 0.72  # a family as similar to one of the registry is taken for a slip
 
 
@@ -118,8 +121,9 @@ class ResultSource(ResultReader):
         tokenizers = self._register(lake, [key for found in seen.values() for key in found.rows]) | before
         own = [{"model": f.about.model, "corpus": f.about.corpus, "role": "trained"} for f in files if f.about]
         register(lake, "model_corpora", own)
-        for cell in self._sequences(lake, files, seen, tokenizers):
-            yield Stage([cell])
+        with _alone(lake):
+            for cell in self._sequences(lake, files, seen, tokenizers):
+                yield Stage([cell])
         yield Stage([cell for file in files for cell in self._matches(lake, file, seen[file.name], tokenizers)])
 
     def report(self, lake: Lake, cells: Sequence[Cell]) -> list[str]:
@@ -285,6 +289,19 @@ class ResultSource(ResultReader):
                 if model in part.models:
                     yield replace(whole, settings=replace(settings, rows=(first, last)), parts=(part,))
                 first = last
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[None]:
+    """While one import finds and publishes the sequences that the lake does not hold, others wait. Both might bring one
+    id in two domains, and what is published is judged against its own partition only."""
+    with (lake.staging / "sequences.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(WAITS, file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_whole(lake: Lake, cell: Cell, parts: Sequence[Part]) -> bool:

@@ -41,69 +41,10 @@
 --   control_rate       share of the n_control that the control reproduces
 --   adjusted_rate      rate - control_rate
 --   low, high
-with parameters as (select
+with parameters as not materialized (select
     32 as horizon       -- bytes that both continuations must hold, at anchors
-), numbered as (
-    from lines_of(match_sums)
-), placed as materialized (
-    select *, dense_rank() over (order by corpus, sample_rule, sample_window)::int as "group",
-        row_number() over (partition by corpus, sample_rule, sample_window order by line)::int - 1 as place
-    from numbered
-), met as materialized (
-    from met_patterns(placed, (select horizon from parameters))
-), patterns as (
-    select {'basis': basis, 'of': "group"} as "group", domain as part, text, pattern from met
-), members as materialized (    -- judged, hit: places of the bits that a pair is compared by, after that of asked
-    select "group".of as "group", "group".basis as basis, if(basis = 'anchor', 1, 0) as judged,
-        if(basis = 'anchor', 2, 3) as hit, kind, documents, part as domain, pattern
-    from alike_texts(patterns)
-), asked as (       -- how many sequences and anchors of a domain a model was asked about
-    select place, "group", domain, coalesce(sum(w) filter (basis = 'sequence'), 0) as sequences,
-        coalesce(sum(w) filter (basis = 'anchor'), 0) as anchors
-    from (select "group", basis, domain, pattern, sum(documents) as w from members group by all)
-    join placed using ("group")
-    where get_bit(pattern, 4 * place) = 1
-    group by place, "group", domain
-), tokenizers as (
-    select place, "group", domain, list_sort(list(tokenizer)) as tokenizers
-    from (
-        select "group", domain, tokenizer, bit_or(pattern) as pattern from met where basis = 'sequence' group by all
-    )
-    join placed using ("group")
-    where get_bit(pattern, 4 * place) = 1
-    group by place, "group", domain
 ), lines as materialized (
-    select placed.* exclude (line), domain, role, sequences, anchors, tokenizers, row_number() over ()::int as line
-    from placed
-    join asked using (place, "group")
-    join tokenizers using (place, "group", domain)
-    join model_corpora using (model, corpus)
-), pairs as (
-    select "group", domain, a.line as line_a, b.line as line_b, 4 * a.place as place_a, 4 * b.place as place_b
-    from lines a
-    join lines b using ("group", domain)
-    where a.role = 'trained' and b.role = 'control'
-), paired as (
-    select line_a, line_b, basis, sum(documents * n) as n, sum(documents * n) as n_control,
-        sum(documents)::bigint as documents,
-        sum(documents * x) / sum(documents * n) as rate, cluster_low(x, n, w := documents) as rate_low,
-        cluster_high(x, n, w := documents) as rate_high, sum(documents * y) / sum(documents * n) as control_rate,
-        cluster_low(y, n, w := documents) as control_low, cluster_high(y, n, w := documents) as control_high,
-        error_correlation(x, y, n, w := documents) as correlation
-    from (
-        select line_a, line_b, basis, n, x, y, sum(documents) as documents
-        from (
-            select line_a, line_b, basis, kind, any_value(documents) as documents, count(*) as n,
-                sum(get_bit(pattern, place_a + hit)) as x, sum(get_bit(pattern, place_b + hit)) as y
-            from members
-            join pairs using ("group", domain)
-            where get_bit(pattern, place_a) = 1 and get_bit(pattern, place_b) = 1
-                and get_bit(pattern, place_a + judged) = 1 and get_bit(pattern, place_b + judged) = 1
-            group by line_a, line_b, basis, kind
-        )
-        group by all
-    )
-    group by line_a, line_b, basis
+    select *, row_number() over ()::int as line from control_sums_at(parameters)
 ), alone as (       -- each model on each domain
     select line, sum(documents * n) as n, sum(documents)::bigint as documents,
         sum(documents * m) / sum(documents * n) as rate, cluster_low(m, n, w := documents) as rate_low,
@@ -113,12 +54,10 @@ with parameters as (select
         and l.sample_rule is not distinct from s.sample_rule and l.sample_window is not distinct from s.sample_window
     group by line
 ), compared as (
-    select line_a as line, b.model as control, b.corpus as control_corpus, b.condition as control_condition, basis, n,
-        n_control, documents, if(basis = 'anchor', a.anchors, a.sequences) as units,
-        rate, rate_low, rate_high, control_rate, control_low, control_high, correlation
-    from paired
-    join lines a on line_a = a.line
-    join lines b on line_b = b.line
+    select line, c.control, corpus as control_corpus, c.control_condition, c.basis, c.n, c.n as n_control, c.documents,
+        if(c.basis = 'anchor', anchors, sequences) as units, c.rate, c.rate_low, c.rate_high, c.control_rate,
+        c.control_low, c.control_high, c.correlation
+    from (select *, unnest(controls) as c from lines)
     union all
     select a.line, a.model, b.corpus, b.condition, 'held-out corpus', x.n, y.n, x.documents,
         a.sequences, x.rate, x.rate_low, x.rate_high, y.rate, y.rate_low, y.rate_high, 0
@@ -153,5 +92,5 @@ from answered
 join lines using (line)
 join model_sizes m using (model)
 join model_sizes c on c.model = control
-left join domains using (corpus, domain), parameters
+left join domains using (corpus, domain)
 order by m.family, m.params, model, corpus, sample_rule, sample_window, domain, control, control_corpus, basis

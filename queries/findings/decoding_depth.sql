@@ -31,16 +31,9 @@
 with parameters as not materialized (select
     0.5 as threshold,           -- probability of the target that counts as passed, when exceeded
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
-), depths as (      -- at 0.5 they are kept
-    from depth_means
-    semi join parameters using (threshold)
-    union all
-    select d.*
-    from depth_means_above((select threshold from parameters)) d, parameters p
-    where p.threshold <> 0.5
 ), shown as (
     select *, fewer >= minimum_documents as enough
-    from depths, (select minimum_documents from parameters)
+    from depth_means_at(parameters), (select minimum_documents from parameters)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", n_layers, n, documents, positions, entropy,

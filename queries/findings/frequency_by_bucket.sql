@@ -30,61 +30,16 @@
 --   median             median count
 --   mean_log10         mean of log10(1 + count)
 --   low, high
-with parameters as (select
+with parameters as not materialized (select
     0.4 as half_from,   -- least share of tokens produced that counts as half memorized
     0.6 as half_to,     -- largest
     10000 as listed     -- sequences of a group whose lists are read, at most
-), grouped as materialized (
-    select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, text, n_tokens,
-        case
-            when memorized then 'memorized'
-            when score = 0 then 'unmemorized'
-            when score between half_from and half_to then 'half'
-        end as "group",
-        row_number() over (
-            partition by model, corpus, sample_rule, sample_window, condition, "group" order by sequence_id) as place
-    from with_text(matches), parameters
-    where "group" is not null
-), lines as materialized (      -- grouping by a number instead of names is three times as fast
-    select *, span in ('unigrams', 'bigrams') as is_list, row_number() over ()::int as line
-    from (select distinct model, corpus, sample_rule, sample_window, condition, "group" from grouped)
-    join (
-        select distinct corpus, counted_corpus, counted_tokenizer, complete, tokenizer = counted_tokenizer as own, span
-        from ngram_counts
-    ) using (corpus)
-), counted as (
-    select line, text, is_list and own as by_position, n_tokens, counts
-    from grouped g
-    join ngram_counts using (sequence_id, corpus, domain)
-    join lines l using (model, corpus, condition, "group", counted_corpus, counted_tokenizer, complete, span),
-        parameters
-    where own = (tokenizer = counted_tokenizer) and (place <= listed or not is_list)
-        and l.sample_rule is not distinct from g.sample_rule and l.sample_window is not distinct from g.sample_window
-), entries as (
-    select line, text, null as position, list_median(counts) as count,
-        list_avg([(c = 0)::int for c in counts]) as unseen, list_avg([log10(1 + c) for c in counts]) as log
-    from counted
-    union all
-    select line, text, position, count, (count = 0)::int, log10(1 + count)
-    from (
-        select line, text, unnest(range(n_tokens - len(counts), n_tokens)) as position, unnest(counts) as count
-        from counted
-        where by_position
-    )
-), shares as (
-    select line, position, count(*) as n, avg(unseen) as unseen, median(count)::double as median
-    from entries
-    group by line, position
 ), means as (
-    select line, position as place, count(*) as documents, sum(x) / sum(n) as mean_log10, cluster_margin(x, n) as margin
-    from (select line, position, count(*) as n, sum(log) as x from entries group by line, text, position)
-    group by line, position
+    from frequency_means_at(parameters)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus,
     counted_tokenizer, complete, own, span, position, "group", n, documents, unseen, median, mean_log10,
     mean_log10 - margin as low, mean_log10 + margin as high
-from shares s
-join means m on m.line = s.line and position is not distinct from place
-join labelled(lines) l on l.line = s.line
+from labelled(means)
 order by family, params, model, corpus, sample_rule, sample_window, counted_corpus, counted_tokenizer, complete, own,
     span, position nulls first, "group"

@@ -25,16 +25,9 @@
 with parameters as not materialized (select
     0.5 as threshold,           -- probability above which a target counts as decided
     5 as minimum_documents      -- of either side of the pairs, below which no difference is given
-), layers as (      -- at 0.5 they are kept
-    from layer_means
-    semi join parameters using (threshold)
-    union all
-    select l.*
-    from layer_means_above((select threshold from parameters)) l, parameters p
-    where p.threshold <> 0.5
 ), shown as (
     select *, fewer >= minimum_documents as enough
-    from layers, (select minimum_documents from parameters)
+    from layer_means_at(parameters), (select minimum_documents from parameters)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition,
     "group", layer, depth, n, documents, positions, completion_entropy as entropy,

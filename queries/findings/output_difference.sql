@@ -26,13 +26,8 @@
 --   within           share of the bounded whose difference is within the bound; NULL: none
 with parameters as not materialized (select
     0.0001 as tolerance     -- share by which rounding may carry a difference over its bound
-), means as (       -- at 0.0001 they are kept
-    from output_means
-    semi join parameters using (tolerance)
-    union all
-    select m.*
-    from output_means_within((select tolerance from parameters)) m, parameters p
-    where p.tolerance <> 0.0001
+), means as (
+    from output_means_at(parameters)
 )
 select family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers, block,
     after_block, n, documents,

@@ -18,9 +18,7 @@ create or replace view similarity_layers as
     from layer_similarity;
 
 -- What findings say of `layer_tokens` is computed once for a model and a corpus and kept beside the lake (sums.py): of ten
--- million positions with a list for each layer remain some thousand rows. `threshold`, a parameter of two findings, is
--- what it was at: of another threshold than 0.5 they count anew. Their parameters are not materialized, so that DuckDB
--- sees beforehand which of the two there is nothing of.
+-- million positions with a list for each layer remain some thousand rows.
 
 -- One row is one sequence of `layer_tokens`, as in sequences_of. unit: a number for sequences of one text that are of
 -- the same groups, so that they are added up before they are put into groups. units_of(sequences): of a CTE that has
@@ -179,15 +177,29 @@ create or replace macro depth_means_above(above) as table
     left join differences using (line, "group")
     join (select distinct line, model, corpus, sample_rule, sample_window, condition from sequences) using (line);
 
--- These at 0.5: what is kept.
+-- What is kept of these (see kept_at), and what they are at the threshold of a table of parameters.
 create or replace view layer_means as
-    from layer_means_above(0.5);
+    from layer_means_above(kept_at().threshold);
 create or replace view depth_means as
-    from depth_means_above(0.5);
+    from depth_means_above(kept_at().threshold);
+create or replace macro layer_means_at(given) as table
+    from layer_means
+    semi join query_table(given) using (threshold)
+    union all
+    select m.*
+    from layer_means_above((select threshold from query_table(given))) m, query_table(given) p
+    where p.threshold <> kept_at().threshold;
+create or replace macro depth_means_at(given) as table
+    from depth_means
+    semi join query_table(given) using (threshold)
+    union all
+    select m.*
+    from depth_means_above((select threshold from query_table(given))) m, query_table(given) p
+    where p.threshold <> kept_at().threshold;
 
 -- output_means_within(share): one row is one short-circuited block and one block at or after it, under one model on one
 -- corpus, columns as in output_difference. within: a difference may be over its bound by that `share` of it, which is
--- `tolerance`. margin: half the width of the interval. What is kept of it is at 0.0001.
+-- `tolerance`. margin: half the width of the interval.
 create or replace macro output_means_within(share) as table
     with blocks as (
         select model, corpus, domain, sample_rule, sample_window, condition, sequence_id, first_block,
@@ -226,4 +238,11 @@ create or replace macro output_means_within(share) as table
     ) m
     join lines using (line);
 create or replace view output_means as
-    from output_means_within(0.0001);
+    from output_means_within(kept_at().tolerance);
+create or replace macro output_means_at(given) as table
+    from output_means
+    semi join query_table(given) using (tolerance)
+    union all
+    select m.*
+    from output_means_within((select tolerance from query_table(given))) m, query_table(given) p
+    where p.tolerance <> kept_at().tolerance;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -112,12 +112,18 @@ def margin(x: list[float], documents: list[int]) -> float:
     return t * np.sqrt(len(found) / (len(found) - 1) * (residuals**2).sum()) / len(x)
 
 
-def test_profiles_are_what_a_loop_over_sequences_gives():
+@pytest.mark.parametrize("parameters", [{}, {"listed": 20}, {"half_from": 0.51}])
+def test_profiles_are_what_a_loop_over_sequences_gives(parameters):
     given, sequences = counted(90, 3)
     groups = {1: "memorized", 0.5: "half", 0: "unmemorized"}
-    expected = defaultdict(list)
-    for s in sequences:
+    if "half_from" in parameters:
+        sequences = [s for s in sequences if s["score"] != 0.5]
+    expected, of_group = defaultdict(list), Counter()
+    for s in sequences:  # by their ids
+        of_group[s["score"]] += 1
         for (name, span), counts in s["counts"].items():
+            if span == "unigrams" and of_group[s["score"]] > parameters.get("listed", 90):
+                continue
             logs = np.log10(1 + counts)
             key = (name, span, groups[s["score"]])
             expected[*key, None].append((logs.mean(), (counts == 0).mean(), np.median(counts), s["document_id"]))
@@ -126,7 +132,7 @@ def test_profiles_are_what_a_loop_over_sequences_gives():
                     c = counts[-1 - back]
                     position = s["n_tokens"] - 1 - back
                     expected[*key, position].append((np.log10(1 + c), c == 0, c, s["document_id"]))
-    rows = answer(given, "frequency_by_bucket")
+    rows = answer(given, "frequency_by_bucket", **parameters)
     keys = [(r["counted_tokenizer"], r["span"], r["group"], r["position"]) for r in rows]
     assert len(keys) == len(set(keys)) and set(keys) == set(expected)
     assert {p for *_, p in keys} >= {-2, -1, 0, 3, None}

@@ -41,33 +41,35 @@ class PublishedCell:
 def forget(
     lake: Lake,
     *,
-    cell: str | None = None,
+    cell: str | Sequence[str] | None = None,
     model: str | None = None,
     corpus: str | None = None,
     with_dependents: bool = False,
 ) -> list[str]:
-    """Forget a cell, or all cells of a model or a corpus; a model's registration goes with them, so that its name is
-    free again. Returns the ids of the cells taken back, in order. Stopped half-way, it goes on when it is called again.
+    """Forget a cell, or several at once, or all cells of a model or a corpus; a model's registration goes with them, so
+    that its name is free again. Returns the ids of the cells taken back, in order. Stopped half-way, it goes on when it
+    is called again.
 
     with_dependents: take the cells that stand on them, too. What waits in the spool of a corpus goes with it. Raises
     UnknownName where there is nothing of that name, and Conflict where other cells stand on these.
     """
+    cells = [cell] if isinstance(cell, str) else cell or []
     with lake.publishing():  # else rows that stand on these might be published meanwhile
         published = _published_cells(lake)
         with lake.connect(["models", "model_corpora"]) as con:
             models = con.execute("from stored.models").to_arrow_table().to_pylist()
             roles = con.execute("from stored.model_corpora").to_arrow_table().to_pylist()
         files = lake.snapshots(data_tables()).files
-        wanted = [c for c, known in published.items() if c == cell or _about(known.settings, model, corpus)]
+        wanted = [c for c, known in published.items() if c in cells or _about(known.settings, model, corpus)]
         registered = {
             name: [row for row in rows if row["model"] == model]
             for name, rows in (("model_corpora", roles), ("models", models))
         }
         if not wanted and not any(registered.values()):
-            _unknown(published, models, cell, model, corpus)
+            _unknown(published, models, cells, model, corpus)
         roots = [*(_begun(lake, published, files) if with_dependents else ()), *wanted]
         order = _upper_first(roots, _standing(lake, files, roots))
-        _refuse(cell or model or corpus, [c for c in order if c not in roots], published, with_dependents)
+        _refuse(_listed(cells) or model or corpus, [c for c in order if c not in roots], published, with_dependents)
         if corpus is not None:
             shutil.rmtree(lake.path / "spool" / spools(corpus), ignore_errors=True)
         _forget(lake, [published[found] for found in order])
@@ -105,12 +107,12 @@ def _corpora(settings: Mapping[str, Any]) -> list[str]:
 def _unknown(
     published: Mapping[str, PublishedCell],
     models: Sequence[dict],
-    cell: str | None,
+    cells: Sequence[str],
     model: str | None,
     corpus: str | None,
 ) -> None:
-    if cell is not None:
-        raise UnknownName("published cell", cell, published)
+    if cells:
+        raise UnknownName("published cell", cells[0], published)
     if model is not None:
         raise UnknownName("model", model, [r["model"] for r in models])
     known = {name for one in published.values() for name in _corpora(one.settings)}
@@ -150,12 +152,15 @@ def _refuse(
     if others and not with_dependents:
         kinds = Counter(published[c].experiment for c in others)
         by_experiment = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
-        named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
         cells = counted(len(others), "cell stands", "cells stand")
         raise Conflict(
-            f"{what} cannot be forgotten alone, {cells} on it ({by_experiment}: {named}):"
+            f"{what} cannot be forgotten alone, {cells} on it ({by_experiment}: {_listed(others)}):"
             " --with-dependents forgets them, too"
         )
+
+
+def _listed(cells: Sequence[str]) -> str:
+    return ", ".join(cells[:NAMED]) + (", ..." if len(cells) > NAMED else "")
 
 
 def _standing(lake: Lake, files: Mapping[str, Sequence[File]], cells: Iterable[str]) -> dict[str, set[str]]:

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from memlake.warehouse.connections import interruptible
-from memlake.warehouse.errors import BadInput, MemlakeError
+from memlake.warehouse.errors import BadInput, MemlakeError, of_a_disk
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Manifest
@@ -91,7 +91,12 @@ def attempt_at(cell: Cell, **measured: Any) -> Attempt:
 
 def explain(error: Exception) -> str:
     """What the user can mend is a line; a bug keeps its traceback."""
-    return str(error) if isinstance(error, MemlakeError) else "".join(traceback.format_exception(error))
+    return mendable(error) or "".join(traceback.format_exception(error))
+
+
+def mendable(error: Exception) -> str | None:
+    """The line for what the user can mend; None for a bug."""
+    return str(error) if isinstance(error, MemlakeError) else of_a_disk(error, unnamed="the lake's disk")
 
 
 def _device(cell: Cell) -> str:

@@ -25,7 +25,7 @@ from memlake.warehouse.publishing.publish import MANIFEST, Attempt, Ending, publ
 from memlake.warehouse.publishing.stage import locked, scratch
 
 from . import cluster
-from .attempt import FAILED, STARTED, Failure, attempt_at, explain, stage_cell, stage_cells
+from .attempt import FAILED, STARTED, Failure, attempt_at, explain, mendable, stage_cell, stage_cells
 from .cells import Cell, plan
 from .progress import Progress
 
@@ -121,6 +121,7 @@ def recover(lake: Lake) -> int:
                     print(f"{place.name} of a run that was killed: {reason.strip()}", file=sys.stderr)
             _remove(lake, folder)
     clear(lake)
+    shutil.rmtree(lake.staging / "merge", ignore_errors=True)  # killed runs of an older memlake merged there
     return alive
 
 
@@ -240,7 +241,13 @@ def _published(lake: Lake, folders: Sequence[Path]) -> Iterator[tuple[Path, str 
                 publish(lake, some, ended)
         except Exception as e:
             left = [folder for folder in some if folder not in ended]
-            if len(some) == 1 and left:
+            if not left:  # it met what follows on publication
+                yield from ended.items()
+                if (line := mendable(e)) is None:
+                    raise
+                print(line, file=sys.stderr)
+                continue
+            if len(some) == 1:
                 ended[some[0]] = f"{explain(e)} (its rows stay in {lake.relative(some[0])})"
             for folder in left if len(some) > 1 else ():  # it may be one of them only
                 yield from _published(lake, [folder])

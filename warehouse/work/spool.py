@@ -60,9 +60,8 @@ class Spool:
             self.remove()
             return
         missing, files = {c.id for c in plan(self.lake, first)}, self.files()
-        for cell in first:
-            if cell.id not in missing and cell.id not in files:
-                forget(self.lake, cell=cell.id)
+        if lost := [c.id for c in first if c.id not in missing and c.id not in files]:
+            forget(self.lake, cell=lost)
 
     def remove(self) -> None:
         """Remove the files, and a folder that held nothing else; there may be none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from memlake.ingest.results import match_vectors as vectors
-from memlake.ingest.results.reading import MatchSettings
+from memlake.ingest.results.reading import ImportSequences, MatchSettings
 from memlake.ingest.run import ingest
 from memlake.queries.ask import OpenLake
 from memlake.tests.lakes import rows
 from memlake.warehouse.errors import BadInput, Conflict, UnknownName
 from memlake.warehouse.identity import hash63
+from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.register import register, transaction
-from memlake.warehouse.work.cells import published
+from memlake.warehouse.work.cells import CellRows, published
+from memlake.warehouse.work.runner import Summary
 
 N = 12  # tokens of a continuation: four bits are left over in the second byte
 
@@ -87,6 +91,35 @@ def test_what_is_left_out_is_derived(lake, tmp_path, kind):
     assert rows(lake, "select * from stored.model_corpora") == [("pythia-160m", "pile", "trained")]
     again, _ = ingest(lake, "results", {"path": (path,)})
     assert not again.done and not again.failed and again.skipped == 2
+
+
+def test_of_two_imports_at_once_that_bring_one_id_in_two_domains_the_second_is_refused(lake, tmp_path, monkeypatch):
+    paths = [write(tmp_path / f"{d}.jsonl", [record(5, domain=d)]) for d in ("github", "arxiv")]
+    look, lock, waits = ImportSequences.rows, fcntl.flock, threading.Event()
+    ended: list[Summary] = []
+    second = threading.Thread(
+        target=lambda: ended.append(ingest(Lake.open(lake.path), "results", {"path": (paths[1],)})[0])
+    )
+
+    def first_looks(self: ImportSequences, lake: Lake) -> CellRows:
+        yield from look(self, lake)
+        if not second.ident:
+            second.start()
+            while second.is_alive() and not waits.wait(0.01):
+                pass
+
+    def seen(file: object, how: int) -> None:
+        if how == fcntl.LOCK_EX and "sequences" in str(getattr(file, "name", "")):
+            waits.set()
+        lock(file, how)
+
+    monkeypatch.setattr(ImportSequences, "rows", first_looks)
+    monkeypatch.setattr(fcntl, "flock", seen)
+    first, _ = ingest(lake, "results", {"path": (paths[0],)}, workers=0)
+    second.join()
+    assert not first.failed and rows(lake, "select domain from stored.sequences") == [("github",)]
+    ((_, reason),) = ended[0].failed
+    assert "matches.sequence_known (1)" in reason
 
 
 CONTRADICTIONS = [  # (what the row says besides its match vector, an expectation that this breaks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -160,6 +161,24 @@ def test_ctrl_c_while_rows_are_judged_ends_the_run(lake, undisturbed, monkeypatc
     recover(lake)  # both were staged whole
     assert plan(lake, CELLS) == []
     assert run_cells(lake, CELLS, workers=0).failed == []
+    assert contents(lake) == undisturbed
+
+
+def test_an_error_after_publication_is_not_lost(lake, undisturbed, monkeypatch, capsys):
+    """All cells are published, and none is to blame."""
+    met: list[Exception] = [ZeroDivisionError("a bug"), PermissionError(errno.EACCES, "shut", str(lake.path))]
+
+    def merge_small(*_: object) -> None:
+        raise met.pop(0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("memlake.warehouse.publishing.publish.merge_small", merge_small)
+        with pytest.raises(ZeroDivisionError):
+            run_cells(lake, CELLS[:1], workers=0)
+        assert plan(lake, CELLS) == CELLS[1:]
+        summary = run_cells(lake, CELLS, workers=0)
+    assert summary.done == [CELLS[1].id] and summary.skipped == 1 and not summary.failed
+    assert f"\n{lake.path} cannot be used: shut\n" in capsys.readouterr().err
     assert contents(lake) == undisturbed
 
 
@@ -356,3 +375,9 @@ def test_what_cannot_be_published_now_stays_staged(lake, monkeypatch):
     monkeypatch.undo()
     recover(lake)
     assert plan(lake, CELLS[:1]) == [] and not list(lake.staging.glob("run-*"))
+
+
+def test_what_an_older_memlake_left_is_removed(lake):
+    (lake.staging / "merge" / "matches").mkdir(parents=True)
+    recover(lake)
+    assert not (lake.staging / "merge").exists()

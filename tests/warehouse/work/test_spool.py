@@ -97,6 +97,19 @@ def test_a_cell_whose_file_is_lost_is_run_again(lake):
     assert rows(lake, "select count(*) from stored.domains") == [(3,)]
 
 
+def test_cells_whose_files_are_lost_are_taken_back_at_once(lake):
+    run_cells(lake, FIRST)
+    spool = Spool(lake, "pair")
+    for cell in FIRST[:2]:
+        spool.files()[cell.id].unlink()
+    before = lake.version("domains")
+    spool.replan(FIRST, SECOND)
+    assert plan(lake, FIRST) == FIRST[:2]
+    assert lake.version("domains") == before + 1
+    told = "select cell from stored.cells where outcome = 'forgotten' order by cell"
+    assert rows(lake, told) == [(cell,) for cell in sorted(c.id for c in FIRST[:2])]
+
+
 def test_when_the_second_stage_is_published_nothing_is_left_and_nothing_run_again(lake):
     run_cells(lake, FIRST)
     run_cells(lake, SECOND)
