@@ -169,13 +169,14 @@ def test_bytes_are_drawn_where_enough_anchors_are_left():
             | {"model": "m", "horizon": 96, "n": 3, "rate": None, "bits_per_byte": None, "note": "too few"},
         ]
     )
-    panels = byte_rate.draw(rows)
-    assert [p.title.text for p in panels] == ["16 bytes", "32 bytes", "64 bytes", "32 bytes"]  # the last: of bits
-    assert [p.title.subtitle[1] for p in panels] == ["90 of 100 anchors"] * 2 + [
-        "40 of 100 anchors",
-        "90 of 100 anchors",
+    rates, bits = ([r for data in row.to_dict()["datasets"].values() for r in data] for row in byte_rate.draw(rows))
+    assert [(dot["panel"], dot["x"], dot["low"], dot["high"]) for dot in rates] == [
+        ("16 bytes\n90 of 100 anchors", 0.5, 0.4, 0.6),
+        ("32 bytes\n90 of 100 anchors", 0.5, 0.4, 0.6),
+        ("64 bytes\n40 of 100 anchors", 0.5, 0.4, 0.6),
     ]
-    (dot,) = [r for data in panels[-1].to_dict()["datasets"].values() for r in data if "low" in r]
-    assert (dot["x"], dot["low"], dot["high"]) == (2.0, 0, 3.0)
-    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 3
+    assert [(dot["panel"], dot["x"], dot["low"], dot["high"]) for dot in bits] == [
+        ("c, 32 bytes\n90 of 100 anchors", 2.0, 0, 3.0)
+    ]
+    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 1
     assert byte_rate.draw(rows[3:]) == byte_rate.draw(rows[:0]) == []
