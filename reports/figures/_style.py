@@ -26,7 +26,7 @@ MINUS = "\N{MINUS SIGN}"
 CURVE = [alt.Detail("text:N"), alt.Detail("corpus:N")]  # what rows of one line have in common
 TIP = "tip"  # the column of what the pointer says
 Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Stroke)
-WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on a page of 1200
+WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on the page
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _panel(panel: style.Panel) -> ChartType:
     return alt.layer(
         alt.Chart(beside)
         .mark_text(align="left", dx=7, color=style.MUTED)
-        .encode(x=alt.value(style.WIDTH), y=y, text=alt.Text("text:N")),
+        .encode(x=alt.XValue("width"), y=y, text=alt.Text("text:N")),
         alt.Chart(names)
         .mark_text(align="right", dx=-7, color=style.INK)
         .encode(x=alt.value(0), y=y, text=alt.Text("text:N")),
@@ -55,7 +55,7 @@ def _panel(panel: style.Panel) -> ChartType:
         ),
         base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high"), y=y, color=ink),
         base.mark_point(size=32, opacity=1, filled=True).encode(x=x, y=y, color=ink, description=style.tip()),
-        width=style.WIDTH,
+        width=style.WIDTH - 16,  # narrower than others: the text beside it is long
         height=ROW * end,
         title=panel.title,
     )

@@ -23,6 +23,7 @@ from ._models import across
 RUN = counts.RUN
 LISTS = {"unigrams": "each token", "bigrams": "each pair of tokens"}
 WHOLE = ("continuation", "window")
+AXIS = "100k 1 +"  # as wide as the labels and the heading of an axis
 EVERY, HEIGHT, ROOM = 8, 120, 0.05  # places of the window of which one is shown; pixels; decades beyond the dots
 
 
@@ -97,4 +98,4 @@ def _row(data: pd.DataFrame, name: str, places: dict[str, float], heading: str |
         dot.encode(x=x, y=y, color=ink, description=style.tip()),
     ]
     panels = data["panel"].unique().tolist()
-    return [row.properties(title=style.title(name)) for row in across(data, panels, layers, [], HEIGHT)]
+    return [row.properties(title=style.title(name)) for row in across(data, panels, layers, [AXIS], HEIGHT)]

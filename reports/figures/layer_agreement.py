@@ -42,4 +42,5 @@ def _panel(panel: style.Panel) -> ChartType:
     largest = rows[rows["model"] == panel.largest]
     partners = style.paired(largest, "depth", "agreement", x, y, style.colour(panel.family))
     title = style.under(panel.title, style.support(largest))
-    return alt.layer(*style.banded(data, x, y), partners, width=style.WIDTH, height=style.HEIGHT, title=title)
+    # narrower than others: the labels are long
+    return alt.layer(*style.banded(data, x, y), partners, width=style.WIDTH - 8, height=style.HEIGHT, title=title)

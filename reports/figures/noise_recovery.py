@@ -49,7 +49,7 @@ def _panel(panel: style.Panel, lower: float, place: str) -> ChartType:
     strength = f"{panel.largest}, noise {rows['noise'].iloc[0]:g}"
     return alt.layer(
         *style.banded(data, style.depth(), y, lower),
-        width=style.WIDTH,
+        width=style.WIDTH - 20,  # narrower than others: the labels are long
         height=style.HEIGHT,
         title=style.under(panel.title, strength, place, *_pairs(rows)),
     )
