@@ -8,6 +8,8 @@ command fills the finding where there are no rows yet.
 from __future__ import annotations
 
 import ast
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from altair.typing import ChartType
 
 SHELF = "memlake.reports.figures"
+PAGE, GAP = 1135, 12  # pixels of the page's column, and between panels: see page.css
 SAMPLE = ["sample_rule", "sample_window"]
 RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
@@ -40,6 +43,15 @@ class Drawing:
 
     heading: str
     panels: list[str]
+
+    @property
+    def layout(self) -> str:
+        """How the panels stand side by side, as CSS: `--wide` pixels for each, and as many `--across` as make rows of
+        equal length on a page whose column is PAGE pixels wide."""
+        widths = [re.match(r'<svg[^>]* width="([\d.]+)', panel) for panel in self.panels]
+        wide = max(math.ceil(float(found[1])) for found in widths if found)
+        rows = math.ceil(len(self.panels) / max(1, (PAGE + GAP) // (wide + GAP)))
+        return f"--wide: {wide}px; --across: {math.ceil(len(self.panels) / rows)}"
 
 
 @dataclass(frozen=True)

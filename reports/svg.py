@@ -75,13 +75,6 @@ def render(chart: ChartType, name: str) -> str:
     return re.sub(r"<[^>]*>", lambda tag: _plain(tag[0], name), svg)
 
 
-def width(svg: str) -> int:
-    """The width of such an element, in pixels."""
-    found = re.match(r'<svg[^>]* width="(\d+)', svg)
-    assert found
-    return int(found[1])
-
-
 def _values(data: pd.DataFrame) -> dict[str, Any]:
     """A frame as Vega-Lite's inline data, missing values as null. What Altair does by itself tells types as well, which
     the charts name, in five times as long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -62,8 +63,14 @@ def test_values_are_told_as_they_are():
     }
 
 
-def test_the_width_is_read():
-    assert svg.width('<svg width="275" height="413.5">') == 275
+@pytest.mark.parametrize(
+    ("wide", "panels", "across"),
+    # 1,135 pixels hold four of 260 with 12 between, so that five are 3 + 2 rather than 4 + 1, and seven 4 + 3
+    [(260, 1, 1), (260, 4, 4), (260, 5, 3), (260, 7, 4), (260, 9, 3), (277.75, 7, 3), (274, 7, 4), (2000, 2, 1)],
+)
+def test_rows_of_panels_are_as_equal_as_they_can_be(wide, panels, across):
+    shapes = [f'<svg width="{wide}" height="9">', *['<svg width="20" height="9">'] * (panels - 1)]
+    assert figure.Drawing("", shapes).layout == f"--wide: {math.ceil(wide)}px; --across: {across}"
 
 
 def test_every_mark_of_the_rates_says_its_row(lake):
