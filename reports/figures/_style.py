@@ -329,8 +329,12 @@ def tips(
     n: str | None = None,
     is_called: str = "",
 ) -> list[str]:
-    """What the pointer says at each row's mark: the columns `about`, the value with its interval, and of how many."""
+    """What the pointer says at each row's mark: the columns `about` (and the condition, where a model has several), the
+    value with its interval, and of how many."""
     names = [rows[column] for column in about if column in rows]
+    if {"model", "condition"} <= {*rows}:
+        met = set(zip(rows["model"], rows["condition"], strict=True))
+        names += [rows["condition"]] if len(met) > len({model for model, _ in met}) else []
     texts = []
     for i, at in enumerate(rows[value]):
         text = ", ".join(str(column.iloc[i]) for column in names if not pd.isna(column.iloc[i]))

@@ -32,11 +32,11 @@ def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> ChartType:
     cells = []
     for row in rows.itertuples():
         early, late = sorted((place[row.model_a], place[row.model_b]))
-        pair = f"{row.model_a} and {row.model_b}: shared"
+        pair = f"{row.model_a} and {row.model_b}"
         ends = "" if pd.isna(row.low) else f" ({style.share(row.low)} to {style.share(row.high)})"
         said = (
-            f"{pair} {style.share(row.jaccard)}{ends}",
-            f"{pair}, if independent, {style.share(row.expected_jaccard)}",
+            f"{pair}: {style.share(row.jaccard)}{ends}",
+            f"{pair}, if independent: {style.share(row.expected_jaccard)}",
         )
         cells.append({"x": early, "y": late, "value": row.jaccard, "tip": said[0]})
         cells.append({"x": late, "y": early, "value": row.expected_jaccard, "tip": said[1]})
