@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from altair.typing import ChartType
 
 SHELF = "memlake.reports.figures"
+PAGE, GAP = 1135, 12  # pixels of the page's column, and between panels: see page.css
 SAMPLE = ["sample_rule", "sample_window"]
 DRAWINGS = pa.schema({"heading": pa.string(), "panels": pa.list_(pa.string())})
 RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
@@ -47,6 +50,15 @@ class Drawing:
 
     heading: str
     panels: list[str]
+
+    @property
+    def layout(self) -> str:
+        """How the panels stand side by side, as CSS: `--wide` pixels for each, and as many `--across` as make rows of
+        equal length on a page whose column is PAGE pixels wide."""
+        widths = [re.match(r'<svg[^>]* width="([\d.]+)', panel) for panel in self.panels]
+        wide = max(math.ceil(float(found[1])) for found in widths if found)
+        rows = math.ceil(len(self.panels) / max(1, (PAGE + GAP) // (wide + GAP)))
+        return f"--wide: {wide}px; --across: {math.ceil(len(self.panels) / rows)}"
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,12 @@ class Figure:
         return list(self._charts([answers[name] for name in self.rows_of]))
 
     def _charts(self, tables: Sequence[pa.Table]) -> Iterator[tuple[str, Sequence[ChartType]]]:
+        from altair.utils.schemapi import debug_mode
+
         for heading, (rows, *also) in _by_sample([table.to_pandas() for table in tables]):
-            yield heading, self._module.draw(rows, *also)
+            with debug_mode(False):  # Altair would validate each piece of each chart: the tests have it do so
+                charts = self._module.draw(rows, *also)
+            yield heading, charts
 
     @cached_property
     def rows_of(self) -> list[str]:

@@ -7,8 +7,8 @@ together as plain data; `templates/` says how it looks. The same lake gives the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,34 +134,45 @@ def write(
     for a name that is not there, `BadInput` for a path that cannot be written. figures: a folder, in which each figure
     is then an SVG and a PNG.
     """
-    out = local(out or lake.path / "reports" / "index.html").absolute()
-    page = draw(lake, only or names(), now or datetime.now(UTC), f"{out.stem}.files", fresh)
+    out, chosen = (
+        local(out or lake.path / "reports" / "index.html").absolute(),
+        [find(name) for name in only or names()],
+    )
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        _put(page, out)
-    except OSError as e:
-        raise BadInput(f"{out} cannot be written ({e.strerror}): name another file with --out") from e
-    if figures:
-        try:
-            pictures.save(figures, {s.anchor: s.drawings for s in page.findings})
-        except OSError as e:
-            raise BadInput(f"{figures} cannot be written ({e.strerror}): name another folder with --figures") from e
-    return out
-
-
-def _put(page: Page, out: Path) -> None:
-    """The page and the files beside it: these first, so that whoever reads the page finds them; those of the page
-    before it are removed last."""
-    folder, part = out.with_name(f"{out.stem}.files"), out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for name, content in page.beside.items():
-            folder.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content)
-        part.write_text(page.html, encoding="utf-8")
-        part.replace(out)
+        with _told(out, "another file with --out"):  # before minutes of work
+            out.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        page = draw(lake, [f.name for f in chosen], now or datetime.now(UTC), f"{out.stem}.files", fresh)
+        with _told(out, "another file with --out"):
+            _put(page, part, out)
     finally:
         with suppress(OSError):  # it may not be there
             part.unlink()
+    if figures:
+        with _told(figures, "another folder with --figures"):
+            pictures.save(figures, {s.anchor: s.drawings for s in page.findings})
+    return out
+
+
+@contextmanager
+def _told(path: Path, instead: str) -> Iterator[None]:
+    """What cannot be written is one line."""
+    try:
+        yield
+    except OSError as e:
+        raise BadInput(f"{path} cannot be written ({e.strerror}): name {instead}") from e
+
+
+def _put(page: Page, part: Path, out: Path) -> None:
+    """The page and the files beside it: these first, so that whoever reads the page finds them; those of the page
+    before it are removed last. part: where the page is written before it takes its place."""
+    folder = out.with_name(f"{out.stem}.files")
+    for name, content in page.beside.items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    part.write_text(page.html, encoding="utf-8")
+    part.replace(out)
     if folder.is_dir():
         for path in folder.iterdir():
             if path.name not in page.beside:

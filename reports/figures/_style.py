@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, overload
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from memlake.warehouse.identity import hash63
 from memlake.warehouse.models.registry import appearances
 
 INK, MUTED, CONTROL, GRID = "#1f2933", "#5b6770", "#8a939b", "#e8ebee"
+MINUS = "\N{MINUS SIGN}"
+CURVE = [alt.Detail("text:N"), alt.Detail("corpus:N")]  # what rows of one line have in common
+TIP = "tip"  # the column of what the pointer says
 Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Stroke)
-WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on a page of 1200
+WIDTH, HEIGHT = 158, 165  # pixels of a panel within its axes: four stand side by side on the page
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,11 @@ def under(title: alt.TitleParams, *lines: str) -> alt.TitleParams:
     return more
 
 
+def wrapped(text: str, name: str, letters: int = 36) -> list[str]:
+    """A line of a heading that ends in a name, or two where it would be wider than a panel."""
+    return [f"{text} {name}"] if len(text) + len(name) < letters else [text, name]
+
+
 def top(values: pd.Series) -> float:
     """Where an axis of shares ends: a round number that holds all values, 1 % at least."""
     largest = values.max()
@@ -233,29 +242,54 @@ def plain(column: str, channel: type[Any] = alt.Color) -> Any:
     return channel(f"{column}:N", scale=None)
 
 
-def banded(data: pd.DataFrame, x: alt.X, y: alt.Y, lower: float = 0) -> list[alt.Chart]:
-    """Lines over `x` and `y`, one a `text` and `corpus`, in their `colour`, with bands from `low` to `high` and labels
-    at their ends. lower: where the axis `y`, which ends at 1, begins."""
-    base = alt.Chart(data).encode(x=x, detail=["text:N", "corpus:N"])
-    low = y.copy()  # with its own axis an area would begin at 0
-    low.shorthand = "low:Q"
+def banded(data: pd.DataFrame, x: alt.X, y: alt.Y, lower: float = 0) -> list[ChartType]:
+    """Lines over `x` and `y`, one a `text` and `corpus`, in their `colour`, with bands from `low` to `high`, labels at
+    their ends, and at each point its `tip`. lower: where the axis `y`, which ends at 1, begins."""
+    base = alt.Chart(data).encode(x=x, detail=CURVE)
     return [
-        base.mark_area(opacity=0.13, clip=True).encode(y=low, y2="high", fill=plain("colour", alt.Fill)),
+        base.mark_area(opacity=0.13, clip=True).encode(**between(y), fill=plain("colour", alt.Fill)),
         base.mark_line(strokeWidth=1.8, clip=True).encode(y=y, color=plain("colour")),
         end_labels(data[data["y"].notna()], x, y, lower=lower),
+        hover(data, x, y),
     ]
 
 
-def end_labels(data: pd.DataFrame, x: alt.X, y: alt.Y, power: float = 1, lower: float = 0) -> alt.Chart:
+def between(y: alt.Y) -> dict[str, Any]:
+    """From `low` to `high` over the axis `y`: with its own axis an area would begin at 0."""
+    low = y.copy()
+    low.shorthand = "low:Q"
+    return {"y": low, "y2": alt.Y2("high")}
+
+
+def end_labels(
+    data: pd.DataFrame,
+    x: alt.X,
+    y: alt.Y,
+    power: float = 1,
+    lower: float = 0,
+    upper: float = 1,
+    last: float | None = None,
+) -> ChartType:
     """Each curve's `text` to the right of the last `x` of all, at the curve's own last `y`, moved apart where labels
-    would overlap; of curves that end alike the later is labelled above. x, y: the axes of the lines, y from `lower` to
-    1; power: 0.5 where it is a square-root axis."""
+    would overlap, then with a thin line from the curve; of curves that end alike the later is labelled above. x, y: the
+    axes of the lines, y from `lower` to `upper`; power: 0.5 where it is a square-root axis; last: `x` of the labels
+    where that of other lines is later."""
     ends = data.loc[data.groupby("text", sort=False)["x"].idxmax()].sort_values("y", kind="stable")
-    moved = apart((ends["y"] ** power).tolist(), 12 / HEIGHT * (1 - lower), 1)
-    return (
-        alt.Chart(ends.assign(x=ends["x"].max(), y=[y ** (1 / power) for y in moved]))
-        .mark_text(align="left", dx=7, color=INK)
-        .encode(x=x, y=y, text="text:N")
+    gap = 12 / HEIGHT * (upper - lower)
+    moved = apart((ends["y"] ** power).tolist(), gap, upper)
+    ends = ends.assign(x=last or ends["x"].max(), own=ends["x"], end=ends["y"], y=[y ** (1 / power) for y in moved])
+    away = [abs(a - b**power) > gap / 4 for a, b in zip(moved, ends["end"], strict=True)]
+    base = alt.Chart(ends[["text", "x", "y"]]).encode(x=x)
+    if not any(away):
+        return base.mark_text(align="left", dx=7, color=INK).encode(y=y, text=alt.Text("text:N"))
+    from_line = x.copy()
+    from_line.shorthand = "own:Q"
+    leader = alt.Chart(ends[away][["own", "x", "y", "end", "colour"]]).mark_rule(
+        strokeWidth=0.8, xOffset=3, x2Offset=15
+    )
+    return alt.layer(
+        leader.encode(x=from_line, x2=alt.X2("x"), y=alt.Y("end:Q"), y2=alt.Y2("y"), color=plain("colour")),
+        base.mark_text(align="left", dx=17, color=INK).encode(y=y, text=alt.Text("text:N")),
     )
 
 
@@ -267,3 +301,58 @@ def apart(values: Sequence[float], gap: float, upper: float) -> list[float]:
     for i in range(len(placed) - 1, -1, -1):
         placed[i] = min(placed[i], placed[i + 1] - gap if i + 1 < len(placed) else upper)
     return placed
+
+
+def share(value: float) -> str:
+    """A share in percent with three digits at most: `12.3 %`."""
+    return "not known" if pd.isna(value) else f"{float(f'{100 * value:.3g}'):g} %"
+
+
+def points(difference: float) -> str:
+    """A difference of shares, in percentage points."""
+    return "not known" if pd.isna(difference) else f"{signed(100 * difference)} points"
+
+
+def number(value: float) -> str:
+    """Three digits at most, with its sign where it is negative."""
+    return "not known" if pd.isna(value) else f"{float(f'{value:.3g}'):g}".replace("-", MINUS)
+
+
+def tips(
+    rows: pd.DataFrame,
+    value: str,
+    low: str | None = None,
+    high: str | None = None,
+    *,
+    about: Sequence[str] = ("model", "corpus"),
+    said: Callable[[Any], str] = share,
+    n: str | None = None,
+    is_called: str = "",
+) -> list[str]:
+    """What the pointer says at each row's mark: the columns `about` (and the condition, where a model has several), the
+    value with its interval, and of how many."""
+    names = [rows[column] for column in about if column in rows]
+    if {"model", "condition"} <= {*rows}:
+        met = set(zip(rows["model"], rows["condition"], strict=True))
+        names += [rows["condition"]] if len(met) > len({model for model, _ in met}) else []
+    texts = []
+    for i, at in enumerate(rows[value]):
+        text = ", ".join(str(column.iloc[i]) for column in names if not pd.isna(column.iloc[i]))
+        text += f": {is_called} {said(at)}" if is_called else f": {said(at)}"
+        if low and high and not (pd.isna(rows[low].iloc[i]) or pd.isna(rows[high].iloc[i])):
+            text += f" ({said(rows[low].iloc[i])} to {said(rows[high].iloc[i])})"
+        if n and not pd.isna(rows[n].iloc[i]):
+            text += f", n {rows[n].iloc[i]:,.0f}"
+        texts.append(text)
+    return texts
+
+
+def tip() -> alt.Description:
+    """The column of these texts."""
+    return alt.Description(f"{TIP}:N")
+
+
+def hover(data: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
+    """What the pointer finds on lines through `x` and `y`: a place that is not seen, with its `tip`, for each point."""
+    points = alt.Chart(data[data["y"].notna()]).mark_point(size=70, opacity=0, filled=True, fill=INK, stroke=None)
+    return points.encode(x=x, y=y, description=tip())

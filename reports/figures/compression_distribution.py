@@ -35,12 +35,23 @@ def _panel(panel: style.Panel, length: int) -> ChartType:
     )
     y = style.percent([0, 1], "of the memorized")
     rows = style.curves(panel)
-    data = rows[["text", "corpus", "colour"]].assign(x=rows["kept"], y=rows["reached"])
+    data = rows[["text", "corpus", "colour"]].assign(
+        x=rows["kept"],
+        y=rows["reached"],
+        tip=style.tips(
+            rows.assign(kept="at most " + rows["kept"].astype(str) + " tokens"), "reached",
+            about=["model", "corpus", "role", "kept"], n="n",
+        ),
+    )  # fmt: skip
     very = (rows["model"] == panel.largest) & (rows["role"] != "control")
-    base = {"x": x, "y": y, "detail": ["text:N", "corpus:N"], "color": style.plain("colour")}
+    base = {"x": x, "y": y, "detail": style.CURVE, "color": style.plain("colour")}
     first, last = (panel.label(m) for m in (panel.models[0], panel.largest))  # all lines end at 100 %: no room there
     sizes = f"{first} (pale) to {last}" if first != last else last
     return alt.layer(
         alt.Chart(data).mark_line(strokeWidth=1.8).encode(**base),
+        style.hover(data, x, y),
         alt.Chart(data.assign(y=rows["suffices"])[very]).mark_line(strokeWidth=1.2, strokeDash=[3, 2]).encode(**base),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, sizes))
+        width=style.WIDTH,
+        height=style.HEIGHT,
+        title=style.under(panel.title, sizes),
+    )

@@ -13,7 +13,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _style as style
-from ._models import ROW, places_of
+from ._models import ROW, across, dot, interval, names, places_of, zero
 
 MARKS = {  # basis: shape, filled
     "sequence": ("circle", True),
@@ -23,26 +23,35 @@ MARKS = {  # basis: shape, filled
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
-    """One panel a corpus and domain, structural domains first."""
+    """A row of panels a corpus, one a domain, structural domains first."""
     rows = strongest(rows)
     if rows.empty:
         return []
     at, height = places_of(rows)
     below = [basis for basis in MARKS if basis in set(rows["basis"])].index  # one under the other
-    rows = rows.assign(
-        y=rows["model"].map(at) + 0.27 * rows["basis"].map(below), colour=rows["family"].map(style.colour)
+    colour = rows["family"].map(style.colour)
+    tips = style.tips(rows, "adjusted_rate", "low", "high", about=["model", "corpus", "domain"], said=style.points)
+    data = rows[["corpus", "domain", "basis", "low", "high"]].assign(
+        x=rows["adjusted_rate"],
+        y=rows["model"].map(at) + 0.27 * rows["basis"].map(below),
+        colour=colour,
+        fill=colour.where(rows["basis"].map({basis: filled for basis, (_, filled) in MARKS.items()}), "white"),
+        shape=rows["basis"].map({basis: shape for basis, (shape, _) in MARKS.items()}),
+        tip=[f"{tip}, over {control}" for tip, control in zip(tips, rows["control"], strict=True)],
+        panel=rows["domain"],
     )
     left = -style.top(-rows["low"]) if rows["low"].min() < 0 else 0
     scale = alt.Scale(domain=[left, style.top(rows["high"])], nice=False)
-    x = alt.X("adjusted_rate:Q", title="rate less the control's", scale=scale, axis=alt.Axis(format="~%", tickCount=4))
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[height + 0.3, -0.7], nice=False), axis=None)
-    order = rows.sort_values(["class", "corpus", "domain"], ascending=[False, True, True])
-    places = order[["corpus", "domain"]].drop_duplicates().itertuples(index=False)
+    x = alt.X("x:Q", title="rate less the control's", scale=scale, axis=alt.Axis(format="~%", tickCount=4))
+    y = names(at, height + 0.3)
+    layers = [zero(), interval(x, y), dot(x, y, 36)]
+    domains = rows.sort_values(["class", "domain"], ascending=[False, True])
     return [
-        _panel(rows[(rows["corpus"] == corpus) & (rows["domain"] == domain)], at, x, y).properties(
-            width=130, height=ROW * (height + 1), title=style.title(domain, corpus)
+        row.properties(title=style.title(corpus))
+        for corpus, part in domains.groupby("corpus")
+        for row in across(
+            data[data["corpus"] == corpus], part["domain"].unique().tolist(), layers, at, ROW * (height + 1)
         )
-        for corpus, domain in places
     ]
 
 
@@ -50,23 +59,3 @@ def strongest(rows: pd.DataFrame) -> pd.DataFrame:
     """For each model, domain and basis the control of the highest rate; pairs that cannot be compared left out."""
     known = rows[rows["adjusted_rate"].notna()].reset_index(drop=True)
     return known.loc[known.groupby(["model", "corpus", "domain", "basis"])["control_rate"].idxmax()]
-
-
-def _panel(rows: pd.DataFrame, places: dict[str, float], x: alt.X, y: alt.Y) -> ChartType:
-    names = pd.DataFrame({"text": list(places), "y": list(places.values())})
-    base = alt.Chart(rows)
-    plain = style.plain("colour")
-    layers = [
-        alt.Chart(names).mark_rule(color=style.GRID).encode(y=y),
-        alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
-        alt.Chart(pd.DataFrame({"adjusted_rate": [0]})).mark_rule(color=style.MUTED, strokeDash=[3, 3]).encode(x=x),
-        base.mark_rule(strokeWidth=1.3).encode(x="low:Q", x2="high", y=y, color=plain),
-    ]
-    for basis, (shape, filled) in MARKS.items():
-        fill = style.plain("colour", alt.Fill) if filled else alt.value("white")
-        layers.append(
-            alt.Chart(rows[rows["basis"] == basis])
-            .mark_point(shape=shape, size=36, strokeWidth=1.4, opacity=1)
-            .encode(x=x, y=y, stroke=style.plain("colour", alt.Stroke), fill=fill)
-        )
-    return alt.layer(*layers)

@@ -12,9 +12,9 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _style as style
-from ._models import by_domain
+from ._models import dots
 
-WEIGHTS = {"bytes": ("the corpus", "weighted by bytes"), "sample": ("the sample", "as sampled")}
+WEIGHTS = {"bytes": "the corpus\nweighted by bytes", "sample": "the sample\nas sampled"}
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
@@ -22,5 +22,6 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     rows = rows[rows["rate"].notna()]
     scale = alt.Scale(domain=[0, style.top(rows["high"])], nice=False)
     x = alt.X("x:Q", title="sequences memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
-    names = pd.DataFrame([WEIGHTS[w] for w in rows["weighted_by"]], columns=["domain", "class"], index=rows.index)
-    return by_domain(rows.assign(x=rows["rate"], **names), x)
+    tips = style.tips(rows, "rate", "low", "high", about=["model", "corpus", "role"], n="n")
+    panels = [name for weight, name in WEIGHTS.items() if (rows["weighted_by"] == weight).any()]
+    return dots(rows.assign(x=rows["rate"], panel=rows["weighted_by"].map(WEIGHTS), tip=tips), panels, x)

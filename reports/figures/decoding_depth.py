@@ -35,6 +35,7 @@ def _panel(panel: style.Panel) -> ChartType:
         x=rows["depth"],
         y=rows["model"].map(places) + rows["group"].map({g: i for i, g in enumerate(colours)}),
         colour=rows["group"].map(colours),
+        tip=style.tips(rows, "depth", "low", "high", about=["model", "group"], n="n"),
     )
     names = pd.DataFrame(
         {"text": [panel.label(m) for m in places], "y": [at + (len(colours) - 1) / 2 for at in places.values()]}
@@ -45,12 +46,19 @@ def _panel(panel: style.Panel) -> ChartType:
     return alt.layer(
         alt.Chart(beside)
         .mark_text(align="left", dx=7, color=style.MUTED)
-        .encode(x=alt.value(style.WIDTH), y=y, text="text:N"),
-        alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
-        base.mark_bar(height=ROW - 4, opacity=0.3).encode(x="quartile_1:Q", x2="quartile_3", y=y, color=ink),
-        base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high", y=y, color=ink),
-        base.mark_point(size=32, opacity=1, filled=True).encode(x=x, y=y, color=ink),
-    ).properties(width=style.WIDTH, height=ROW * end, title=panel.title)
+        .encode(x=alt.XValue("width"), y=y, text=alt.Text("text:N")),
+        alt.Chart(names)
+        .mark_text(align="right", dx=-7, color=style.INK)
+        .encode(x=alt.value(0), y=y, text=alt.Text("text:N")),
+        base.mark_bar(height=ROW - 4, opacity=0.3).encode(
+            x=alt.X("quartile_1:Q"), x2=alt.X2("quartile_3"), y=y, color=ink
+        ),
+        base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high"), y=y, color=ink),
+        base.mark_point(size=32, opacity=1, filled=True).encode(x=x, y=y, color=ink, description=style.tip()),
+        width=style.WIDTH - 16,  # narrower than others: the text beside it is long
+        height=ROW * end,
+        title=panel.title,
+    )
 
 
 def _beside(row: pd.Series) -> str:

@@ -13,17 +13,23 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _style as style
+from ._models import across, dot, interval, names, tick
 
 ROW = 15  # pixels
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
-    """One panel a family and corpus that it was trained on, structural domains first."""
+    """A row of panels for each corpus, one a family that was trained on it, structural domains first."""
     rows = rows[rows["share"].notna()]
     shown = pd.concat([_weighted(of_model) for _, of_model in rows.groupby(["model", "corpus"])] or [rows])
+    panels = [panel for panel in style.panels(shown) if not panel.studied.empty]
     scale = alt.Scale(domain=[0, style.top(shown[["high", "expected_share"]].max())], nice=False)
-    x = alt.X("x:Q", title="share of what is memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=4))
-    return [_panel(panel, x) for panel in style.panels(shown) if not panel.studied.empty]
+    x = alt.X("x:Q", title="share of what is memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
+    return [
+        row.properties(title=style.title(corpus))
+        for corpus in sorted({panel.studied["corpus"].iloc[0] for panel in panels})
+        for row in _rows([p for p in panels if p.studied["corpus"].iloc[0] == corpus], x)
+    ]
 
 
 def _weighted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -31,27 +37,29 @@ def _weighted(rows: pd.DataFrame) -> pd.DataFrame:
     return rows if by_bytes.empty else by_bytes
 
 
-def _panel(panel: style.Panel, x: alt.X) -> ChartType:
-    rows = panel.studied[panel.studied["model"] == panel.largest]
-    rows = rows.sort_values(["class", "domain"], ascending=[False, True]).reset_index(drop=True)
-    data = rows[["domain", "low", "high"]].assign(y=rows.index, x=rows["share"], expected=rows["expected_share"])
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[len(data) - 0.3, -0.7], nice=False), axis=None)
-    base, colour = alt.Chart(data), style.colour(panel.family)
-    layers = [
-        base.mark_rule(color=style.GRID).encode(y=y),
-        base.mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="domain:N"),
-        alt.Chart(data[["y"]].assign(x=data["expected"]))
-        .mark_tick(thickness=2, size=13, color=style.INK)
-        .encode(x=x, y=y),
-        base.mark_rule(strokeWidth=1.5, color=colour).encode(x="low:Q", x2="high", y=y),
-    ]
-    structural = rows["class"] == "structural"
-    for part, fill in ((data[structural], colour), (data[~structural], "white")):
-        dots = alt.Chart(part).mark_point(size=42, strokeWidth=1.5, opacity=1, stroke=colour, fill=fill)
-        layers.append(dots.encode(x=x, y=y))
-    of = "by bytes" if rows["weighted_by"].iloc[0] == "bytes" else "as sampled"
-    return alt.layer(*layers).properties(
-        width=style.WIDTH,
-        height=ROW * (len(data) + 0.4),
-        title=style.under(panel.title, f"{panel.label(panel.largest)}, {of}"),
-    )
+def _rows(panels: list[style.Panel], x: alt.X) -> list[ChartType]:
+    """The panels of one corpus."""
+    found = pd.concat([panel.studied for panel in panels])
+    domains = found.sort_values(["class", "domain"], ascending=[False, True])["domain"].unique()
+    at = {domain: float(i) for i, domain in enumerate(domains)}
+    headings, parts = [], []
+    for panel in panels:
+        rows = panel.studied[panel.studied["model"] == panel.largest]
+        of = "by bytes" if rows["weighted_by"].iloc[0] == "bytes" else "as sampled"
+        headings.append(f"{panel.title.text}\n{panel.largest}\n{of}")
+        colour = style.colour(panel.family)
+        parts.append(
+            rows[["domain", "low", "high", "expected_share"]].assign(
+                x=rows["share"],
+                y=rows["domain"].map(at),
+                colour=colour,
+                fill=rows["class"].map({"structural": colour}).fillna("white"),
+                shape="circle",
+                tip=style.tips(rows, "share", "low", "high", about=["model", "domain"], n="memorized"),
+                panel=headings[-1],
+            )
+        )
+    end = len(at) - 0.3
+    y = names(at, end)
+    layers = [tick("expected_share", style.INK, x, y), interval(x, y), dot(x, y)]
+    return across(pd.concat(parts, ignore_index=True), headings, layers, at, ROW * (end + 0.7))

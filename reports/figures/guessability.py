@@ -1,9 +1,9 @@
 """How much of what a model memorizes could be guessed without having seen it?
 
 One dot is one model in one domain, with its 95 % interval: the rate of sequences memorized, leaving out text that
-repeats itself, counts up or fills in a template. The tick is the rate over all text that was judged: the further right
-of the dot it stands, the more of what is memorized is guessable. Filled: text the model was trained on. Hollow and
-grey: control text.
+repeats itself, counts up or fills in a template. The black tick is the rate over all text that was judged: the further
+right of the dot it stands, the more of what is memorized is guessable; through the dot it says that nothing is. Filled:
+text the model was trained on. Hollow and grey: control text.
 """
 
 from __future__ import annotations
@@ -25,4 +25,7 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
         return []
     scale = alt.Scale(domain=[0, style.top(rows[["rest_high", "rate"]].max(axis="columns"))], nice=False)
     x = alt.X("x:Q", title="memorized, guessable left out", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
-    return by_domain(rows.assign(x=rows["rest_rate"], low=rows["rest_low"], high=rows["rest_high"]), x, tick="rate")
+    about = ["model", "corpus", "role", "domain"]
+    left, all_text = style.tips(rows, "rest_rate", "rest_low", "rest_high", about=about), rows["rate"].map(style.share)
+    rows = rows.assign(x=rows["rest_rate"], low=rows["rest_low"], high=rows["rest_high"])
+    return by_domain(rows.assign(tip=[f"{a}; of all text {b}" for a, b in zip(left, all_text, strict=True)]), x, "rate")

@@ -16,7 +16,7 @@ from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
-from ._models import WIDTH, beside, lines
+from ._models import WIDTH, beside, dot, lines, tick
 
 RUN = heads.RUN
 
@@ -26,31 +26,33 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = lines(rows)
-    rows["half_jaccard"] = rows["half_jaccard"].astype(float)  # nothing but missing values is no number yet
+    rows, y, height = lines(rows)
     values = ["jaccard", "expected_jaccard", "expected_jaccard_by_layer", "half_jaccard"]
+    rows[values] = rows[values].astype(float)  # nothing but missing values is no number yet
     scale = alt.Scale(domain=[0, style.top(rows[values].max().dropna())], nice=False)
     x = alt.X("x:Q", title="important heads shared (Jaccard)", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
-    groups = rows.groupby(["y", "colour"])
+    groups = rows.groupby(["line", "y", "colour"])
     means = groups[values].mean().reset_index()
-    above = groups["p_by_layer_adjusted"].agg(lambda p: f"{(p < 0.05).sum()} of {len(p)}")
-    means["text"] = above.to_list()
+    means["text"] = groups["p_by_layer_adjusted"].agg(lambda p: f"{(p < 0.05).sum()} of {len(p)}").to_list()
+    means = means.assign(x=means["jaccard"], fill=means["colour"], shape="circle")
+    means["tip"] = style.tips(means, "jaccard", about=["line"], is_called="mean over pairs")
+    pairs = rows[["y", "colour"]].assign(
+        x=rows["jaccard"],
+        tip=style.tips(rows.assign(pair=rows["domain_a"] + " and " + rows["domain_b"]), "jaccard",
+                       about=["line", "pair"]),
+    )  # fmt: skip
+    half = x.copy()
+    half.shorthand = "half_jaccard:Q"
     ink = style.plain("colour")
-
-    def at(column: str) -> alt.Chart:
-        return alt.Chart(means.assign(x=means[column]).dropna(subset=["x"]))
-
-    pairs = alt.Chart(rows[["y", "colour"]].assign(x=rows["jaccard"]))
-    chart = alt.layer(
-        *grid,
-        pairs.mark_tick(thickness=1.2, size=10, opacity=0.45).encode(x=x, y=y, color=ink),
-        at("expected_jaccard").mark_tick(thickness=2, size=13, color=style.CONTROL).encode(x=x, y=y),
-        at("expected_jaccard_by_layer").mark_tick(thickness=2, size=13, color=style.INK).encode(x=x, y=y),
-        at("half_jaccard")
-        .mark_point(size=60, strokeWidth=1.5, opacity=1, fill="transparent")
-        .encode(x=x, y=y, stroke=style.plain("colour", alt.Stroke)),
-        at("jaccard").mark_point(size=42, filled=True, opacity=1).encode(x=x, y=y, color=ink),
-        beside(means, y),
-    )
+    pair = alt.Chart(pairs).mark_tick(orient="vertical", thickness=1.2, size=10, opacity=0.45)
+    ring = alt.Chart().mark_point(size=60, strokeWidth=1.5, opacity=1, fill="transparent")
+    layers = [
+        pair.encode(x=x, y=y, color=ink, description=style.tip()),
+        tick("expected_jaccard", style.CONTROL, x, y),
+        tick("expected_jaccard_by_layer", style.INK, x, y),
+        ring.encode(x=half, y=y, stroke=style.plain("colour", alt.Stroke)),
+        dot(x, y),
+        beside(y),
+    ]
     about = style.title("right: pairs above chance within layers")
-    return [chart.properties(width=WIDTH, height=height, title=about)]
+    return [alt.layer(*layers, data=means, width=WIDTH, height=height, title=about)]

@@ -8,24 +8,26 @@ heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
-from ._models import lines
+from ._models import dot, lines
 
 RUN = heads.RUN
-MEAN = ["model", "family", "y", "colour"]
+MEAN = ["line", "family", "y", "colour", "fill"]
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
-    """Two panels."""
+    """Two panels side by side."""
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = lines(rows)
+    rows, y, height = lines(rows)
     found = rows.loc[rows["detectable_drop"] > 0, "detectable_drop"]
     ends = [found.min() / 1.3, found.max() * 1.3] if len(found) else [0.1, 1]
     steps = [10.0**i * m for i in range(-5, 4) for m in (1, 2, 5)]
@@ -37,24 +39,27 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     titles = {"reliability": "reliability of the ranking", "detectable_drop": "smallest drop found"}
     sizes = sorted(rows.loc[rows["projected"], "examples"].unique())
     about = f"dots: {', '.join(f'{n:,}' for n in sizes)} examples"
-    panels: list[ChartType] = []
-    for column, x in axes.items():
-        layers = [*grid, *_dots(rows.assign(x=rows[column]).dropna(subset=["x"]), x, y)]
-        panels.append(alt.layer(*layers).properties(width=230, height=height, title=style.title(titles[column], about)))
-    return panels
-
-
-def _dots(data: pd.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Projected numbers of examples as dots, the measured one, which may differ by domain, as a ring."""
-    sizes = sorted(data.loc[data["projected"], "examples"].unique())
-    layers = []
-    for i, examples in enumerate(sizes):
-        part = data[data["examples"] == examples].groupby(MEAN, as_index=False)["x"].mean()
-        strength = 0.4 + 0.6 * (i + 1) / len(sizes)
-        part["colour"] = [style.pale(c, strength) for c in part["colour"]]
-        layers.append(
-            alt.Chart(part).mark_point(size=42, filled=True, opacity=1).encode(x=x, y=y, color=style.plain("colour"))
+    bare = y.copy()
+    bare["axis"] = alt.Axis(values=y["axis"]["values"], labels=False)
+    panels = [
+        alt.layer(
+            dot(x, y if i == 0 else bare, 48),
+            data=_dots(rows.assign(x=rows[column]).dropna(subset=["x"]), sizes, titles[column]),
+            width=300,
+            height=height,
+            title=style.title(titles[column], about),
         )
-    own = data[~data["projected"]].groupby(MEAN, as_index=False)["x"].mean()
-    ring = alt.Chart(own).mark_point(size=60, strokeWidth=1.5, opacity=1, fill="transparent")
-    return [*layers, ring.encode(x=x, y=y, stroke=style.plain("colour", alt.Stroke))]
+        for i, (column, x) in enumerate(axes.items())
+    ]
+    return [alt.hconcat(*panels)]
+
+
+def _dots(data: pd.DataFrame, sizes: Sequence[int], value: str) -> pd.DataFrame:
+    """Projected numbers of examples as dots, the measured one, which may differ by domain, as a ring."""
+    strengths = {n: 0.4 + 0.6 * i / len(sizes) for i, n in enumerate(sizes, 1)}
+    data = data.assign(examples=data["examples"].where(data["projected"], 0))
+    paler = [style.pale(c, strengths.get(n, 1)) for c, n in zip(data["colour"], data["examples"], strict=True)]
+    data = data.assign(colour=paler, fill=pd.Series(paler, data.index).where(data["projected"], "transparent"))
+    data = data.groupby([*MEAN, "examples"], as_index=False)["x"].mean().sort_values("examples", ascending=False)
+    named = data.assign(by=data["examples"].map(lambda n: f"{n:,} examples" if n else "as measured"))
+    return data.assign(shape="circle", tip=style.tips(named, "x", about=["line", "by"], said=style.number))

@@ -33,8 +33,9 @@ def _panel(rows: pd.DataFrame, miniature: bool, lower: float) -> ChartType:
     )
     y = style.percent([0, 1], "recall of the top fifth")
     data = rows[["recall_low", "model"]].assign(
-        x=rows["cost"], y=rows["recall"], colour=rows["family"].map(style.colour)
-    )
+        x=rows["cost"], y=rows["recall"], colour=rows["family"].map(style.colour),
+        tip=style.tips(rows, "recall", about=["model", "corpus", "domain"], is_called="recall"),
+    )  # fmt: skip
     aims = alt.Chart(pd.DataFrame({"x": [0.1], "y": [0.9]}))
     families = pd.DataFrame({"family": sorted(rows["family"].unique(), key=style.rank)})
     families = families.assign(
@@ -45,9 +46,14 @@ def _panel(rows: pd.DataFrame, miniature: bool, lower: float) -> ChartType:
         aims.mark_rule(color=style.INK, strokeWidth=0.8).encode(x=x),
         alt.Chart(data)
         .mark_rule(strokeWidth=1, opacity=0.6)
-        .encode(x=x, y="recall_low:Q", y2="y", color=style.plain("colour")),
-        alt.Chart(data).mark_point(size=40, filled=True, opacity=0.9).encode(x=x, y=y, color=style.plain("colour")),
+        .encode(x=x, y=alt.Y("recall_low:Q"), y2=alt.Y2("y"), color=style.plain("colour")),
+        alt.Chart(data)
+        .mark_point(size=40, filled=True, opacity=0.9)
+        .encode(x=x, y=y, color=style.plain("colour"), description=style.tip()),
         alt.Chart(families)
         .mark_text(align="left", dx=10)
-        .encode(x=alt.value(330), y=y, text="family:N", color=style.plain("colour")),
-    ).properties(width=330, height=270, title=style.title("miniatures" if miniature else "published models"))
+        .encode(x=alt.value(330), y=y, text=alt.Text("family:N"), color=style.plain("colour")),
+        width=330,
+        height=270,
+        title=style.title("miniatures" if miniature else "published models"),
+    )

@@ -34,10 +34,13 @@ def _panel(panel: style.Panel) -> ChartType:
             matched.assign(text="matched", colour=style.CONTROL),
             memorized.assign(text=memorized["model"].map(panel.label), colour=memorized["model"].map(panel.shade)),
         ]
-    )[["text", "corpus", "colour", "low", "high", "depth", "agreement"]]
+    )
+    data = data.assign(layer="layer " + data["layer"].astype(str))
+    data["tip"] = style.tips(data, "agreement", "low", "high", about=["model", "group", "layer"], n="n")
+    data = data[["text", "corpus", "colour", "low", "high", "depth", "agreement", "tip"]]
     data = data.rename(columns={"depth": "x", "agreement": "y"})
     largest = rows[rows["model"] == panel.largest]
     partners = style.paired(largest, "depth", "agreement", x, y, style.colour(panel.family))
-    return alt.layer(*style.banded(data, x, y), partners).properties(
-        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, style.support(largest))
-    )
+    title = style.under(panel.title, style.support(largest))
+    # narrower than others: the labels are long
+    return alt.layer(*style.banded(data, x, y), partners, width=style.WIDTH - 8, height=style.HEIGHT, title=title)

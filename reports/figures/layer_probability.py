@@ -27,11 +27,14 @@ def _panel(panel: style.Panel) -> ChartType:
     rows = panel.studied[panel.studied["model"] == panel.largest]
     colours = style.groups(panel.family)
     data = rows[["corpus", "low", "high"]].assign(
-        x=rows["depth"], y=rows["probability"], text=rows["group"], colour=rows["group"].map(colours)
-    )
+        x=rows["depth"], y=rows["probability"], text=rows["group"], colour=rows["group"].map(colours),
+        tip=style.tips(
+            rows.assign(layer="layer " + rows["layer"].astype(str)), "probability", "low", "high",
+            about=["model", "group", "layer"], n="n",
+        ),
+    )  # fmt: skip
     data = data.sort_values("text", key=lambda t: t.map({g: i for i, g in enumerate(reversed(colours))}), kind="stable")
     partners = style.paired(rows, "depth", "probability", x, y, colours["memorized"])
+    title = style.under(panel.title, panel.largest, style.support(rows))
     # narrower than others: the labels are long
-    return alt.layer(*style.banded(data, x, y), partners).properties(
-        width=style.WIDTH - 20, height=style.HEIGHT, title=style.under(panel.title, panel.largest, style.support(rows))
-    )
+    return alt.layer(*style.banded(data, x, y), partners, width=style.WIDTH - 20, height=style.HEIGHT, title=title)

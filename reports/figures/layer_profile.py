@@ -36,8 +36,23 @@ def _panel(panel: style.Panel, lower: float) -> ChartType:
     )
     y = style.percent([lower, 1], "drop, of the largest")
     rows = style.curves(panel)
-    data = rows[["text", "colour"]].assign(x=rows["depth"], y=rows["relative"].clip(lower=lower))
+    depth = rows["depth"].map("depth {:.2g}".format)
+    data = rows[["text", "corpus", "colour"]].assign(
+        x=rows["depth"],
+        y=rows["relative"].clip(lower=lower),
+        tip=style.tips(rows.assign(depth=depth), "relative", about=["model", "corpus", "depth"]),
+    )
     return alt.layer(
-        alt.Chart(data).mark_line(strokeWidth=1.8).encode(x=x, y=y, detail="text:N", color=style.plain("colour")),
+        alt.Chart(data).mark_line(strokeWidth=1.8).encode(x=x, y=y, detail=style.CURVE, color=style.plain("colour")),
         style.end_labels(data, x, y, lower=lower),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=panel.title)
+        style.hover(data, x, y),
+        width=style.WIDTH,
+        height=style.HEIGHT,
+        title=style.under(panel.title, cut) if (cut := _cut(rows, lower)) else panel.title,
+    )
+
+
+def _cut(rows: pd.DataFrame, lower: float) -> str:
+    """What of the lines is not on the picture."""
+    low = rows["relative"].min()
+    return f"cut off: down to {style.share(low)}".replace("-", style.MINUS) if low < lower else ""

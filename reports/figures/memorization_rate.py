@@ -18,4 +18,5 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a domain, structural ones first."""
     scale = alt.Scale(domain=[0, style.top(rows["high"])], nice=False)
     x = alt.X("x:Q", title="sequences memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=3))
-    return models.by_domain(rows.assign(x=rows["rate"]), x)
+    tips = style.tips(rows, "rate", "low", "high", about=["model", "corpus", "role", "domain"], n="n")
+    return models.by_domain(rows.assign(x=rows["rate"], tip=tips), x)

@@ -26,11 +26,22 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
 def _panel(panel: style.Panel, x: alt.X, place: str) -> ChartType:
     y = style.percent([0, 1], "produced verbatim")
     rows = style.curves(panel)
-    data = rows[["text", "corpus", "colour", "low", "high"]].assign(x=rows["noise"], y=rows["rate"])
+    data = rows[["text", "corpus", "colour", "low", "high"]].assign(
+        x=rows["noise"],
+        y=rows["rate"],
+        tip=style.tips(
+            rows.assign(noise=rows["noise"].map("noise {:g}".format)), "rate", "low", "high",
+            about=["model", "corpus", "role", "group", "noise"], n="n",
+        ),
+    )  # fmt: skip
     matched = (rows["group"] == "matched") & (rows["model"] == panel.largest) & (rows["role"] != "control")
     support = style.support(rows[(rows["model"] == panel.largest) & (rows["role"] != "control")])
     dashed = alt.Chart(data[matched]).mark_line(strokeWidth=1.2, strokeDash=[3, 2])
     return alt.layer(
         *style.banded(data[rows["group"] == "memorized"], x, y),
-        dashed.encode(x=x, y=y, detail="corpus:N", color=style.plain("colour")),
-    ).properties(width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, place, support))
+        style.hover(data[matched], x, y),
+        dashed.encode(x=x, y=y, detail=alt.Detail("corpus:N"), color=style.plain("colour")),
+        width=style.WIDTH,
+        height=style.HEIGHT,
+        title=style.under(panel.title, place, support),
+    )

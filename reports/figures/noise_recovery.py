@@ -41,10 +41,17 @@ def _panel(panel: style.Panel, lower: float, place: str) -> ChartType:
     data = rows[["corpus", "layer"]].assign(
         x=rows["depth"], y=rows["cosine"], low=rows["cosine_low"], high=rows["cosine_high"],
         text=rows["group"], colour=rows["group"].map(colours),
+        tip=style.tips(
+            rows.assign(layer="layer " + rows["layer"].astype(str)), "cosine", "cosine_low", "cosine_high",
+            about=["model", "group", "layer"], said=style.number, n="n",
+        ),
     )  # fmt: skip
     strength = f"{panel.largest}, noise {rows['noise'].iloc[0]:g}"
-    return alt.layer(*style.banded(data, style.depth(), y, lower)).properties(
-        width=style.WIDTH, height=style.HEIGHT, title=style.under(panel.title, strength, place, *_pairs(rows))
+    return alt.layer(
+        *style.banded(data, style.depth(), y, lower),
+        width=style.WIDTH - 20,  # narrower than others: the labels are long
+        height=style.HEIGHT,
+        title=style.under(panel.title, strength, place, *_pairs(rows)),
     )
 
 

@@ -30,15 +30,26 @@ def _panel(panel: style.Panel, last: int) -> ChartType:
     y = style.percent([0, 1], "tokens produced")
     rows = style.curves(panel)
     rows["x"] = rows["position"] + 1  # people count tokens from 1
-    greedy = rows[["text", "corpus", "colour", "x", "greedy_low", "greedy_high"]].assign(y=rows["greedy"]).dropna()
-    forced = rows[["text", "corpus", "colour", "x"]].assign(y=rows["forced"]).dropna()
-    base = alt.Chart(greedy).encode(x=x, detail=["text:N", "corpus:N"])
-    layers = [
-        base.mark_area(opacity=0.15).encode(y="greedy_low:Q", y2="greedy_high", fill=style.plain("colour", alt.Fill)),
+    about, named = ["model", "corpus", "role", "token"], rows.assign(token="token " + rows["x"].astype(str))
+    greedy = rows[["text", "corpus", "colour", "x", "greedy_low", "greedy_high"]].assign(
+        y=rows["greedy"], tip=style.tips(named, "greedy", "greedy_low", "greedy_high", about=about)
+    )
+    forced = rows[["text", "corpus", "colour", "x"]].assign(
+        y=rows["forced"],
+        tip=style.tips(named, "forced", "forced_low", "forced_high", about=about, is_called="forced"),
+    )
+    greedy, forced = greedy.dropna(subset=["y", "greedy_low"]), forced.dropna(subset=["y"])
+    base = alt.Chart(greedy).encode(x=x, detail=style.CURVE)
+    low = y.copy()
+    low.shorthand = "greedy_low:Q"
+    layers: list[ChartType] = [
+        base.mark_area(opacity=0.15).encode(y=low, y2=alt.Y2("greedy_high"), fill=style.plain("colour", alt.Fill)),
         base.mark_line(strokeWidth=2).encode(y=y, color=style.plain("colour")),
         alt.Chart(forced)
         .mark_line(strokeWidth=1.2, strokeDash=[3, 2])
-        .encode(x=x, y=y, detail=["text:N", "corpus:N"], color=style.plain("colour")),
+        .encode(x=x, y=y, detail=style.CURVE, color=style.plain("colour")),
         style.end_labels(greedy if len(greedy) else forced, x, y),
+        style.hover(forced, x, y),
+        style.hover(greedy, x, y),
     ]
-    return alt.layer(*layers).properties(width=style.WIDTH, height=style.HEIGHT, title=panel.title)
+    return alt.layer(*layers, width=style.WIDTH, height=style.HEIGHT, title=panel.title)

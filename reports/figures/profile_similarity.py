@@ -38,12 +38,19 @@ def _panel(rows: pd.DataFrame, order: pd.Series, miniature: bool) -> ChartType:
     for row in rows.itertuples():
         early, late = sorted((place[row.model_a], place[row.model_b]))
         r, p = row.similarity, 100 * row.p_shifted
+        pair = f"{row.model_a} and {row.model_b}"
         below = {
+            "tip": f"{pair}: correlation {style.number(r)}",
             "text": f"{100 * r:.0f}".replace("-", "\N{MINUS SIGN}"),
             "ink": "white" if abs(r) > 0.6 else style.INK,
             "colour": _shade(r),
         }
-        above = {"text": f"{p:.1f}" if p < 9.95 else f"{p:.0f}", "ink": style.INK, "colour": LIKELY if p < 5 else PALE}
+        above = {
+            "tip": f"{pair}, shifted: p {style.share(row.p_shifted)}",
+            "text": f"{p:.1f}" if p < 9.95 else f"{p:.0f}",
+            "ink": style.INK,
+            "colour": LIKELY if p < 5 else PALE,
+        }
         cells += [{"x": early, "y": late, **below}, {"x": late, "y": early, **above}]
     names = pd.DataFrame({"at": range(len(order)), "text": order.index, "colour": order.map(style.colour).to_numpy()})
     about = "below the diagonal: correlation; above: p, profiles shifted, in percent"
@@ -66,10 +73,10 @@ def _matrix(cells: pd.DataFrame, names: pd.DataFrame) -> ChartType:
     ink = style.plain("colour")
     base, text = alt.Chart(cells), alt.Chart(names).mark_text(align="right", dx=-6)
     return alt.layer(
-        base.mark_rect(width=side / n - 1, height=side / n - 1).encode(x=x, y=y, color=ink),
-        base.mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=style.plain("ink")),
-        text.encode(x=alt.value(0), y=alt.Y("at:Q", scale=down, axis=None), text="text:N", color=ink),
+        base.mark_rect(width=side / n - 1, height=side / n - 1).encode(x=x, y=y, color=ink, description=style.tip()),
+        base.mark_text(fontSize=10).encode(x=x, y=y, text=alt.Text("text:N"), color=style.plain("ink")),
+        text.encode(x=alt.value(0), y=alt.Y("at:Q", scale=down, axis=None), text=alt.Text("text:N"), color=ink),
         alt.Chart(names)
         .mark_text(align="right", dx=-6, angle=270)
-        .encode(x=alt.X("at:Q", scale=across, axis=None), y=alt.value(side), text="text:N", color=ink),
+        .encode(x=alt.X("at:Q", scale=across, axis=None), y=alt.value(side), text=alt.Text("text:N"), color=ink),
     ).properties(width=side, height=side)

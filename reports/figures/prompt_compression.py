@@ -12,6 +12,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _models as models
+from . import _style as style
 
 RUN = "`memlake compute run prompt_compression --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 
@@ -20,6 +21,7 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a domain, structural ones first."""
     rows = rows[rows["window"] == "suffix"]
     rows = rows.assign(x=rows["median"], low=rows["lower"], high=rows["upper"])
+    tips = style.tips(rows, "median", "lower", "upper", about=["model", "corpus", "role", "domain"], n="n")
     axis = alt.Axis(format="~%", values=[0, 0.5, 1])
     x = alt.X("x:Q", title="of the prompt needed", scale=alt.Scale(domain=[0, 1], nice=False), axis=axis)
-    return models.by_domain(rows, x)
+    return models.by_domain(rows.assign(tip=tips), x)

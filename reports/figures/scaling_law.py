@@ -76,16 +76,17 @@ def _panel(panel: style.Panel, rows: pd.DataFrame, limits: tuple[list[float], fl
                 ends["y"] = (fit["intercept"] + fit["slope"] * np.log10(ends["x"])) / 100
                 inside = ends[ends["y"].between(0, upper)]
                 layers.append(alt.Chart(inside).mark_line(color=colour, strokeWidth=1.5, opacity=0.6).encode(x=x, y=y))
-            data = line.rename(columns={"params": "x", "rate": "y"})
+            tips = style.tips(line, "rate", about=["model", "corpus", "role"])
+            data = line.assign(tip=tips).rename(columns={"params": "x", "rate": "y"})
             fill = "white" if key[LINE.index("role")] == "control" else colour
             layers.append(
                 alt.Chart(data)
                 .mark_point(size=55, stroke=colour, fill=fill, strokeWidth=1.5, opacity=1)
-                .encode(x=x, y=y)
+                .encode(x=x, y=y, description=style.tip())
             )
-    return alt.layer(*layers).properties(
-        width=style.WIDTH + 35, height=style.HEIGHT - 10, title=style.under(panel.title, *notes)
-    )
+    notes += [""] * (1 + len(INTERVALS) - len(notes))  # so that panels side by side are level
+    title = style.under(panel.title, *notes)
+    return alt.layer(*layers, width=style.WIDTH + 15, height=style.HEIGHT - 10, title=title)
 
 
 def _fit(rows: pd.DataFrame, key: tuple) -> pd.Series | None:

@@ -38,16 +38,29 @@ def _panel(panel: style.Panel, last: int, heading: str) -> ChartType:
     )
     rows = style.curves(panel)
     curve = ["text", "colour"]
+    about = rows.drop_duplicates("text").set_index("text")[["model", "role"]]
     levels = rows.groupby([*curve, "level"], sort=False, as_index=False)["sequences"].sum()
     levels["y"] = levels["sequences"] / levels.groupby(curve)["sequences"].transform("sum")
+    levels = levels.join(about, on="text")
     levels["x"] = levels["level"] - 0.5  # each level is a step, from half before it to half after
     end = levels[levels["level"] == last].assign(x=last + 0.5)
     steps = pd.concat([levels, end], ignore_index=True)[[*curve, "x", "y"]]
     line = (
         alt.Chart(steps)
         .mark_line(interpolate="step-after", strokeWidth=1.5)
-        .encode(x=x, y=y, detail="text:N", color=style.plain("colour"))
+        .encode(x=x, y=y, detail=alt.Detail("text:N"), color=style.plain("colour"))
     )
-    return alt.layer(line, style.end_labels(steps, x, y, power=0.5)).properties(
-        width=style.WIDTH, height=style.HEIGHT, title=panel.title
+    middle = levels.assign(x=levels["level"], tip=_tips(levels, last))
+    return alt.layer(
+        line,
+        style.end_labels(steps, x, y, power=0.5),
+        style.hover(middle, x, y),
+        width=style.WIDTH,
+        height=style.HEIGHT,
+        title=panel.title,
     )
+
+
+def _tips(levels: pd.DataFrame, last: int) -> list[str]:
+    said = levels.assign(at=levels["level"].map(f"{{}} of {last}".format))
+    return style.tips(said, "y", about=["model", "role", "at"], n="sequences")

@@ -42,6 +42,10 @@ def _panel(rows: pd.DataFrame, panel: style.Panel, names: dict[str, str]) -> Cha
     matrix, stay = rows[rows["from_score"] != "memorized"], rows[rows["from_score"] == "memorized"].iloc[0]
     low_end = matrix[["from_score", "to_score"]].map(lambda score: float(score[1:4]))
     cells = pd.DataFrame({"x": low_end["to_score"] + 0.1, "y": low_end["from_score"] + 0.1, "value": matrix["share"]})
+    cells["tip"] = style.tips(
+        matrix.assign(at="score " + matrix["from_score"] + " then " + matrix["to_score"]), "share", "low", "high",
+        about=["model", "next_model", "at"], n="n",
+    )  # fmt: skip
     cells = cells[cells["value"].notna()]
     cells["text"] = [f"{100 * v:.0f}" for v in cells["value"]]
     cells["ink"] = ["white" if v > 0.55 else style.INK for v in cells["value"]]
@@ -51,9 +55,8 @@ def _panel(rows: pd.DataFrame, panel: style.Panel, names: dict[str, str]) -> Cha
     colour = alt.Color("value:Q", scale=shades, legend=None)
     base = alt.Chart(cells)
     return alt.layer(
-        base.mark_rect(width=CELL - 1, height=CELL - 1).encode(x=x, y=y, color=colour),
-        base.mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=style.plain("ink")),
-    ).properties(
+        base.mark_rect(width=CELL - 1, height=CELL - 1).encode(x=x, y=y, color=colour, description=style.tip()),
+        base.mark_text(fontSize=10).encode(x=x, y=y, text=alt.Text("text:N"), color=style.plain("ink")),
         width=BINS * CELL,
         height=BINS * CELL,
         title=style.under(panel.title, f"{before} to {after}", _kept(stay)),

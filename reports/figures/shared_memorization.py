@@ -32,8 +32,14 @@ def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> ChartType:
     cells = []
     for row in rows.itertuples():
         early, late = sorted((place[row.model_a], place[row.model_b]))
-        cells.append({"x": early, "y": late, "value": row.jaccard})
-        cells.append({"x": late, "y": early, "value": row.expected_jaccard})
+        pair = f"{row.model_a} and {row.model_b}"
+        ends = "" if pd.isna(row.low) else f" ({style.share(row.low)} to {style.share(row.high)})"
+        said = (
+            f"{pair}: {style.share(row.jaccard)}{ends}",
+            f"{pair}, if independent: {style.share(row.expected_jaccard)}",
+        )
+        cells.append({"x": early, "y": late, "value": row.jaccard, "tip": said[0]})
+        cells.append({"x": late, "y": early, "value": row.expected_jaccard, "tip": said[1]})
     table = pd.DataFrame(cells)
     known = table["value"].notna()
     table["text"] = ["\N{EN DASH}" if v != v else f"{100 * v:.0f}" for v in table["value"]]
@@ -49,13 +55,16 @@ def _panel(rows: pd.DataFrame, order: pd.Series, corpus: str) -> ChartType:
     text = alt.Chart(names).mark_text(align="right", dx=-6)
     ink = alt.Color("colour:N", scale=None)
     layers = [
-        alt.Chart(table[known]).mark_rect(width=pixels, height=pixels).encode(x=x, y=y, color=colour),
-        alt.Chart(table).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)),
-        text.encode(x=alt.value(0), y=alt.Y("at:Q", scale=down, axis=None), text="text:N", color=ink),
+        alt.Chart(table[known])
+        .mark_rect(width=pixels, height=pixels)
+        .encode(x=x, y=y, color=colour, description=style.tip()),
+        alt.Chart(table)
+        .mark_text(fontSize=10)
+        .encode(x=x, y=y, text=alt.Text("text:N"), color=alt.Color("ink:N", scale=None)),
+        text.encode(x=alt.value(0), y=alt.Y("at:Q", scale=down, axis=None), text=alt.Text("text:N"), color=ink),
         alt.Chart(names)
         .mark_text(align="right", dx=-6, angle=270)
-        .encode(x=alt.X("at:Q", scale=across, axis=None), y=alt.value(side), text="text:N", color=ink),
+        .encode(x=alt.X("at:Q", scale=across, axis=None), y=alt.value(side), text=alt.Text("text:N"), color=ink),
     ]
-    return alt.layer(*layers).properties(
-        width=side, height=side, title=style.title(corpus, "below the diagonal: observed; above: if independent")
-    )
+    title = style.title(corpus, "below the diagonal: observed; above: if independent")
+    return alt.layer(*layers, width=side, height=side, title=title)

@@ -13,61 +13,59 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _style as style
+from ._models import across, interval, names, places_of
 
 RUN = "`memlake compute run short_circuit --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
 QUARTERS = {1: "first quarter", 2: "second quarter", 3: "third quarter", 4: "last quarter"}
 ENDS = ["x", "low", "high"]
-BAR, ROW = 7, 20  # pixels of a bar, and of a model with its two
+LEAST, BAR, ROW = -0.5, 7, 20  # where the axis begins at the earliest; pixels of a bar, and of a model with its two
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
     """One panel a quarter, the models in the same places in all."""
-    places, at = {}, 0.0
-    for panel in style.panels(rows):
-        for model in panel.models:
-            places[model, panel.studied["corpus"].iloc[0]] = at
-            at += 1
-        at += 0.5
-    several = rows.groupby("model")["corpus"].nunique() > 1
-    names = pd.DataFrame({"text": [f"{m} on {c}" if several[m] else m for m, c in places], "y": places.values()})
-    least = max(-0.5, min(0.0, rows["held_out_drop"].min()))
+    if rows.empty:
+        return []
+    several = rows.groupby("model")["corpus"].transform("nunique") > 1
+    line = rows["model"].where(~several, rows["model"] + " on " + rows["corpus"])
+    at, end = places_of(rows.assign(model=line))
+    bars = _bars(rows.assign(y=line.map(at)))
+    least = max(LEAST, min(0.0, bars["x"].min()))
+    bars["text"] = [style.share(x).replace("-", style.MINUS) if x < least else "" for x in bars["x"]]
+    bars[ENDS] = bars[ENDS].clip(least, 1)
+    bars["zero"] = 0.0
     x = alt.X(
         "x:Q",
         title="lost",
         scale=alt.Scale(domain=[least, 1], nice=False),
         axis=alt.Axis(format="~%", values=[-0.5, -0.25, 0, 0.25, 0.5, 0.75, 1]),
     )
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[at - 1, -0.5], nice=False), axis=None)
-    bars = _bars(rows.assign(y=[places[key] for key in zip(rows["model"], rows["corpus"], strict=True)]))
-    bars[ENDS] = bars[ENDS].clip(least, 1)
-    return [
-        _panel(bars[bars["quarter"] == quarter], names, x, y).properties(
-            height=ROW * (at - 0.5), title=style.title(name, "of the blocks")
-        )
-        for quarter, name in QUARTERS.items()
+    y = names(at, end)
+    bar = alt.Chart().mark_bar(height=BAR - 1, opacity=0.55)
+    said = alt.Chart().mark_text(align="left", dx=3, fontSize=9, color=style.INK)
+    layers = [
+        bar.encode(x=x, x2=alt.X2("zero"), y=y, color=style.plain("colour"), description=style.tip()),
+        interval(x, y),
     ]
+    if bars["text"].any():  # what is cut off
+        layers.append(said.encode(x=x, y=y, text=alt.Text("text:N")))
+    return across(bars, list(QUARTERS.values()), layers, at, ROW * (end + 0.7))
 
 
 def _bars(rows: pd.DataFrame) -> pd.DataFrame:
-    """Two bars a row: `x` from `low` to `high`, its place `y`, its `colour`."""
+    """Two bars a row: `x` from `low` to `high`, its place `y`, its `colour`, its `panel`."""
     parts = []
-    for name, shift, colours in (
-        ("exact", -1, rows["family"].map(style.colour)),
-        ("held_out", 1, pd.Series(style.CONTROL, rows.index)),
+    for name, shift, colours, lost in (
+        ("exact", -1, rows["family"].map(style.colour), "memorized sequences lost"),
+        ("held_out", 1, pd.Series(style.CONTROL, rows.index), "correct predictions lost"),
     ):
         values = {"x": f"{name}_drop", "low": f"{name}_drop_low", "high": f"{name}_drop_high"}
+        panel = rows["quarter"].map(QUARTERS)
         parts.append(
-            rows[["quarter"]].assign(
-                y=rows["y"] + shift * BAR / 2 / ROW, colour=colours, **{k: rows[v] for k, v in values.items()}
+            pd.DataFrame({k: rows[v] for k, v in values.items()}).assign(
+                y=rows["y"] + shift * BAR / 2 / ROW,
+                colour=colours,
+                panel=panel,
+                tip=style.tips(rows.assign(panel=panel), *values.values(), about=["model", "panel"], is_called=lost),
             )
         )
     return pd.concat(parts, ignore_index=True).dropna(subset="x")
-
-
-def _panel(bars: pd.DataFrame, names: pd.DataFrame, x: alt.X, y: alt.Y) -> ChartType:
-    base, ink = alt.Chart(bars), style.plain("colour")
-    return alt.layer(
-        alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
-        base.mark_bar(height=BAR - 1, opacity=0.55).encode(x=x, x2=alt.datum(0), y=y, color=ink),
-        base.mark_rule(strokeWidth=1.2).encode(x="low:Q", x2="high", y=y, color=ink),
-    ).properties(width=130)

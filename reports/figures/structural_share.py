@@ -13,7 +13,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from . import _style as style
-from ._models import WIDTH, beside, lines
+from ._models import across, beside, dot, interval, lines, tick
 
 WEIGHTS = {"sample": "of the sample", "bytes": "of the corpus, by bytes"}
 
@@ -23,34 +23,31 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     rows = rows[rows["share"].notna() & (rows["role"] != "control")]
     if rows.empty:
         return []
-    rows, grid, y, height = lines(rows)
-    return [
-        _panel(part, grid, y).properties(
-            width=WIDTH, height=height, title=style.title(name, "right: times as likely as free text")
-        )
-        for weight, name in WEIGHTS.items()
-        if not (part := rows[rows["weighted_by"] == weight]).empty
-    ]
-
-
-def _panel(rows: pd.DataFrame, grid: list[alt.Chart], y: alt.Y) -> ChartType:
+    rows, y, height = lines(rows)
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X(
         "x:Q", title="structural share of what is memorized", scale=scale, axis=alt.Axis(format="~%", tickCount=5)
     )
-    data = rows[["y", "colour", "low", "high"]].assign(
-        x=rows["share"], text=[_ratio(row) for _, row in rows.iterrows()]
+    data = rows[["y", "colour", "low", "high", "expected_share"]].assign(
+        x=rows["share"],
+        fill=rows["colour"],
+        shape="circle",
+        text=[_ratio(row) for _, row in rows.iterrows()],
+        tip=style.tips(rows, "share", "low", "high", n="memorized"),
+        panel=rows["weighted_by"].map(WEIGHTS),
     )
-    ink = style.plain("colour")
-    return alt.layer(
-        *grid,
-        alt.Chart(data[["y"]].assign(x=rows["expected_share"]))
-        .mark_tick(thickness=2, size=13, color=style.INK)
-        .encode(x=x, y=y),
-        alt.Chart(data).mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high", y=y, color=ink),
-        alt.Chart(data).mark_point(size=42, filled=True, opacity=1).encode(x=x, y=y, color=ink),
-        beside(data, y),
+    panels = [name for weight, name in WEIGHTS.items() if (rows["weighted_by"] == weight).any()]
+    about = style.title("right: times as likely as free text")
+    rows_of_panels = across(
+        data,
+        panels,
+        [tick("expected_share", style.INK, x, y), interval(x, y), dot(x, y), beside(y)],
+        rows["line"],
+        height,
+        room=90,
+        widest=300,
     )
+    return [row.properties(title=about) for row in rows_of_panels]
 
 
 def _ratio(row: pd.Series) -> str:

@@ -14,11 +14,10 @@ from altair.typing import ChartType
 
 from . import _counts as counts
 from . import _style as style
-from ._models import ROW, places_of
+from ._models import ROW, across, beside, dot, interval, names, places_of, zero
 
 RUN = "`memlake ingest count` with more than one `--tokenizer`, or `memlake demo` for everything"
 SPANS = ("window", "continuation", "bigrams", "unigrams")
-WIDTH = 150  # pixels
 
 
 def draw(rows: pd.DataFrame) -> list[ChartType]:
@@ -32,43 +31,34 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     name = rows["model"].where(~several, rows["model"] + ", " + rows["corpus"])
     rows = rows.assign(
         model=name + rows["complete"].map({True: "", False: ", sample"}) + " / " + rows["other_tokenizer"],
-        side="\N{GREEK SMALL LETTER RHO} " + rows["correlation"].map("{:.2f}".format).str.replace("nan", "\N{EN DASH}"),
+        text="\N{GREEK SMALL LETTER RHO} "
+        + rows["correlation"].map("{:.2f}".format).str.replace("nan", "\N{EN DASH}").str.replace("-", style.MINUS),
     )
-    ends = rows[["own_low", "own_high", "other_low", "other_high", "effect_own", "effect_other"]].abs().max().max()
+    at, end = places_of(rows)
+    colour = rows["family"].map(style.colour)
+    about = rows[["model", "text", "span"]].rename(columns={"span": "panel"})
+    kinds = []
+    for kind, below in (("own", -0.17), ("other", 0.17)):
+        tokenizer = f"{kind}_tokenizer"
+        drawn = about.assign(
+            x=rows[f"effect_{kind}"], low=rows[f"{kind}_low"], high=rows[f"{kind}_high"],
+            y=rows["model"].map(at) + below, colour=colour, fill=colour if kind == "own" else "white", shape="circle",
+            tip=style.tips(
+                rows.assign(by="counted under " + rows[tokenizer]), f"effect_{kind}", f"{kind}_low", f"{kind}_high",
+                about=["model", "span", "by"], said=lambda v: f"{style.number(v)} decades",
+            ),
+        )  # fmt: skip
+        kinds.append(drawn if kind == "own" else drawn.assign(text=""))
+    data = pd.concat(kinds, ignore_index=True)
+    ends = data[["x", "low", "high"]].abs().max().max()
     most = 1.05 * ends if ends > 0 else 1
-    return [_panel(rows[rows["span"] == span], rows, span, most) for span in SPANS if (rows["span"] == span).any()]
-
-
-def _panel(rows: pd.DataFrame, shown: pd.DataFrame, span: str, most: float) -> ChartType:
-    """The pairs of one span over the names of all that are shown."""
-    at, end = places_of(shown)
-    rows = rows.assign(y=rows["model"].map(at), colour=rows["family"].map(style.colour))
-    names = pd.DataFrame({"text": list(at), "y": list(at.values())})
     x = alt.X(
         "x:Q",
         title="memorized less unmemorized, decades",
         scale=alt.Scale(domain=[-most, most], nice=False),
         axis=alt.Axis(tickCount=4, format="~g"),
     )
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[end, -0.7], nice=False), axis=None)
-    ink, stroke = style.plain("colour"), style.plain("colour", alt.Stroke)
-    layers = [
-        alt.Chart(names).mark_rule(color=style.GRID).encode(y=y),
-        alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=style.CONTROL).encode(x=x),
-        alt.Chart(names).mark_text(align="right", dx=-7, color=style.INK).encode(x=alt.value(0), y=y, text="text:N"),
-    ]
-    for kind, below, fill in (("own", -0.17, ink), ("other", 0.17, alt.value("white"))):
-        part = rows[["colour"]].assign(
-            x=rows[f"effect_{kind}"],
-            low=rows[f"{kind}_low"],
-            high=rows[f"{kind}_high"],
-            y=rows["model"].map(at) + below,
-        )
-        base = alt.Chart(part).encode(y=y)
-        layers += [
-            base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high", color=ink),
-            base.mark_point(size=34, strokeWidth=1.4, opacity=1).encode(x=x, stroke=stroke, fill=fill),
-        ]
-    beside = alt.Chart(rows[["side", "y"]]).mark_text(align="left", dx=7, color=style.MUTED)
-    layers.append(beside.encode(x=alt.value(WIDTH), y=y, text="side:N"))
-    return alt.layer(*layers).properties(width=WIDTH, height=ROW * 1.3 * (end + 0.7), title=style.title(span))
+    y = names(at, end)
+    layers = [zero(), interval(x, y), dot(x, y, 34), beside(y)]
+    panels = [span for span in SPANS if (rows["span"] == span).any()]
+    return across(data, panels, layers, at, ROW * 1.3 * (end + 0.7), room=40)

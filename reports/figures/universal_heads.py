@@ -14,7 +14,7 @@ from altair.typing import ChartType
 
 from . import _heads as heads
 from . import _style as style
-from ._models import WIDTH, beside, lines
+from ._models import WIDTH, beside, dot, lines, tick
 
 RUN = heads.RUN
 
@@ -24,24 +24,21 @@ def draw(rows: pd.DataFrame) -> list[ChartType]:
     rows = heads.shown(rows)
     if rows.empty:
         return []
-    rows, grid, y, height = lines(rows)
+    rows, y, height = lines(rows)
     shares = ["universal_share", "expected_share", "expected_by_layer_share"]
-    scale = alt.Scale(domain=[0, style.top(rows[shares].astype(float).max().dropna())], nice=False)
-    x = alt.X("x:Q", title="heads important in all domains", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
-    data = rows[["y", "colour"]].assign(x=rows["universal_share"], text=_text(rows))
-    nulls = [alt.Chart(data[["y"]].assign(x=rows[share]).dropna()) for share in shares[1:]]
-    chart = alt.layer(
-        *grid,
-        *(
-            null.mark_tick(thickness=2, size=13, color=colour).encode(x=x, y=y)
-            for null, colour in zip(nulls, (style.CONTROL, style.INK), strict=True)
-        ),
-        alt.Chart(data.dropna(subset=["x"]))
-        .mark_point(size=42, filled=True, opacity=1)
-        .encode(x=x, y=y, color=style.plain("colour")),
-        beside(data, y),
+    data = rows[["y", "colour"]].assign(
+        **{share: rows[share].astype(float) for share in shares},  # nothing but missing values is no number yet
+        x=rows["universal_share"].astype(float),
+        fill=rows["colour"],
+        shape="circle",
+        text=_text(rows),
+        tip=[f"{tip}, {text}" for tip, text in zip(style.tips(rows, "universal_share"), _text(rows), strict=True)],
     )
-    return [chart.properties(width=WIDTH, height=height, title=style.title("right: universal heads of all heads"))]
+    scale = alt.Scale(domain=[0, style.top(data[shares].max().dropna())], nice=False)
+    x = alt.X("x:Q", title="heads important in all domains", scale=scale, axis=alt.Axis(format="~%", tickCount=5))
+    layers = [tick(shares[1], style.CONTROL, x, y), tick(shares[2], style.INK, x, y), dot(x, y), beside(y)]
+    about = style.title("right: universal heads of all heads")
+    return [alt.layer(*layers, data=data, width=WIDTH, height=height, title=about)]
 
 
 def _text(rows: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from memlake.reports.figures import dose_response, frequency_by_bucket, tokenize
 from memlake.reports.svg import render
 from memlake.tests.queries.findings import cases, database
 
-from .test_layer_figures import drawn
+from .test_layer_figures import drawn, names_of
 
 FIGURES = (dose_response, frequency_by_bucket, tokenizer_mismatch)
 
@@ -61,46 +61,49 @@ def test_without_exposures_counts_are_solid_for_all_models():
     assert {*dots(panel, "dashed")} == {(8, 1)}
 
 
-def test_profiles_and_wholes_of_one_way_of_counting():
+def test_every_eighth_place_all_together_and_wholes_of_one_way_of_counting():
     rows = answer("frequency_by_bucket", 0)
-    (panel,) = frequency_by_bucket.draw(pd.concat([rows, rows.assign(model="smaller", params=1, mean_log10=0.123)]))
-    assert panel.title.subtitle == ["trained on mine", "a", "counted in mine"]
-    seen = {(r["span"], r["text"], round(r["x"], 3), round(r["y"], 3)) for r in drawn(panel, "span", "y")}
-    pixel = 2 / frequency_by_bucket.PROFILE
-    window = 1 + 0.7 * frequency_by_bucket.STEP * pixel
-    assert seen == {
-        *(("unigrams", "memorized", x, y) for x, y in ((-1, 1), (0, 0.667), (1, 1.667))),
-        *(("bigrams", "memorized", x, y) for x, y in ((0, 0), (1, 2))),
-        ("window", "half", round(window, 3), 2),  # between the others, of which the memorized have no window here
-        ("window", "unmemorized", round(window + 4 * pixel, 3), 0),
-    }
+    smaller = rows.assign(model="smaller", params=1, mean_log10=0.123)
+    charts = frequency_by_bucket.draw(pd.concat([rows, smaller]))
+    assert [chart.title.text for chart in charts] == ["each token", "each pair of tokens", "as a whole"]
+    marks = [drawn(chart, "span", "y") for chart in charts]
+    assert {r["panel"] for row in marks for r in row} == {"olmo (miniatures)\na\ncounted in mine"}
+    seen = [{(r["span"], r["group"], round(r["x"], 3), round(r["y"], 3)) for r in row} for row in marks]
+    first = -1.6  # the memorized stand a fifth of eight places before the others
+    assert seen == [
+        {("unigrams", "memorized", first, round(10 ** (2 / 3), 3)), ("unigrams", "memorized", 12 + first, 10)},
+        {("bigrams", "memorized", first, 1), ("bigrams", "memorized", 12 + first, 10)},
+        {("window", "half", 1, 100), ("window", "unmemorized", 1.2, 1)},
+    ]
     full, pale, grey = style.groups("olmo").values()
-    colours = {r["text"]: r["colour"] for r in drawn(panel, "span", "y")}
+    colours = {r["group"]: r["colour"] for row in marks for r in row}
     assert colours == {"memorized": full, "half": pale, "unmemorized": grey}
 
 
 def test_where_only_another_tokenizer_counted_its_lists_are_dots():
     rows = answer("frequency_by_bucket", 0).query("not own")
-    (panel,) = frequency_by_bucket.draw(pd.concat([rows, rows.assign(counted_tokenizer="llama2")]))
-    assert panel.title.subtitle[2:] == ["counted in mine", "under bytes"]
-    assert [(r["span"], r["y"]) for r in drawn(panel, "span", "y")] == [("bigrams", pytest.approx(2 / 3))]
-    (panel,) = frequency_by_bucket.draw(rows.assign(complete=False))
-    assert panel.title.subtitle[2] == "counted in mine, a sample of it"
+    (chart,) = frequency_by_bucket.draw(pd.concat([rows, rows.assign(counted_tokenizer="llama2")]))
+    (mark,) = drawn(chart, "span", "y")
+    assert mark["panel"].split("\n")[2:] == ["counted in mine", "under bytes"]
+    assert (mark["span"], mark["y"]) == ("bigrams", pytest.approx(10 ** (2 / 3)))
+    (chart,) = frequency_by_bucket.draw(rows.assign(complete=False))
+    assert drawn(chart, "panel")[0]["panel"].split("\n")[2:4] == ["counted in mine", "a sample of it"]
 
 
 def test_both_effects_of_a_pair_stand_beside_its_correlation():
-    panels = tokenizer_mismatch.draw(answer("tokenizer_mismatch", 1))
-    assert [p.title.text for p in panels] == ["window", "unigrams"]
-    for panel, effects, side in zip(panels, ((0.539591, 0.66111), (2, 0)), ("1.00", "\N{EN DASH}"), strict=True):
-        assert [r["x"] for r in drawn(panel, "x", "low")] == pytest.approx(effects, abs=1e-6)
-        assert [r["side"] for r in drawn(panel, "side")] == [f"\N{GREEK SMALL LETTER RHO} {side}"]
-        assert [r["text"] for r in drawn(panel, "text")] == ["a / bytes", "a / llama2"]
+    (row,) = tokenizer_mismatch.draw(answer("tokenizer_mismatch", 1))
+    spans = (("window", (0.539591, 0.66111), "1.00"), ("unigrams", (2, 0), "\N{EN DASH}"))
+    for span, effects, side in spans:
+        marks = [r for r in drawn(row, "x", "low") if r["panel"] == span]
+        assert [r["x"] for r in marks] == pytest.approx(effects, abs=1e-6)
+        assert [r["text"] for r in marks] == [f"\N{GREEK SMALL LETTER RHO} {side}", ""]
+    assert names_of(row) == ["a / bytes", "a / llama2"]
 
 
 def test_too_few_documents_leave_the_correlation():
-    (panel,) = tokenizer_mismatch.draw(answer("tokenizer_mismatch", 2))
-    assert [r["x"] for r in drawn(panel, "x", "low")] == [None, None]
-    assert [r["side"] for r in drawn(panel, "side")] == ["\N{GREEK SMALL LETTER RHO} 1.00"]
+    (row,) = tokenizer_mismatch.draw(answer("tokenizer_mismatch", 2))
+    assert [r["x"] for r in drawn(row, "x", "low")] == [None, None]
+    assert [r["text"] for r in drawn(row, "x", "low")] == ["\N{GREEK SMALL LETTER RHO} 1.00", ""]
     rows = answer("tokenizer_mismatch", 2)
-    (panel,) = tokenizer_mismatch.draw(pd.concat([rows, rows.assign(corpus="more", counted_corpus="more")]))
-    assert [r["text"] for r in drawn(panel, "text")] == ["a, mine / bytes", "a, more / bytes"]
+    (row,) = tokenizer_mismatch.draw(pd.concat([rows, rows.assign(corpus="more", counted_corpus="more")]))
+    assert names_of(row) == ["a, mine / bytes", "a, more / bytes"]

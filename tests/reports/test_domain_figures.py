@@ -34,32 +34,35 @@ def test_domains_of_the_largest_model_are_weighted_by_bytes_where_these_are_know
     rows = answer("domain_distribution")
     smaller = rows.assign(model="smaller", params=1, share=0.123)
     (panel,) = domain_distribution.draw(pd.concat([rows, smaller]))  # nothing is memorized of the control corpus
-    assert panel.title.subtitle == ["trained on mine", "1k, by bytes"]
-    dots = {(r["domain"], r["x"], round(r["low"], 3), r["y"]) for r in drawn(panel, "domain")}
-    assert dots == {("code", 1, 0.588, 0), ("legal", 0, 0, 1)}  # structural first; import has no size
-    assert {r["x"] for data in panel.to_dict()["datasets"].values() for r in data if set(r) == {"x", "y"}} == {
-        0.75,
-        0.25,
-    }
+    columns = ("domain", "x", "low", "y", "expected_share")
+    dots = {tuple(round(r[c], 3) if c == "low" else r[c] for c in columns) for r in drawn(panel, *columns)}
+    assert dots == {("code", 1, 0.588, 0, 0.75), ("legal", 0, 0, 1, 0.25)}  # structural first; import has no size
+    headings = {r["panel"].split("\n", 1)[1] for r in drawn(panel, "panel")}
+    assert panel.title.text == "mine" and headings == {f"{rows['model'].iloc[0]}\nby bytes"}
     (panel,) = domain_distribution.draw(rows[rows["weighted_by"] == "sample"])
-    assert panel.title.subtitle == ["trained on mine", "1k, as sampled"] and len(drawn(panel, "domain")) > 3
+    assert {r["panel"].rpartition("\n")[2] for r in drawn(panel, "panel")} == {"as sampled"}
+    assert {r["domain"] for r in drawn(panel, "domain")} == {"code", "import", "legal"}
 
 
 def test_the_ratio_stands_beside_the_structural_share():
-    sample, corpus = structural_share.draw(answer("structural_share"))
-    assert {(r["text"], round(r["x"], 3)) for r in drawn(sample, "low", "text")} == {
+    (row,) = structural_share.draw(answer("structural_share"))
+    marks = drawn(row, "low", "text")
+    assert {(r["text"], round(r["x"], 3)) for r in marks if r["panel"] == "of the sample"} == {
         ("1.7 (0.42 to 12)", 0.75),
         ("", 1),  # of structural text alone there is no ratio
     }
-    assert drawn(corpus, "low", "text")[0]["text"] == "1.7 (0.41 to 12)"
+    assert next(r for r in marks if r["panel"] != "of the sample")["text"] == "1.7 (0.41 to 12)"
     only = answer("structural_share").query("corpus == 'mine'").assign(ratio=np.nan, ratio_high=np.nan)
     assert drawn(structural_share.draw(only)[0], "low", "text")[0]["text"] == "> 0.42"
 
 
 def test_a_corpus_and_its_sample_stand_side_by_side():
-    panels = corpus_rate.draw(answer("corpus_rate"))
-    assert [p.title.text for p in panels] == ["the corpus", "the sample"]
-    assert [{round(r["x"], 3) for r in drawn(p, "low", "x")} for p in panels] == [{0.39}, {0.308, 0}]
+    (row,) = corpus_rate.draw(answer("corpus_rate"))
+    assert {(r["panel"], round(r["x"], 3)) for r in drawn(row, "low", "x")} == {
+        ("the corpus\nweighted by bytes", 0.39),
+        ("the sample\nas sampled", 0.308),
+        ("the sample\nas sampled", 0),
+    }
 
 
 def test_a_matrix_goes_from_the_smaller_to_the_larger():

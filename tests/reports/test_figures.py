@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
 
 from memlake.queries.ask import connect, snapshot
 from memlake.queries.finding import find, names
+from memlake.reports.figures import _models as models
 from memlake.reports.figures import _style as style
 from memlake.reports.figures import byte_rate, dose_response, scaling_law, score_distribution, shared_memorization
 from memlake.warehouse import shelf
@@ -146,6 +149,33 @@ def test_sizes_in_three_digits(params, text):
     assert style.size(params) == text
 
 
+def test_the_pointer_names_conditions_where_a_model_has_several():
+    rows = pd.DataFrame(
+        {"model": ["a", "b"], "corpus": ["c", None], "condition": ["x", "y"], "v": [0.1234, None], "l": [0.1, None]}
+    ).assign(h=0.2, n=[1234, None])
+    said = style.tips(rows, "v", "l", "h", n="n")
+    assert said == ["a, c: 12.3 % (10 % to 20 %), n 1,234", "b: not known"]
+    assert style.tips(rows.assign(model="a"), "v", said=style.number, is_called="score") == [
+        "a, c, x: score 0.123",
+        "a, y: score not known",
+    ]
+    assert (style.number(-0.5), style.points(-0.0123)) == ("\N{MINUS SIGN}0.5", "\N{MINUS SIGN}1.2 points")
+
+
+def test_rows_of_panels_are_of_equal_length_and_share_the_names():
+    for panels, widths in {1: [1], 4: [4], 7: [7], 8: [4, 4], 9: [5, 4], 20: [7, 7, 6]}.items():
+        names = [f"d{i:02}" for i in range(panels)]
+        data = pd.DataFrame({"panel": names, "x": 0.5, "low": 0.4, "high": 0.6, "y": 0.0, "colour": "red"})
+        y = models.names({"a": 0.0, 'b "c"': 1.6}, 1.6)
+        x = alt.X("x:Q")
+        rows = models.across(data, names, [models.interval(x, y)], ["a", 'b "c"'], 100)
+        drawn = [row.to_dict() for row in rows]
+        assert [len(row["facet"]["column"]["sort"]) for row in drawn] == widths
+        assert [name for row in drawn for name in row["facet"]["column"]["sort"]] == names
+        axis = drawn[0]["spec"]["layer"][0]["encoding"]["y"]["axis"]
+        assert axis["values"] == [0.0, 1.6] and json.loads(axis["labelExpr"].partition("[indexof")[0]) == ["a", 'b "c"']
+
+
 def test_labels_that_would_overlap_move_apart():
     assert style.apart([0.0, 0.5, 0.51, 0.52], 0.1, 1) == pytest.approx([0.0, 0.5, 0.6, 0.7])
     assert style.apart([0.97, 0.98, 0.99], 0.1, 1) == pytest.approx([0.8, 0.9, 1.0])
@@ -169,13 +199,14 @@ def test_bytes_are_drawn_where_enough_anchors_are_left():
             | {"model": "m", "horizon": 96, "n": 3, "rate": None, "bits_per_byte": None, "note": "too few"},
         ]
     )
-    panels = byte_rate.draw(rows)
-    assert [p.title.text for p in panels] == ["16 bytes", "32 bytes", "64 bytes", "32 bytes"]  # the last: of bits
-    assert [p.title.subtitle[1] for p in panels] == ["90 of 100 anchors"] * 2 + [
-        "40 of 100 anchors",
-        "90 of 100 anchors",
+    rates, bits = ([r for data in row.to_dict()["datasets"].values() for r in data] for row in byte_rate.draw(rows))
+    assert [(dot["panel"], dot["x"], dot["low"], dot["high"]) for dot in rates] == [
+        ("16 bytes\n90 of 100 anchors", 0.5, 0.4, 0.6),
+        ("32 bytes\n90 of 100 anchors", 0.5, 0.4, 0.6),
+        ("64 bytes\n40 of 100 anchors", 0.5, 0.4, 0.6),
     ]
-    (dot,) = [r for data in panels[-1].to_dict()["datasets"].values() for r in data if "low" in r]
-    assert (dot["x"], dot["low"], dot["high"]) == (2.0, 0, 3.0)
-    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 3
+    assert [(dot["panel"], dot["x"], dot["low"], dot["high"]) for dot in bits] == [
+        ("c, 32 bytes\n90 of 100 anchors", 2.0, 0, 3.0)
+    ]
+    assert len(byte_rate.draw(rows.assign(bits_per_byte=None))) == 1
     assert byte_rate.draw(rows[3:]) == byte_rate.draw(rows[:0]) == []

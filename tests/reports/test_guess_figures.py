@@ -18,7 +18,7 @@ from .test_layer_figures import answer, drawn
 def test_a_figure_of_the_case_is_an_svg_in_the_familys_colour(figure):
     rows = answer(figure.__name__.rpartition(".")[2])
     pictures = [render(panel, f"p{i}") for i, panel in enumerate(figure.draw(rows))]
-    assert len(pictures) == 2 and all(p.startswith("<svg") for p in pictures)
+    assert len(pictures) == 1 and all(p.startswith("<svg") for p in pictures)
     assert all(style.colour("pythia") in p.upper() for p in pictures)
     assert figure.draw(rows.iloc[:0]) == []
 
@@ -28,14 +28,16 @@ def test_the_tick_is_the_rate_of_all_and_the_dot_leaves_the_guessable_out():
     rows = rows[rows["domain"] == "code"].assign(rest_rate=0.25)
     control = rows.assign(corpus="held", role="control", rate=0.1, rest_rate=0.05)
     (panel,) = guessability.draw(pd.concat([rows, control]))
-    dots = {(r["x"], round(r["y"], 2)) for r in drawn(panel, "x", "low")}
-    ticks = {(r["x"], round(r["y"], 2)) for r in drawn(panel, "x", "y") if "low" not in r}
-    assert dots == {(0.25, 0), (0.05, 0.3)} and ticks == {(0.5, 0), (0.1, 0.3)}
+    marks = {(r["x"], r["rate"], round(r["y"], 2)) for r in drawn(panel, "low")}
+    assert marks == {(0.25, 0.5, 0), (0.05, 0.1, 0.3)}
+    *_, above = panel.to_dict()["spec"]["layer"]  # the tick, lest a dot hides it
+    assert above["mark"]["type"] == "tick" and above["encoding"]["x"]["field"] == "rate"
 
 
 def test_a_domain_that_nobody_judged_is_not_drawn():
     rows = answer("guessability")
-    assert [panel.title.text for panel in guessability.draw(rows)] == ["code", "legal"]
+    (row,) = guessability.draw(rows)
+    assert {r["panel"] for r in drawn(row, "panel")} == {"code\nstructural", "legal\nfree text"}
     assert guessability.draw(rows[rows["domain"] == "import"]) == []
 
 
@@ -44,8 +46,11 @@ def test_of_several_controls_the_one_that_reproduces_most_is_drawn():
     rows = database(cases("control_adjusted_rate")[0]["given"]).execute(sql).to_arrow_table().to_pandas()
     rows = rows[(rows["basis"] != "anchor") | (rows["control"] == "c")]
     weaker = rows[rows["basis"] == "sequence"].assign(control="w", control_rate=0.0, adjusted_rate=0.9)
-    code, legal = control_adjusted_rate.draw(pd.concat([weaker, rows]))
-    assert [p.title.text for p in (code, legal)] == ["code", "legal"]
-    marks = {(r["basis"], round(r["adjusted_rate"], 3), round(r["y"], 2)) for r in drawn(code, "basis")}
-    assert marks == {("sequence", 0.333, 0), ("anchor", 0, 0.27), ("held-out corpus", 0, 0.54)}
-    assert {r["basis"] for r in drawn(legal, "basis")} == {"sequence"}
+    (row,) = control_adjusted_rate.draw(pd.concat([weaker, rows]))
+    marks = {(r["panel"], r["basis"], round(r["x"], 3), round(r["y"], 2)) for r in drawn(row, "basis")}
+    assert {mark[1:] for mark in marks if mark[0] == "code"} == {
+        ("sequence", 0.333, 0),
+        ("anchor", 0, 0.27),
+        ("held-out corpus", 0, 0.54),
+    }
+    assert {mark[:2] for mark in marks if mark[0] != "code"} == {("legal", "sequence")}

@@ -96,11 +96,26 @@ def test_only_the_default_method_is_drawn_and_no_control(rows):
 
 
 def test_runs_of_one_shade_cover_the_heads_that_were_measured():
-    # relative drops 1, 1/4, 1/4, not known | -1/4, 1/64, 0, 0: roots 1, 1/2, 1/2 | -1/2, 1/8, 0, 0, in eighths
-    drops = [4, 1, 1, np.nan, -1, 1 / 16, 0, 0]
-    table = pd.DataFrame({"layer": [0] * 4 + [1] * 4, "head": [0, 1, 2, 3] * 2, "domain": "d", "mean_drop": drops})
-    found = head_importance.cells(table)[["y", "x", "x2", "shade"]].to_numpy().tolist()
-    assert found == [[0, 0, 1, 8], [0, 1, 3, 4], [1, 0, 1, -4], [1, 1, 2, 1], [1, 2, 4, 0]]
+    # decades below the strongest: 0, 0.60, 0.60, not known | 0.60, 1.81, more than 3, all: of 12 shades, four a decade,
+    # these are 12, 12 - 2.4, 12 - 2.4 | 12 - 2.4, 12 - 7.2, none, none, rounded up
+    drops = [4, 1, 1, np.nan, -1, 1 / 16, 1 / 300, 0]
+    table = pd.DataFrame({"layer": [0] * 4 + [1] * 4, "head": [0, 1, 2, 3] * 2, "mean_drop": drops}).dropna()
+    found = head_importance.cells(table, 4)[["y", "x", "x2", "shade"]].to_numpy().tolist()
+    assert found == [[0, 0, 1, 12], [0, 1, 3, 10], [1, 0, 1, -10], [1, 1, 2, 5], [1, 2, 4, 0]]
+    assert [head_importance.ends(4)[i] for i in (11, 7, 3)] == pytest.approx([4, 0.4, 0.04])
+
+
+def test_all_models_heads_are_drawn_on_one_scale(rows):
+    strong = rows["head_importance"].query("model == 'olmo-a' and role == 'trained'")
+    weak = strong.assign(model="pythia-a", family="pythia", mean_drop=strong["mean_drop"] / 100)
+    pythia, olmo, scale = (panel.to_dict() for panel in head_importance.draw(pd.concat([strong, weak])))
+    darkest = [
+        max(abs(r["shade"]) for data in panel["datasets"].values() for r in data if "shade" in r)
+        for panel in (olmo, pythia)
+    ]
+    assert darkest == [12, 4]  # two decades of three
+    top = max(r["nats"] for data in scale["datasets"].values() for r in data)
+    assert top == pytest.approx(strong.groupby(["layer", "head"])["mean_drop"].mean().abs().max())
 
 
 def test_correlation_stands_below_the_diagonal_and_p_above(rows):
@@ -117,6 +132,6 @@ def test_correlation_stands_below_the_diagonal_and_p_above(rows):
 def test_a_model_of_two_corpora_has_two_lines(rows):
     overlaps = rows["head_overlap"]
     data, *_ = lines(overlaps)
-    assert data["y"].nunique() == 2 * len(MODELS) and "olmo-a, held" in set(data["model"])
+    assert data["y"].nunique() == 2 * len(MODELS) and "olmo-a, held" in set(data["line"])
     data, *_ = lines(heads.shown(overlaps))
-    assert set(data["model"]) == set(MODELS)
+    assert set(data["line"]) == set(MODELS)

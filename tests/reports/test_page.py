@@ -14,7 +14,7 @@ import pytest
 
 from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
-from memlake.reports import chapters, downloads, figure, page, svg
+from memlake.reports import chapters, downloads, figure, page
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 
@@ -235,8 +235,3 @@ def test_bad_names_and_paths_are_one_clear_line(lake, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         page.write(lake, ["scaling_law"], tmp_path / "file" / "page.html")
-
-
-def test_a_tag_of_a_figure_keeps_its_text_and_loses_its_namespace():
-    tag = '<g id="clip0" clip-path="url(#clip1)" transform="translate(0.123456,7)" xmlns="http://www.w3.org/2000/svg">'
-    assert svg._plain(tag, "f-0") == '<g id="f-0-clip0" clip-path="url(#f-0-clip1)" transform="translate(0.12,7)">'

@@ -82,7 +82,7 @@ def test_a_difference_is_filled_where_the_corrected_test_finds_one():
     )
     (panel,) = model_difference.draw(rows)
     dots = drawn(panel, "fill")
-    assert [(d["text"], d["counts"], d["fill"] == "white") for d in dots] == [
+    assert [(d["tip"].partition(", c: ")[0], d["text"], d["fill"] == "white") for d in dots] == [
         ("a, b", "1 : 9", False),
         ("a, c", "2 : 3", True),
     ]
