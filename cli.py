@@ -44,6 +44,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below, too
     help="A lakehouse for memorization research on language models.",
 )
 app.add_typer(ingest.app, name="ingest", cls=Commands)

@@ -6,6 +6,7 @@ Started again, it does only what is missing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any
 from memlake.warehouse.errors import Conflict
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.register import register
-from memlake.warehouse.show.terminal import finish, say, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, finish, say
 from memlake.warehouse.work.cells import published
 from memlake.warehouse.work.cluster import cluster
 from memlake.warehouse.work.runner import run_cells
@@ -178,11 +179,14 @@ def _measure(
 
 
 def _answers(lake: Lake) -> None:
-    from memlake.queries.ask import OpenLake
     from memlake.reports.page import write
 
-    rates = OpenLake(lake.path).query("dose_response")
-    recorded = rates.filter(rates.dose == "exposures").rename(exposures="at_least")
-    columns = ["model", "params", "role", "exposures", "n", "memorized", "rate", "low", "high"]
-    show(recorded.select(columns).to_pyarrow())
-    print(f"report: {write(lake)}")
+    here = "" if lake.path == DEFAULT_LAKE.absolute() else f" --lake {shlex.quote(str(lake.path))}"
+    print(
+        f"report: {write(lake)}",
+        "next:",
+        "  memlake query list",
+        f"  memlake query run dose_response{here}",
+        f'  memlake sql{here} "select model, role, share(memorized) as rate from labelled(matches) group by all"',
+        sep="\n",
+    )

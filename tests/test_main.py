@@ -239,3 +239,16 @@ def test_a_table_that_may_not_be_written_is_named_in_one_line(tmp_path):
     assert ended.stderr.count(f"{lake.path}/domains/_delta_log/") >= 2
     ended = shut([], [ingest, ["warehouse", "check"]], tmp_path, "lake")
     assert ended.stderr.count("ended 0") == 2 and "all is well" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "words", ["", "query", "query run", "ingest run", "ingest run jsonl", "compute run scoring", "report run", "sql"]
+)
+def test_h_is_help_everywhere(words, capsys, monkeypatch):
+    shown = []
+    for flag in ("-h", "--help"):
+        monkeypatch.setattr(sys, "argv", ["memlake", *words.split(), flag])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown.append((ended.value.code, capsys.readouterr().out))
+    assert shown[0] == shown[1] and "Usage:" in shown[0][1]

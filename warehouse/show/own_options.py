@@ -25,7 +25,7 @@ from memlake.warehouse import options, shelf
 from memlake.warehouse.errors import BadInput
 
 OWN = "own"  # the parameter of a command's function that gets the options of the thing
-HELP = "--help"
+HELP = {"-h", "--help"}
 Function = Callable[..., None]
 
 
@@ -83,14 +83,14 @@ class _Command(TyperCommand):
             if lacking := _read(whole, args).lacking:
                 raise options.unknown(lacking[0], kind.options(thing), f"{kind.name} {thing!r}", _flags(whole))
             return whole.make_context(info_name, args, parent, **extra)
-        if HELP not in args and not flag:
+        if not flag and HELP.isdisjoint(args):
             args = []  # the name is missing, whatever else is wrong
-        elif HELP not in args and (
+        elif HELP.isdisjoint(args) and (
             strange := [o for o in _read(self, args).lacking if not options.hint(o, _flags(self))]
         ):
             raise BadInput(f"no option {strange[0]}: if it is one of a {kind.name}, name that with {flag}")
         path = [*([parent.command_path] if parent else []), self.offer.name, *([flag] if flag else [])]
-        self.epilog = f"`{' '.join(path)} {kind.name.upper()} {HELP}` shows the options of that {kind.name} as well."
+        self.epilog = f"`{' '.join(path)} {kind.name.upper()} --help` shows the options of that {kind.name} as well."
         return super().make_context(info_name, args, parent, **extra)
 
     def _find(self, args: list[str]) -> str | None:
@@ -142,7 +142,7 @@ def _read(command: TyperCommand, args: list[str]) -> _Read:
             found.words.append(arg)
             found.sure += [] if behind in found.lacking else [arg]
         elif flag not in known:
-            found.lacking += [flag] if flag != HELP else []
+            found.lacking += [flag] if flag not in HELP else []
         elif not known[flag].is_flag and (typed := [value] if equals else list(islice(rest, 1))):
             found.values[known[flag].name] = typed[0]
         behind = arg
