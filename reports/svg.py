@@ -18,6 +18,7 @@ AXIS = {
     "labelColor": style.MUTED, "labelFontSize": 11, "titleColor": style.MUTED, "titleFontSize": 11,
     "titleFontWeight": "normal", "gridColor": style.GRID, "domain": False, "ticks": False, "labelPadding": 5,
     "labelFlush": False, "titlePadding": 7,
+    "labelLimit": 0, "titleLimit": 0,  # nothing is cut off, and so nothing is measured for it
 }  # fmt: skip
 CONFIG = {
     "font": FONT,

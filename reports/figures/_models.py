@@ -40,9 +40,7 @@ def names(places: Mapping[str, float], end: float) -> alt.Y:
         "y:Q",
         title=None,
         scale=alt.Scale(domain=[end, -0.7], nice=False),
-        axis=alt.Axis(
-            values=values, labelExpr=f"{texts}[indexof({values}, datum.value)]", labelColor=style.INK, labelLimit=0
-        ),
+        axis=alt.Axis(values=values, labelExpr=f"{texts}[indexof({values}, datum.value)]", labelColor=style.INK),
     )
 
 
