@@ -26,17 +26,13 @@ from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
 
 
 class Commands(TyperGroup):
-    """Commands by name; an unknown name is told as everywhere else, and Ctrl-C ends each alike."""
+    """Commands by name; an unknown name is told as everywhere else."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and not cmd_name.startswith("-"):
             raise UnknownName("command", cmd_name, self.commands)
         return found
-
-    def invoke(self, ctx: Any) -> Any:
-        with interruptible():
-            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -99,12 +95,14 @@ def main() -> None:
         for argument in sys.argv[1:]:
             utf8(argument)
         try:
-            with catalogs():
+            with catalogs(), interruptible():
                 code = app(prog_name="memlake", standalone_mode=False)
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
         sys.exit(code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except typer.TyperException as e:
         if message := mistake(e):  # else help has been printed instead
             print(f"memlake: {printable(message)}", file=sys.stderr)

@@ -121,6 +121,35 @@ def test_ctrl_c_in_the_midst_of_a_query_ends_the_command(run):
         assert run(nowhere, "sql", ENDLESS) == (130, "")
 
 
+CTRL_C_AT = """
+import os, signal, sys
+
+module = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.write(2, b"sent")
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored
+sys.meta_path.insert(0, Finder())
+from memlake.__main__ import main
+main()
+"""
+
+
+# DuckDB, which imports pandas where it is used first, drops a KeyboardInterrupt that comes meanwhile
+@pytest.mark.parametrize("module", ["memlake.cli", "memlake.compute", "duckdb", "pandas._libs.tslibs"])
+def test_ctrl_c_ends_a_command_whatever_is_imported_meanwhile(lake, tmp_path, module):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    words = ["ingest", "run", "jsonl", "--path", str(tmp_path), "--corpus", "c", "--lake", str(lake.path)]
+    found = subprocess.run([sys.executable, "-c", CTRL_C_AT, module, *words], capture_output=True, text=True)
+    assert found.returncode == 130 and found.stderr.startswith("sent"), found.stderr
+    assert "Traceback" not in found.stderr
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_streams_that_are_closed_are_nowhere(lake, form):
     command = 'exec "$0" -c \'import memlake.cli; memlake.cli.main()\' sql --lake "$1" --format "$2"'
