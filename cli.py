@@ -18,8 +18,8 @@ from .queries import cli as queries
 from .queries.upkeep import catalogs
 from .reports import cli as reports
 from .warehouse import cli as warehouse
-from .warehouse.connections import interruptible
-from .warehouse.errors import MemlakeError, UnknownName, one_line
+from .warehouse.connections import damage, interruptible
+from .warehouse.errors import MemlakeError, UnknownName
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
@@ -119,9 +119,8 @@ def main() -> None:
         print(f"memlake: {e.filename or 'the output'} cannot be used: {e.strerror}", file=sys.stderr)
         sys.exit(2)
     except Exception as e:
-        duckdb = sys.modules.get("duckdb")
-        if duckdb and isinstance(e, duckdb.IOException | duckdb.InvalidInputException):
-            print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
+        if line := damage(e):
+            print(f"memlake: {printable(line)}", file=sys.stderr)
             sys.exit(2)
         raise
 

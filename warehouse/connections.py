@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from .errors import one_line
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,6 +34,18 @@ def watched(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """The connection, such as a cursor of another, as `connect` makes them."""
     _open.add(con)
     return con
+
+
+def damage(error: Exception) -> str | None:
+    """The line for a file that DuckDB cannot read; None for another error. Of damaged bytes it raises what has no kind
+    of its own and names no file."""
+    duckdb = sys.modules.get("duckdb")
+    if not duckdb or not isinstance(error, duckdb.Error):
+        return None
+    named = isinstance(error, duckdb.InvalidInputException) and ".parquet" in str(error)
+    if type(error) is not duckdb.Error and not isinstance(error, duckdb.IOException) and not named:
+        return None
+    return f"a file cannot be read ({one_line(error)}): see `memlake warehouse check`"
 
 
 @contextmanager
