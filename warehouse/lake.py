@@ -306,10 +306,10 @@ class Lake:
                 return done
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
-            except OSError as e:
-                if e.errno is not None:
+            except (DeltaError, OSError) as e:  # delta-rs's names what the system says, and has no number
+                if getattr(e, "errno", None) is not None or (isinstance(e, DeltaError) and "(os error " not in str(e)):
                     raise
-                raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
+                raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
     def _ready(self, name: str) -> Log:

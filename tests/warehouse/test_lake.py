@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, flip, ingest_cell, make_lake, match_cell
 from memlake.warehouse import schema
-from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
+from memlake.warehouse.errors import BadInput, Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.log import Log
 from memlake.warehouse.publishing.check import check
@@ -217,6 +218,18 @@ def test_a_table_without_rows_of_the_cell_is_free_again(lake):
 def test_a_lake_of_an_older_memlake_gets_the_tables_it_lacks(lake):
     shutil.rmtree(lake.path / "exposures")
     assert Lake.open(lake.path).version("exposures") == 0
+
+
+@pytest.mark.parametrize("size", [0, 1000])  # bytes: of no file, and of a log entry, but of no Parquet file
+def test_a_disk_on_which_delta_cannot_write_is_one_line(lake, size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(BadInput, match=r"table matches of .* cannot be written \(.*File too large") as raised:
+            lake.retract("matches", [match_cell("c++").id], lambda _: "n_match > 5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(raised.value) and list(check(lake)) == []
 
 
 def test_check_finds_rows_that_are_gone(lake):
