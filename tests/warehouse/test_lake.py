@@ -64,6 +64,15 @@ def test_a_damaged_log_is_named(lake):
     assert opened.snapshot("matches")  # the others are there
 
 
+def test_a_log_that_may_not_be_read_is_not_to_be_restored(lake, monkeypatch):
+    def refused(self: Log) -> None:
+        raise PermissionError(13, "Permission denied", "00000000000000000000.json")
+
+    monkeypatch.setattr(Log, "update", refused)
+    with pytest.raises(DamagedLake, match=r"Permission denied.*\): ask for the right to read its _delta_log$"):
+        lake.snapshot("models")
+
+
 def test_partitions_with_awkward_names(lake):
     with lake.connect(["matches"]) as con:
         found = con.execute("select domain, count(*) from stored.matches group by all order by all").fetchall()
