@@ -194,7 +194,7 @@ def test_every_table_says_what_one_row_is():
         schema.table("macthes")
 
 
-def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
+def test_forget_stopped_half_way_goes_on(lake, monkeypatch, capsys):
     cell = match_cell("c++")
     original = Lake.retract
 
@@ -207,7 +207,8 @@ def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         forget(lake, cell=cell.id)
     monkeypatch.undo()
-    assert forget(lake, cell=cell.id) == [cell.id]
+    assert "run the same command again" in capsys.readouterr().err
+    assert forget(lake, cell=cell.id) == [cell.id] and not capsys.readouterr().err
     summary = run_cells(lake, [cell])
     assert summary.done == [cell.id] and list(check(lake)) == []
 
