@@ -18,25 +18,21 @@ from .queries import cli as queries
 from .queries.upkeep import catalogs
 from .reports import cli as reports
 from .warehouse import cli as warehouse
-from .warehouse.connections import interruptible
-from .warehouse.errors import MemlakeError, UnknownName, of_a_disk, one_line
+from .warehouse.connections import damage, interruptible
+from .warehouse.errors import MemlakeError, UnknownName, of_a_disk
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
 
 
 class Commands(TyperGroup):
-    """Commands by name; an unknown name is told as everywhere else, and Ctrl-C ends each alike."""
+    """Commands by name; an unknown name is told as everywhere else."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and not cmd_name.startswith("-"):
             raise UnknownName("command", cmd_name, self.commands)
         return found
-
-    def invoke(self, ctx: Any) -> Any:
-        with interruptible():
-            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -97,12 +93,14 @@ def main() -> None:
         for argument in sys.argv[1:]:
             utf8(argument)
         try:
-            with catalogs():
+            with catalogs(), interruptible():
                 code = app(prog_name="memlake", standalone_mode=False)
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
         sys.exit(code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except typer.TyperException as e:
         if message := mistake(e):  # else help has been printed instead
             print(f"memlake: {printable(message)}", file=sys.stderr)
@@ -120,9 +118,8 @@ def main() -> None:
         print(f"memlake: {line}", file=sys.stderr)
         sys.exit(2)
     except Exception as e:
-        duckdb = sys.modules.get("duckdb")
-        if duckdb and isinstance(e, duckdb.IOException | duckdb.InvalidInputException):
-            print(f"memlake: a file cannot be read ({one_line(e)}): see `memlake warehouse check`", file=sys.stderr)
+        if line := damage(e):
+            print(f"memlake: {printable(line)}", file=sys.stderr)
             sys.exit(2)
         raise
 

@@ -47,8 +47,8 @@ def plan(lake: Lake, experiment: str, request: Request) -> tuple[list[ModelCell]
         raise BadInput(f"no device {request.device!r}: it is auto, cpu or cuda")
     if not request.cell_minutes > 0:
         raise BadInput(f"no --cell-minutes {request.cell_minutes:g}: it is a positive number")
-    if request.flops is not None and not 0 < request.flops < inf:
-        raise BadInput(f"no --flops {request.flops:g}: it is a positive number")
+    if request.flops is not None and not 1 <= request.flops < inf:
+        raise BadInput(f"no --flops {request.flops:g}: it is a number, at least 1")
     _check_places(lake, request)
     found = [
         cell for text in request.models for cell in module.plan(lake, _subject(lake, text, request), request, chosen)
@@ -163,8 +163,11 @@ def estimated(lake: Lake, experiment: str, request: Request) -> pa.Table:
 
     found, missing = plan(lake, experiment, request)
     numbers = [(name, pa.int64()) for name in ("cells", "sequences", "rows", "bytes")]
+    costs = summary(lake, experiment, request, [cell for cell in found if cell.id in missing])
+    if not costs:
+        say(_in_words(costs))
     return pa.Table.from_pylist(
-        summary(lake, experiment, request, [cell for cell in found if cell.id in missing]),
+        costs,
         pa.schema([("model", pa.string()), *numbers, ("hours", pa.float64()), ("rate", pa.string())]),
     )
 
@@ -178,10 +181,13 @@ def _in_words(costs: Sequence[Mapping[str, Any]]) -> str:
     counts = [f"{n} {name[:-1] if n == 1 else name}" for name, n in sums.items() if n is not None]
     if size is not None:
         counts.append(_scaled(size, {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}))
-    time = _scaled(3600 * sum(cost["hours"] for cost in costs), {"seconds": 1, "minutes": 60, "hours": 3600})
+    seconds = 3600 * sum(cost["hours"] for cost in costs)
+    time = f"about {_scaled(seconds, {'seconds': 1, 'minutes': 60, 'hours': 3600})}"
+    if seconds < 0.05:
+        time = "less than 0.1 seconds"
     rates = list(dict.fromkeys(cost["rate"] for cost in costs))
     by = rates[0] if len(rates) == 1 else "each model by its own rate: --estimate"
-    return f"to do: {', '.join(counts)}, about {time} of one process ({by})"
+    return f"to do: {', '.join(counts)}, {time} of one process ({by})"
 
 
 def _scaled(number: float, units: Mapping[str, float]) -> str:

@@ -17,7 +17,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from memlake.warehouse.connections import interruptible
+from memlake.warehouse.connections import damage, interruptible
 from memlake.warehouse.errors import BadInput, one_line
 from memlake.warehouse.paths import utf8
 from memlake.warehouse.relation import as_pattern, quoted
@@ -72,7 +72,7 @@ def ask(con: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
         with interruptible():
             return con.execute(admit(con, text)).to_arrow_table()
     except duckdb.Error as e:
-        raise BadInput(one_line(e)) from e
+        raise BadInput(damage(e) or one_line(e)) from e
     except KeyboardInterrupt:
         con.interrupt()  # else DuckDB works on, and whoever lets the connection go waits for it
         raise

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
+from memlake.warehouse.connections import interruptible
 from memlake.warehouse.errors import MemlakeError
 
 HELP = "End a statement with ; - .tables lists what there is, .quit (or Ctrl-D) leaves."
@@ -27,18 +28,19 @@ def converse(
     lines: list[str] = []
     while True:
         try:
-            line = read("    ...> " if lines else "memlake> ").strip()
-            if not lines and line in (".quit", ".exit"):
-                return
-            if not lines and line == ".tables":
-                say("  ".join(tables))
-            elif not lines and line.startswith("."):
-                say(HELP)
-            elif line:
-                lines.append(line)
-            if lines and line.endswith(";"):
-                text, lines = "\n".join(lines), []
-                show(ask(text))
+            with interruptible():
+                line = read("    ...> " if lines else "memlake> ").strip()
+                if not lines and line in (".quit", ".exit"):
+                    return
+                if not lines and line == ".tables":
+                    say("  ".join(tables))
+                elif not lines and line.startswith("."):
+                    say(HELP)
+                elif line:
+                    lines.append(line)
+                if lines and line.endswith(";"):
+                    text, lines = "\n".join(lines), []
+                    show(ask(text))
         except MemlakeError as e:
             say(str(e))
         except KeyboardInterrupt:

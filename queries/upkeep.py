@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from memlake.warehouse import changes
-from memlake.warehouse.errors import one_line
+from memlake.warehouse.errors import DamagedLake, one_line
 from memlake.warehouse.show.terminal import printable, say
 
 PAUSE = 60.0  # seconds between two rebuilds while a command goes on, or
@@ -18,7 +18,7 @@ SHARE = 50  # so many times what the last one took, if that is longer
 @contextmanager
 def catalogs() -> Iterator[None]:
     """Rebuild `catalog.duckdb` of the lakes that the block changes: when it ends, however it ends, and now and then
-    before. Where that fails a line says so, and the block's work is not touched by it."""
+    before. Where that fails, or a table is damaged, a line says so, and the block's work is not touched by it."""
     changed: set[Path] = set()
     due = monotonic() + PAUSE
 
@@ -27,6 +27,8 @@ def catalogs() -> Iterator[None]:
             path = changed.pop()
             try:
                 _rebuild(path)
+            except DamagedLake as e:
+                say(printable(one_line(e)))
             except Exception as e:
                 say(
                     printable(f"{path / 'catalog.duckdb'} is not up to date ({one_line(e)}): memlake warehouse catalog")

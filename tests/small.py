@@ -92,6 +92,14 @@ def ctrl_c(after: float) -> Iterator[None]:
         timer.cancel()
 
 
+def flip(path: str | Path) -> None:
+    """Damage the values of a Parquet file, and neither its size nor its footer."""
+    data = bytearray(Path(path).read_bytes())
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[4:footer] = bytes(byte ^ 0x5A for byte in data[4:footer])
+    Path(path).write_bytes(data)
+
+
 def made_cell(called: str, said: Mapping[str, Any], *writes: str) -> MadeCell:
     return MadeCell(Made(said), called, writes)
 

@@ -15,8 +15,9 @@ import pytest
 
 import memlake
 from memlake.cli import main
-from memlake.tests.small import ENDLESS, ctrl_c
+from memlake.tests.small import DOMAINS, ENDLESS, ctrl_c, flip, make_lake, match_cell
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.runner import run_cells
 
 FORMATS = ["table", "csv", "json", "parquet"]
 
@@ -120,6 +121,51 @@ def test_a_command_that_is_interrupted_says_so_by_its_exit_code(run, monkeypatch
 def test_ctrl_c_in_the_midst_of_a_query_ends_the_command(run):
     with ctrl_c(after=1.0), open(os.devnull, "w") as nowhere:
         assert run(nowhere, "sql", ENDLESS) == (130, "")
+
+
+READING = ["sql|select sum(n_match) from matches", "query|run|head_importance|--fresh", "warehouse|forget|--model|m"]
+
+
+@pytest.mark.parametrize("words", READING)
+def test_a_damaged_file_is_one_line(run, tmp_path, capsys, words):
+    damaged = make_lake(tmp_path / "lake")
+    assert not run_cells(damaged, [match_cell(d) for d in DOMAINS]).failed
+    for name in ("matches", "sequences", "models"):
+        flip(damaged.files(name)[0])
+    capsys.readouterr()
+    with open(os.devnull, "w") as nowhere:
+        code, said = run(nowhere, *words.split("|"), "--lake", str(damaged.path))
+    assert code == 2 and said.count("\n") == 1, said
+    assert "cannot be read (" in said and said.endswith("): see `memlake warehouse check`\n")
+
+
+CTRL_C_AT = """
+import os, signal, sys
+
+module = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.write(2, b"sent")
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored
+sys.meta_path.insert(0, Finder())
+from memlake.__main__ import main
+main()
+"""
+
+
+# DuckDB, which imports pandas where it is used first, drops a KeyboardInterrupt that comes meanwhile
+@pytest.mark.parametrize("module", ["memlake.cli", "memlake.compute", "duckdb", "pandas._libs.tslibs"])
+def test_ctrl_c_ends_a_command_whatever_is_imported_meanwhile(lake, tmp_path, module):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    words = ["ingest", "run", "jsonl", "--path", str(tmp_path), "--corpus", "c", "--lake", str(lake.path)]
+    found = subprocess.run([sys.executable, "-c", CTRL_C_AT, module, *words], capture_output=True, text=True)
+    assert found.returncode == 130 and found.stderr.startswith("sent"), found.stderr
+    assert "Traceback" not in found.stderr
 
 
 @pytest.mark.parametrize("form", FORMATS)

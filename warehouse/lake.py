@@ -94,8 +94,7 @@ class Lake:
             self._handles[name].update_incremental()
             return self._handles[name]
         except (DeltaError, TableNotFoundError, OSError) as e:
-            reason = one_line(e)
-            raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
+            raise self._unreadable(name, e) from e
 
     def log(self, name: str) -> Log:
         """The log of a table, as of now; raises `UnknownName`, `DamagedLake`."""
@@ -105,9 +104,14 @@ class Lake:
             log.update()
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
             del self._logs[name]
-            reason = one_line(e)
-            raise DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): restore its _delta_log") from e
+            raise self._unreadable(name, e) from e
         return log
+
+    def _unreadable(self, name: str, error: Exception) -> DamagedLake:
+        """That the log of a table cannot be read, and what to mend."""
+        reason = one_line(error)
+        remedy = "ask for the right to read" if "permission denied" in reason.lower() else "restore"
+        return DamagedLake(f"table {name} of {self.path} cannot be read ({reason}): {remedy} its _delta_log")
 
     def version(self, name: str) -> int:
         """Number of the table's newest snapshot."""
@@ -310,10 +314,10 @@ class Lake:
                 return done
             except CommitFailedError:
                 time.sleep(min(0.01 * 2**tried, 1.0))
-            except OSError as e:
-                if e.errno is not None:
+            except (DeltaError, OSError) as e:  # delta-rs's names what the system says, and has no number
+                if getattr(e, "errno", None) is not None or (isinstance(e, DeltaError) and "(os error " not in str(e)):
                     raise
-                raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e  # delta-rs's
+                raise BadInput(f"table {name} of {self.path} cannot be written ({one_line(e)})") from e
         raise BadInput(f"table {name} of {self.path} is written by too many at once: try again later")
 
     def _ready(self, name: str) -> Log:

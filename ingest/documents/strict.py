@@ -111,7 +111,7 @@ def refuse(found: Sequence[Rejects]) -> None:
     if reasons:
         first = min(one.first for one in found if one.first)
         what = _summary(reasons, first, " would be rejected")
-        raise BadInput(f"{what}; nothing is published: mend them, or leave out --strict")
+        raise BadInput(f"{what}; no document is published: mend them, or leave out --strict")
 
 
 def _summary(reasons: Counter[str], first: tuple[str, int, str], what: str = "") -> str:

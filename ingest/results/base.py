@@ -235,6 +235,8 @@ class ResultSource(ResultReader):
             known, params, corpora = None, None, ()
         if self.family not in families() and get_close_matches(self.family or "", families(), cutoff=MISTYPED):
             raise UnknownName("family", str(self.family), families())
+        if self.params is not None and self.params < 1:
+            raise BadInput(f"no --params {self.params}: it is at least 1")
         family, n = known or self.family, params or self.params
         if not family or not n:
             raise BadInput(f"model {name!r} is neither in the lake nor in the registry: give its --family and --params")

@@ -108,6 +108,9 @@ def test_the_plan_says_what_is_to_be_done_costs(road, capsys):
     assert [row["rows"] for row in rows] == [8, ROWS - 8]
     assert said(capsys) == ["nothing to do"]
     assert estimated(lake, "scoring", request(folder)).num_rows == 0
+    assert said(capsys) == ["nothing to do"]
+    planned(lake, "scoring", request(folder, bos=True, flops=3e14))
+    assert ", less than 0.1 seconds of one process" in said(capsys)[0]
     other = request(folder, bos=True, flops=1e6)
     hours = ROWS * 64 * 2 * 23_360 * 2 / 1e6 / 3600  # tokens, operations a parameter, parameters, forwards
     (row,) = estimated(lake, "scoring", other).to_pylist()
@@ -155,8 +158,9 @@ def test_the_model_is_described(road):
         ({"device": "tpu"}, BadInput, "auto, cpu or cuda"),
         ({"cell_minutes": 0.0}, BadInput, "no --cell-minutes 0: it is a positive number"),
         ({"cell_minutes": nan}, BadInput, "no --cell-minutes nan: it is a positive number"),
-        ({"flops": -1.0}, BadInput, "no --flops -1: it is a positive number"),
-        ({"flops": inf}, BadInput, "no --flops inf: it is a positive number"),
+        ({"flops": -1.0}, BadInput, "no --flops -1: it is a number, at least 1"),
+        ({"flops": inf}, BadInput, "no --flops inf: it is a number, at least 1"),
+        ({"flops": 1e-300}, BadInput, "no --flops 1e-300: it is a number, at least 1"),
         ({"attention": "flash"}, BadInput, "sdpa, eager"),
         ({"role": "twin"}, BadInput, "no role 'twin': it is trained or control"),
         ({"role": "control"}, Conflict, "the lake knows tiny as trained on mine: leave --role control out, or take"),

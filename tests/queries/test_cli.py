@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import typer
@@ -13,6 +14,7 @@ from memlake.queries.finding import find, names
 from memlake.queries.only import SHARED
 from memlake.queries.prompt import HELP, converse
 from memlake.tests.small import MODEL, N
+from memlake.warehouse.connections import interruptible
 from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName
 
 app = typer.Typer()
@@ -148,6 +150,8 @@ def talk(*typed: str | type[BaseException]) -> tuple[list[str], list[str], list[
         line = next(lines)
         if isinstance(line, str):
             return line
+        if line is KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
         raise line
 
     def ask(text: str):
@@ -155,7 +159,8 @@ def talk(*typed: str | type[BaseException]) -> tuple[list[str], list[str], list[
         if text == "bad;":
             raise BadInput("no such table")
 
-    converse(ask, ["matches", "models"], lambda rows: None, said.append, read)
+    with interruptible():
+        converse(ask, ["matches", "models"], lambda rows: None, said.append, read)
     return asked, said, prompts
 
 

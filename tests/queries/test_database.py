@@ -18,8 +18,9 @@ from memlake.queries.catalog import table_macros, views
 from memlake.queries.database import rebuild
 from memlake.queries.finding import find, names
 from memlake.queries.upkeep import catalogs
-from memlake.tests.small import CONDITION
+from memlake.tests.small import CONDITION, DOMAINS, ingested
 from memlake.warehouse import schema
+from memlake.warehouse.errors import DamagedLake
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.register import register
 
@@ -158,6 +159,52 @@ def test_a_lake_that_was_moved_is_found_again_after_a_rebuild(made, tmp_path):
     assert conditions(moved) == ["a"]
 
 
+@pytest.mark.parametrize("way", ["folder/../a lake", "link"])
+def test_it_needs_no_folder_by_which_the_lake_was_reached(made, tmp_path, way):
+    with_condition(made, "a")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(made.path)
+    rebuild(Lake.open(tmp_path / way))
+    (tmp_path / "folder").rmdir()
+    (tmp_path / "link").unlink()
+    assert conditions(made) == ["a"]
+
+
+def test_a_folder_may_have_a_question_mark(made, tmp_path):
+    with_condition(made, "a")
+    os.rename(made.path, tmp_path / "why?")
+    asked = Lake.open(tmp_path / "why?")
+    for _ in range(2):  # the second time with what the first has kept
+        rebuild(asked)
+        assert conditions(asked) == ["a"]
+    assert len([*(asked.path / "kept" / "catalog").iterdir()]) == 1
+
+
+@pytest.mark.parametrize("name", ["kept", "kept/catalog"])
+def test_where_nothing_can_be_kept_it_is_made(made, name):
+    shutil.rmtree(made.path / "kept")
+    (made.path / name).parent.mkdir(exist_ok=True)
+    (made.path / name).write_bytes(b"no folder")
+    with_condition(made, "a")
+    rebuild(made)
+    assert conditions(made) == ["a"]
+
+
+@pytest.mark.parametrize(("name", "broken"), [("exposures", "exposures"), ("sequences", "sequences, samples")])
+def test_a_lost_file_leaves_the_other_tables(made, capsys, name, broken):
+    put(made, "c", [*ingested(DOMAINS[0]), ("exposures", [{"model": "m", "document_id": 1, "exposures": 1}])])
+    Path(made.files(name)[0]).unlink()
+    with catalogs():
+        with_condition(made, "a")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"is made without {broken}" in line and "memlake warehouse check" in line
+    with pytest.raises(DamagedLake, match=f"is made without {broken}"):
+        rebuild(made)
+    assert conditions(made) == ["a"]
+    with opened(made) as con, pytest.raises(duckdb.InvalidInputException, match="warehouse check"):
+        con.execute(f"select count(*) from {name}")
+
+
 def test_who_has_it_open_keeps_what_it_had(made):
     with_condition(made, "a")
     rebuild(made)
@@ -170,6 +217,7 @@ def test_who_has_it_open_keeps_what_it_had(made):
 
 
 def test_it_is_not_written_to(made):
+    (made.path / "catalog.duckdb.wal").write_bytes(b"of a client that was killed")
     assert rebuild(made).stat().st_mode & 0o222 == 0
     assert sorted(p.name for p in made.path.glob("catalog*")) == ["catalog.duckdb"]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, ingest_cell, make_lake, match_cell
+from memlake.tests.small import CONDITION, DOMAINS, MODEL, N, flip, ingest_cell, make_lake, match_cell
 from memlake.warehouse import schema
-from memlake.warehouse.errors import Conflict, DamagedLake, NotALake, UnknownName
+from memlake.warehouse.errors import BadInput, Conflict, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.log import Log
 from memlake.warehouse.publishing.check import check
@@ -61,6 +62,15 @@ def test_a_damaged_log_is_named(lake):
     with pytest.raises(DamagedLake, match=r"table models of .* cannot be read"):
         opened.delta("models")
     assert opened.snapshot("matches")  # the others are there
+
+
+def test_a_log_that_may_not_be_read_is_not_to_be_restored(lake, monkeypatch):
+    def refused(self: Log) -> None:
+        raise PermissionError(13, "Permission denied", "00000000000000000000.json")
+
+    monkeypatch.setattr(Log, "update", refused)
+    with pytest.raises(DamagedLake, match=r"Permission denied.*\): ask for the right to read its _delta_log$"):
+        lake.snapshot("models")
 
 
 def test_partitions_with_awkward_names(lake):
@@ -184,7 +194,7 @@ def test_every_table_says_what_one_row_is():
         schema.table("macthes")
 
 
-def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
+def test_forget_stopped_half_way_goes_on(lake, monkeypatch, capsys):
     cell = match_cell("c++")
     original = Lake.retract
 
@@ -197,7 +207,8 @@ def test_forget_stopped_half_way_goes_on(lake, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         forget(lake, cell=cell.id)
     monkeypatch.undo()
-    assert forget(lake, cell=cell.id) == [cell.id]
+    assert "run the same command again" in capsys.readouterr().err
+    assert forget(lake, cell=cell.id) == [cell.id] and not capsys.readouterr().err
     summary = run_cells(lake, [cell])
     assert summary.done == [cell.id] and list(check(lake)) == []
 
@@ -219,14 +230,27 @@ def test_a_lake_of_an_older_memlake_gets_the_tables_it_lacks(lake):
     assert Lake.open(lake.path).version("exposures") == 0
 
 
+@pytest.mark.parametrize("size", [0, 1000])  # bytes: of no file, and of a log entry, but of no Parquet file
+def test_a_disk_on_which_delta_cannot_write_is_one_line(lake, size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(BadInput, match=r"table matches of .* cannot be written \(.*File too large") as raised:
+            lake.retract("matches", [match_cell("c++").id], lambda _: "n_match > 5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(raised.value) and list(check(lake)) == []
+
+
 def test_check_finds_rows_that_are_gone(lake):
     lake.delta("matches").delete("domain = 'c++'")
     assert [f.what for f in check(lake)] == [f"published {N} rows, the tables hold 0"]
 
 
-def test_check_finds_a_flipped_page(lake):
-    path = Path(lake.files("matches")[0])
-    data = bytearray(path.read_bytes())
-    data[40:400] = bytes(360)
-    path.write_bytes(data)
-    assert any("rows cannot be read" in f.what for f in check(lake))
+# Of `matches` others judge nothing; on `sequences` and `models` rows stand, and `cells` says what was published
+@pytest.mark.parametrize("name", ["matches", "sequences", "models", "cells"])
+def test_check_finds_flipped_bytes(lake, name):
+    path = lake.files(name)[0]
+    flip(path)
+    (found,) = check(lake)
+    assert (found.table_name, found.where) == (name, lake.relative(path)) and "rows cannot be read" in found.what

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memlake.warehouse import schema
-from memlake.warehouse.errors import one_line
+from memlake.warehouse.errors import DamagedLake, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.portions import portions
 from memlake.warehouse.relation import File, quoted, relation
@@ -49,19 +49,23 @@ def check(lake: Lake, advance: Callable[[int], None] = lambda files: None) -> It
             yield defect
     if damaged:
         return  # rows are judged against other tables: with a file missing every verdict would be misleading
+    try:
+        found = list(_judged_again(lake, advance))
+    except (duckdb.Error, DamagedLake):
+        found = list(_unreadable(lake))
+        if not found:
+            raise
+    yield from found
+
+
+def _judged_again(lake: Lake, advance: Callable[[int], None]) -> Iterator[Defect]:
+    """What is wrong with the rows of files that are all there."""
     judged: list[Number] = []
     settings = _settings(lake)
     for name in schema.names():
         for files, rows in _judged_together(lake, name, settings):
             advance(files)
-            if isinstance(rows, Defect):
-                yield rows
-                continue
-            try:
-                judged += audit.numbers(rows)
-            except duckdb.Error as e:
-                where = ", ".join(f"cell {cell}" for cell in rows.cells) or "registered rows"
-                yield Defect(name, where, f"rows cannot be read: {one_line(e)}")
+            judged += audit.numbers(rows)
     failed = out_of_range([(n.observed, n.low, n.high) for n in judged])
     yield from _broken([judged[i] for i in sorted(failed)])
     yield from _lost(lake)
@@ -102,6 +106,17 @@ def _files(lake: Lake, name: str, advance: Callable[[int], None]) -> Iterator[De
                 yield Defect(name, where, f"file has {rows} rows, the log says {file.rows}")
 
 
+def _unreadable(lake: Lake) -> Iterator[Defect]:
+    """The files of which DuckDB cannot read every value."""
+    with lake.connect([]) as con:
+        for name in schema.names():
+            for file in lake.snapshot(name):
+                try:
+                    con.execute(f"select bit_xor(hash(columns(*))) from ({relation(name, [file])})").fetchall()
+                except duckdb.Error as e:
+                    yield Defect(name, lake.relative(file.path), f"rows cannot be read: {one_line(e)}")
+
+
 def _lost(lake: Lake) -> Iterator[Defect]:
     """Cells with more or fewer rows than were published with them."""
     counts = " union all ".join(f"select cell from stored.{name}" for name in data_tables())
@@ -124,22 +139,17 @@ def _settings(lake: Lake) -> dict[str, dict[str, Any]]:
         return {c: json.loads(s) for c, s in con.execute("select cell, settings from stored.cells").fetchall()}
 
 
-def _judged_together(
-    lake: Lake, name: str, settings: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[int, Rows | Defect]]:
+def _judged_together(lake: Lake, name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[int, Rows]]:
     """The rows of a table, those of some cells at a time (all at once where rows carry none), each against the rest of
-    the table, or why they cannot be read; and to how many files that comes."""
+    the table; and to how many files that comes."""
     files, spec = lake.snapshot(name), schema.table(name)
     if "cell" not in spec.schema.names:
         yield len(files), Rows(lake, name, relation(name, files), settings={}, partitions=[])
         return
     holding: dict[str, dict[File, int]] = defaultdict(dict)
     for file in files:
-        try:
-            for cell, n in _cells(lake, name, file):
-                holding[cell][file] = n
-        except duckdb.Error as e:
-            yield 1, Defect(name, lake.relative(file.path), f"rows cannot be read: {one_line(e)}")
+        for cell, n in _cells(lake, name, file):
+            holding[cell][file] = n
     groups: dict[str, list[str]] = defaultdict(list)
     asked = audit.asked(spec)
     for cell in holding:

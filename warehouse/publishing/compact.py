@@ -37,7 +37,7 @@ from deltalake.exceptions import DeltaError
 from memlake.warehouse import schema
 from memlake.warehouse.errors import Conflict, DamagedLake, MemlakeError, one_line
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.relation import File, partition_path, relation
+from memlake.warehouse.relation import File, partition_path, quoted, relation
 from memlake.warehouse.words import counted
 
 from .place import MERGED, merge, move
@@ -277,7 +277,7 @@ def _engine(lake: Lake, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with lake.connect([]) as con:
         con.execute(f"set memory_limit = '{MEMORY}'")
         con.execute(f"set threads = {min(THREADS, os.cpu_count() or 1)}")
-        con.execute("set temp_directory = ?", [str(folder / "spill")])
+        con.execute(f"set temp_directory = {quoted(str(folder / 'spill'))}")
         yield con
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .publish import Attempt, Ending, data_tables, record
 from .register import transaction
 
 NAMED = 3  # cells that a refusal names
+STOPPED = "stopped half-way, some rows may be taken back: run the same command again, it goes on"
 
 
 @dataclass(frozen=True)
@@ -226,12 +228,18 @@ def _upper_first(roots: Iterable[str], standing: Mapping[str, set[str]]) -> list
 def _forget(lake: Lake, cells: Sequence[PublishedCell]) -> None:
     """The log of `cells` last: until then the cells can be found, and forgotten to the end."""
     ids = [known.cell for known in cells]
-    for name in upper_tables_first():
-        lake.retract(name, ids, lambda held: f"cell in ({', '.join(map(quoted, held))})")
-    lake.retract("checks", ids, None)
-    gone = [(Attempt(c.cell, c.experiment, c.version, c.settings), Ending("forgotten")) for c in cells]
-    record(lake, gone)
-    lake.retract("cells", ids, None)
+    begun = False
+    try:
+        for name in upper_tables_first():
+            begun |= bool(lake.retract(name, ids, lambda held: f"cell in ({', '.join(map(quoted, held))})"))
+        lake.retract("checks", ids, None)
+        gone = [(Attempt(c.cell, c.experiment, c.version, c.settings), Ending("forgotten")) for c in cells]
+        record(lake, gone)
+        lake.retract("cells", ids, None)
+    except BaseException as e:
+        if begun or isinstance(e, KeyboardInterrupt):
+            print(STOPPED, file=sys.stderr)
+        raise
 
 
 def _forget_rows(lake: Lake, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -53,7 +53,7 @@ def test_one_line_says_what_is_rejected_and_nothing_is_published(lake, tmp_path,
         run(lake, folder, keep=keep)
     assert str(raised.value) == (
         "4 records would be rejected (empty line 1, malformed JSON 2, not a JSON object 1), the first is record 1 of"
-        " b.jsonl: empty line; nothing is published: mend them, or leave out --strict"
+        " b.jsonl: empty line; no document is published: mend them, or leave out --strict"
     )
     assert published(lake) == [0, 0, 0]
 

@@ -208,6 +208,9 @@ def test_an_unknown_model_needs_family_and_params(lake, tmp_path):
         ingest(lake, "results", {"path": (path,)})
     with pytest.raises(UnknownName, match="no family 'olma': did you mean 'olmo'"):
         ingest(lake, "results", {"path": (path,), "family": "olma", "params": 7})
+    for params in (0, -5):
+        with pytest.raises(BadInput, match=f"^no --params {params}: it is at least 1$"):
+            ingest(lake, "results", {"path": (path,), "family": "olmo", "params": params})
     summary, _ = ingest(lake, "results", {"path": (path,), "family": "olmo", "params": 7})
     assert not summary.failed
     assert rows(lake, "select model, family, nominal_params from stored.models") == [("mine", "olmo", 7)]
