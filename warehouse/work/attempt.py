@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from memlake.warehouse.connections import interruptible
+from memlake.warehouse.connections import damage, interruptible
 from memlake.warehouse.errors import BadInput, MemlakeError, of_a_disk
 from memlake.warehouse.json_files import json_object, write_json
 from memlake.warehouse.lake import Lake
@@ -96,7 +96,9 @@ def explain(error: Exception) -> str:
 
 def mendable(error: Exception) -> str | None:
     """The line for what the user can mend; None for a bug."""
-    return str(error) if isinstance(error, MemlakeError) else of_a_disk(error, unnamed="the lake's disk")
+    if isinstance(error, MemlakeError):
+        return str(error)
+    return of_a_disk(error, unnamed="the lake's disk") or damage(error)
 
 
 def _device(cell: Cell) -> str:

@@ -183,6 +183,23 @@ def test_an_error_after_publication_is_not_lost(lake, undisturbed, monkeypatch, 
 
 
 @dataclass(frozen=True)
+class ReadingCell(MatchCell):
+    """Meets a damaged file."""
+
+    def rows(self, lake: Lake) -> CellRows:
+        (lake.path / "rows.parquet").write_bytes(b"PAR1 of old, PAR1")
+        with lake.connect([]) as con:
+            con.execute(f"from '{lake.path / 'rows.parquet'}'")
+        yield from super().rows(lake)
+
+
+def test_a_cell_that_meets_a_damaged_file_fails_with_a_line(tmp_path):
+    lake = make_lake(tmp_path / "lake", ("a",))
+    ((_, reason),) = run_cells(lake, [ReadingCell(match_cell("a").settings)], workers=0).failed
+    assert reason.startswith("a file cannot be read (") and "see `memlake warehouse check`" in reason
+
+
+@dataclass(frozen=True)
 class TroubledCell(MatchCell):
     """Goes wrong as it is told."""
 
