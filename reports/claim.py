@@ -96,6 +96,7 @@ def read(answers: Mapping[str, pa.Table], names: Iterable[str], families: Collec
                 con.register(word, answers[word])
             rows = con.execute(text).to_arrow_table().to_pylist()
             estimates = [Estimate(**{k: v for k, v in row.items() if v is not None or k == "corpus"}) for row in rows]
+            estimates.sort(key=lambda e: (e.family, e.model, e.corpus or ""))  # the same rows, the same sentences
             yield Claim(name, list(Words(dict(HEAD.findall(text)), estimates).sentences(families)), estimates)
 
 

@@ -230,3 +230,11 @@ def test_published_models_come_before_miniatures_and_one_sample_before_others(an
     schema = answers["corpus_rate"].schema
     found = estimates({"corpus_rate": pa.Table.from_pylist([*rows, other, real], schema=schema)}, "corpus_rate")
     assert found.index.tolist() == ["real"] and found["value"].tolist() == [0.5]
+
+
+def test_the_same_rows_in_any_order_say_the_same(answers):
+    for name in claim.names():
+        (said,) = claim.read(answers, [name], ["absent"])
+        turned = {n: rows.take(list(range(len(rows)))[::-1]) for n, rows in answers.items()}
+        (again,) = claim.read(turned, [name], ["absent"])
+        assert again == said

@@ -60,7 +60,7 @@ def test_a_notebook_gets_the_figure_as_a_chart(lake):
     panels = chart["concat"][0]["concat"]
     assert len(panels) == opened.query("scaling_law").to_pandas()["family"].nunique()
     narrow = opened.figure("position_curve", condition="float32 sdpa").to_dict()
-    assert narrow["concat"] and narrow["config"]["aria"] is False
+    assert narrow["concat"] and "Liberation Sans" in narrow["config"]["font"]
     with pytest.raises(UnknownName, match="no figure 'scaling_low': did you mean 'scaling_law'"):
         opened.figure("scaling_low")
 
