@@ -81,12 +81,12 @@ class Figure:
         """The commands that fill its finding, as text with `code`."""
         return getattr(self._module, "RUN", RUN)
 
-    def draw(self, answers: Mapping[str, pa.Table], kept: Kept | None = None) -> list[Drawing]:
+    def draw(self, answers: Mapping[str, pa.Table], kept: Kept | None = None, fresh: bool = False) -> list[Drawing]:
         """The figure for each sample, without those where there is nothing to draw. answers: rows of findings; kept:
-        where drawings are that need not be drawn again, since the rows are the same."""
+        where drawings are that need not be drawn again, since the rows are the same, unless `fresh`."""
         tables = [answers[name] for name in self.rows_of]
         key = self._made_of(tables) if kept else ""
-        if kept and (drawn := kept.get(key)) is not None:
+        if kept and not fresh and (drawn := kept.get(key)) is not None:
             return [Drawing(**row) for row in drawn.to_pylist()]
         drawings = self._draw(tables)
         if kept:

@@ -186,7 +186,7 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", 
     findings = [find(name) for name in dict.fromkeys(only)]
     files, versions = lake.snapshots(schema.names())
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
-    downloads, kept = Downloads(folder), None if fresh else Kept(lake, "figures")
+    downloads, kept = Downloads(folder), Kept(lake, "figures")
     with ask.connect(lake, files) as con:
         sums = Unfilled(con, lake, files, ALL, fresh)
 
@@ -198,7 +198,9 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", 
         known = [f.name for f in findings if f.name in claim.names()]
         families = [family for (family,) in con.execute(FAMILIES).fetchall()]
         said = {c.finding: c.sentences for c in claim.read(answers, known, families)}
-        sections: list[Section] = [of_finding(f, answers, said.get(f.name, ()), downloads, kept) for f in findings]
+        sections: list[Section] = [
+            of_finding(f, answers, said.get(f.name, ()), downloads, kept, fresh) for f in findings
+        ]
         sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
     return Page(
         lake=lake.path.name,
@@ -223,10 +225,15 @@ def in_chapters(sections: Iterable[Section]) -> list[Chapter]:
 
 
 def of_finding(
-    finding: Finding, answers: Answers, said: Sequence[str], downloads: Downloads, kept: Kept | None = None
+    finding: Finding,
+    answers: Answers,
+    said: Sequence[str],
+    downloads: Downloads,
+    kept: Kept | None = None,
+    fresh: bool = False,
 ) -> FindingSection:
     """The section of a finding, its figure drawn. said: by its claim; kept: where figures are that need not be drawn
-    again."""
+    again, unless `fresh`."""
     rows, drawn = answers[finding.name], figure.find(finding.name)
     has_rows = rows.num_rows > 0
     return FindingSection(
@@ -235,7 +242,7 @@ def of_finding(
         run="" if has_rows else drawn.run if drawn else figure.RUN,
         said=said,
         caption=drawn.caption if drawn else "",
-        drawings=drawn.draw(answers, kept) if drawn and has_rows else [],
+        drawings=drawn.draw(answers, kept, fresh) if drawn and has_rows else [],
         help=finding.help,
         numbers=table(rows, f"memlake query run {finding.name} --format csv") if has_rows else None,
         n_rows=rows.num_rows,
