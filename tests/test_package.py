@@ -17,7 +17,7 @@ from memlake.tests.small import make_lake
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("compute", "ingest", "queries", "reports", "warehouse")
-SUFFIXES = {".py", ".sql", ".toml", ".csv", ".css", ".html"}
+SUFFIXES = {".py", ".sql", ".toml", ".csv", ".css", ".html", ".js"}
 
 
 @pytest.fixture(scope="module")
