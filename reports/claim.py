@@ -57,7 +57,7 @@ class Estimate:
     @property
     def is_told(self) -> bool:
         """It has a value, and how sure that is."""
-        return not math.isnan(self.value) and (self.has_p or not (math.isnan(self.low) or math.isnan(self.high)))
+        return math.isfinite(self.value) and (self.has_p or not (math.isnan(self.low) or math.isnan(self.high)))
 
     @property
     def has_p(self) -> bool:
@@ -85,9 +85,12 @@ def names() -> list[str]:
     return shelf.names(SHELF, ".sql")
 
 
-def read(answers: Mapping[str, pa.Table], names: Iterable[str], families: Collection[str] = ()) -> Iterator[Claim]:
+def read(
+    answers: Mapping[str, pa.Table], names: Iterable[str], families: Collection[str] = (), published: bool = False
+) -> Iterator[Claim]:
     """The claims of these findings. answers: the rows of findings, by name; families: those of which something should
-    be said, if only that they were not measured."""
+    be said, if only that they were not measured; published: there are published models, so that what is of miniatures
+    says so."""
     with duckdb.connect() as con:
         con.execute(macros() + SHARED.read_text(encoding="utf-8"))
         for name in names:
@@ -97,7 +100,16 @@ def read(answers: Mapping[str, pa.Table], names: Iterable[str], families: Collec
             rows = con.execute(text).to_arrow_table().to_pylist()
             estimates = [Estimate(**{k: v for k, v in row.items() if v is not None or k == "corpus"}) for row in rows]
             estimates.sort(key=lambda e: (e.family, e.model, e.corpus or ""))  # the same rows, the same sentences
-            yield Claim(name, list(Words(dict(HEAD.findall(text)), estimates).sentences(families)), estimates)
+            said = list(Words(dict(HEAD.findall(text)), estimates).sentences(families))
+            if said and published and _of_miniatures(answers[name]):
+                said.insert(0, "Of miniatures:")
+            yield Claim(name, said, estimates)
+
+
+def _of_miniatures(rows: pa.Table) -> bool:
+    """No row is of a published model that trained on the text: then claims are of miniatures."""
+    about = [rows[c].to_pylist() for c in ("miniature", "role") if c in rows.column_names]
+    return all(miniature for miniature, *role in zip(*about, strict=True) if role in ([], ["trained"]))
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ class Words:
                 for e in self._told:
                     of[", ".join(filter(None, (e.corpus, e.sample)))].append(e.family)
                 where = "; ".join(f"{', '.join(some)} ({text})" for text, some in of.items())
-                yield f"These are of different text, and not compared with one another: {where}."
+                yield f"These are not of one text and measurement, and not compared with one another: {where}."
         elif len(self._told) > 2 and not self._told[0].has_p:
             least, largest = self._told[0], self._told[-1]
             if least.high < min(e.low for e in self._told[1:]):
@@ -192,7 +204,7 @@ class Words:
         unit = self.words.get("unit", "")
         value, low, high, none = (v * SCALE.get(unit, 1) for v in (e.value, e.low, e.high, e.none))
         if e.has_p:
-            digits, sure = 2, f"p = {e.p:.2g}" + (f", {none:.2g} {unit} by chance" if none else "")
+            digits, sure = 2, f"p = {e.p:.2g}" + (f", {none:.2g} {unit} by chance" if none > 0 else "")
         else:
             width = high - low if math.isfinite(high) else value - low
             digits = min(3, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 2

@@ -216,12 +216,16 @@ class Comparison:
 
     @property
     def said(self) -> list[str]:
-        same = [line.holds for line in self.lines if line.holds is not None]
-        values = count(len(self.lines), "published value")
+        same = [line for line in self.lines if line.label == SAME]
+        values, held = (
+            count(len(self.lines), "published value"),
+            [line.holds for line in same if line.holds is not None],
+        )
         if not same:
             return [f"Of {values} none is of a model measured here."]
         return [
-            f"Of {values} {len(same)} are of models that were measured here: our interval holds {sum(same)} of them."
+            f"Of {values} {len(same)} are of models measured here: of {len(held)} ours has an interval, which holds "
+            f"{sum(held)} of them."
         ]
 
 

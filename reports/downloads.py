@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from memlake.warehouse.relation import quoted
 
 KINDS = {"csv": ("text/csv", "format csv, header"), "parquet": ("application/vnd.apache.parquet", "format parquet")}
 WITHIN = 2**16  # bytes of a file that stands in the page
+BESIDE = re.compile(rf"\w+-[0-9a-f]{{12}}\.({'|'.join(KINDS)})")  # names of files that stand beside a page
 
 
 @dataclass(frozen=True)

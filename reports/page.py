@@ -29,7 +29,7 @@ from memlake.warehouse.paths import local
 
 from . import chapters, claim, comparison, figure, pictures, provenance, text
 from .answers import Answers
-from .downloads import Download, Downloads
+from .downloads import BESIDE, Download, Downloads
 from .table import Table, table
 
 TEMPLATES = jinja2.Environment(
@@ -44,9 +44,8 @@ TEMPLATES.filters |= {f.__name__: f for f in (text.paragraphs, text.links, text.
 
 # The families that something can be said of: of published models where there are any, as claims have it
 FAMILIES = """
-select distinct family
-from models join model_corpora using (model)
-where role = 'trained' and miniature = (select bool_and(miniature) from models)
+with trained as (from models semi join (from model_corpora where role = 'trained') using (model))
+select distinct family, miniature from trained where miniature = (select bool_and(miniature) from trained)
 """
 
 
@@ -143,7 +142,10 @@ def write(
         with _told(out, "another file with --out"):  # before minutes of work
             out.parent.mkdir(parents=True, exist_ok=True)
             part.touch()
-        page = draw(lake, [f.name for f in chosen], now or datetime.now(UTC), f"{out.stem}.files", fresh)
+        if figures:
+            with _told(figures, "another folder with --figures"):
+                figures.mkdir(parents=True, exist_ok=True)
+        page = draw(lake, [f.name for f in chosen], now or datetime.now(UTC), f"{out.name}.files", fresh)
         with _told(out, "another file with --out"):
             _put(page, part, out)
     finally:
@@ -167,18 +169,17 @@ def _told(path: Path, instead: str) -> Iterator[None]:
 def _put(page: Page, part: Path, out: Path) -> None:
     """The page and the files beside it: these first, so that whoever reads the page finds them; those of the page
     before it are removed last. part: where the page is written before it takes its place."""
-    folder = out.with_name(f"{out.stem}.files")
+    folder = out.with_name(f"{out.name}.files")
     for name, content in page.beside.items():
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     part.write_text(page.html, encoding="utf-8")
     part.replace(out)
-    if folder.is_dir():
+    with suppress(OSError):  # of another user, or not empty: it is in nobody's way
         for path in folder.iterdir():
-            if path.name not in page.beside:
+            if BESIDE.fullmatch(path.name) and path.name not in page.beside:
                 path.unlink()
-        if not page.beside:
-            folder.rmdir()
+        folder.rmdir()
 
 
 def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", fresh: bool = False) -> Page:
@@ -196,8 +197,9 @@ def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", 
 
         answers = Answers(lambda text: answer(lake, files, text, ALL, lambda: compute(text), fresh))
         known = [f.name for f in findings if f.name in claim.names()]
-        families = [family for (family,) in con.execute(FAMILIES).fetchall()]
-        said = {c.finding: c.sentences for c in claim.read(answers, known, families)}
+        families = dict(con.execute(FAMILIES).fetchall())
+        published = not all(families.values())
+        said = {c.finding: c.sentences for c in claim.read(answers, known, families, published)}
         sections: list[Section] = [
             of_finding(f, answers, said.get(f.name, ()), downloads, kept, fresh) for f in findings
         ]

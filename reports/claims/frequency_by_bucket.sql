@@ -1,9 +1,11 @@
 -- whether: memorized windows are more frequent in the corpus
--- more: windows that the largest model reproduces occur {} as often in the corpus as those of which it gets nothing right
--- less: windows that the largest model reproduces occur {} as often in the corpus as those of which it gets nothing right
+-- more: windows that the largest model reproduces have {} the geometric mean of 1 + count, in the corpus, of those of which it gets nothing right
+-- less: windows that the largest model reproduces have {} the geometric mean of 1 + count, in the corpus, of those of which it gets nothing right
 -- unit: times
-with windows as (
-    from largest(frequency_by_bucket)
+with studied as (
+    from frequency_by_bucket where corpus <> 'memorized_evals'
+), windows as (
+    from largest(studied)
     where span = 'window' and "position" is null
     qualify dense_rank() over (
         partition by model, corpus order by complete desc, own desc, counted_corpus <> corpus, counted_corpus,
@@ -18,5 +20,5 @@ with windows as (
 select family, model, corpus, sample, 10 ** (m - u) as value, 10 ** difference_low(m, m_low, u, u_high, 0) as low,
     10 ** difference_high(m, m_high, u, u_low, 0) as high, 1 as none,
     if(m_low is null or u_low is null, 'too few windows, or all alike', null) as note
-from (select distinct family, model, corpus, sample from largest(frequency_by_bucket))
+from (select distinct family, model, corpus, sample from largest(studied))
 left join compared using (model, corpus)

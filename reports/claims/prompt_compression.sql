@@ -5,7 +5,7 @@ with parts as (
     from largest(prompt_compression)
     where "window" = 'suffix'
 )
-select family, model, corpus, sample, sum(weight * within) as value, total_low(weight, within, low) as low,
-    total_high(weight, within, high) as high
+select family, model, corpus, sample, sum(weight * within) as value, share_low(weight, within, low) as low,
+    share_high(weight, within, high) as high
 from parts
 group by family, model, corpus, sample

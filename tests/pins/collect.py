@@ -28,7 +28,9 @@ from .commands import FAILING, HELP, LISTS, MADE_HERE, SMALL_LAKE
 
 # Of what a machine decides, and not memlake
 PROGRESS = re.compile(r"^.*: \d+/\d+ cells, \d+ s.*\n", re.MULTILINE)
-COST = re.compile(r"(, [\d.]+ (bytes|[kMGT]B))?, (about|less than) [^\n]* of one process [^\n]*")  # by files' sizes and time
+COST = re.compile(
+    r"(, [\d.]+ (bytes|[kMGT]B))?, (about|less than) [^\n]* of one process [^\n]*"
+)  # by files' sizes and time
 SETTINGS_OF_THE_MACHINE = ("digest",)  # of the source python_environment
 # In the name of a cell, as far as its settings have them
 SAID = (

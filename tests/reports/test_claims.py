@@ -49,10 +49,10 @@ def test_a_family_stands_apart_only_where_its_interval_meets_no_other():
 def test_levels_of_different_text_are_not_compared():
     a, b, c = (estimate(f, v, v - 0.02, v + 0.02) for f, v in (("a", 0.1), ("b", 0.2), ("c", 0.3)))
     assert say(LEVEL, a, b, replace(c, corpus="d"))[1:] == [
-        "These are of different text, and not compared with one another: a, b (c, s); c (d, s)."
+        "These are not of one text and measurement, and not compared with one another: a, b (c, s); c (d, s)."
     ]
     assert say(LEVEL, a, b, replace(c, sample="t"))[1:] == [
-        "These are of different text, and not compared with one another: a, b (c, s); c (c, t)."
+        "These are not of one text and measurement, and not compared with one another: a, b (c, s); c (c, t)."
     ]
 
 
@@ -158,7 +158,6 @@ def estimates(answers: dict[str, pa.Table], name: str) -> pd.DataFrame:
         ("byte_rate", {"horizon": 32}, "rate", "low", "high"),
         ("decoding_depth", {"group": "memorized"}, "difference", "difference_low", "difference_high"),
         ("noise_rate", {"group": "memorized", "noise": 0.1, "noise_scope": "token"}, "rate", "low", "high"),
-        ("universal_heads", {"method": "peer_mean"}, "universal_share", "p_by_layer", "expected_by_layer_share"),
     ],
 )
 def test_what_the_largest_model_of_each_family_shows(answers, name, row, value, low, high):
@@ -167,8 +166,7 @@ def test_what_the_largest_model_of_each_family_shows(answers, name, row, value, 
         rows = rows[rows[column] == wanted]
     found = estimates(answers, name)
     assert len(rows) == len(found) == 2
-    ends = ("low", "high") if low != "p_by_layer" else ("p", "none")
-    for column, of in zip(("value", *ends), (value, low, high), strict=True):
+    for column, of in {"value": value, "low": low, "high": high}.items():
         expected = rows.set_index("family").sort_index()[of].astype(float)
         assert found[column].astype(float).tolist() == pytest.approx(expected.tolist(), nan_ok=True)
 
@@ -186,6 +184,8 @@ def test_domains_are_weighted_by_what_was_compared_of_them(answers):
             (10.0, "near", 12.0, "anchor", "b", 300, 0.1, 0.02),
             (10.0, "near", 12.0, "sequence", "a", 900, 0.9, 0.01),
             (10.0, "far", 90.0, "anchor", "a", 700, 0.7, 0.01),
+            (10.0, "far", 90.0, "anchor", "b", 700, 0.7, 0.01),
+            (10.0, "same", 10.0, "anchor", "a", 800, 0.8, 0.01),  # the nearest, but on one domain of two
             (10.0, "f-2", 10.0, "held-out corpus", "a", 500, 0.8, 0.01),
         ]
     ]  # fmt: skip
@@ -197,7 +197,7 @@ def test_domains_are_weighted_by_what_was_compared_of_them(answers):
 
 def test_doses_are_compared_from_the_least_to_the_most(answers):
     rows = answers["dose_response"].to_pandas()
-    rows = largest(rows[(rows["dose"] == "exposures") & (rows["documents"] >= 10) & rows["at_least"].notna()])
+    rows = largest(rows[(rows["dose"] == "exposures") & (rows["documents"] >= 10) & (rows["at_least"] >= 1)])
     found = estimates(answers, "dose_response")
     for family, of_family in rows.groupby("family"):
         ends = of_family.sort_values("at_least")
@@ -238,3 +238,66 @@ def test_the_same_rows_in_any_order_say_the_same(answers):
         turned = {n: rows.take(list(range(len(rows)))[::-1]) for n, rows in answers.items()}
         (again,) = claim.read(turned, [name], ["absent"])
         assert again == said
+
+
+def test_a_p_is_one_of_as_many_as_there_are_families(answers):
+    rows = largest(answers["universal_heads"].to_pandas())
+    rows = rows[rows["method"] == "peer_mean"].set_index("family").sort_index()
+    found = estimates(answers, "universal_heads")
+    assert found["value"].tolist() == rows["universal_share"].tolist()
+    assert found["none"].tolist() == rows["expected_by_layer_share"].tolist()
+    low, high = sorted(rows["p_by_layer"])  # Holm, of two
+    assert sorted(found["p"]) == pytest.approx([min(1, 2 * low), max(min(1, 2 * low), high)])
+
+
+def changed(answers, name: str, *rows: dict[str, object]) -> dict[str, pa.Table]:
+    """The answers with more rows, each the first of a trained model but for these values."""
+    found = answers[name].to_pylist()
+    first = next(r for r in found if r.get("role") == "trained" and r.get("weighted_by", "bytes") == "bytes")
+    more = [first | row for row in rows]
+    return {name: pa.Table.from_pylist([*found, *more], schema=answers[name].schema)}
+
+
+def test_what_is_memorized_by_selection_is_no_rate(answers):
+    released = {"corpus": "memorized_evals", "sample_rule": "imported", "sample_window": None, "rate": 1.0}
+    assert estimates(changed(answers, "corpus_rate", released), "corpus_rate")["value"].max() < 1
+
+
+def test_a_sample_is_chosen_among_what_a_model_trained_on(answers):
+    """Control text was sampled as it should be, the training text otherwise."""
+    new = {"family": "new", "model": "new-1b", "sample_rule": "start", "rate": 0.25}
+    control = new | {"role": "control", "sample_rule": "space", "sample_window": "32+32", "rate": 0.75}
+    found = estimates(changed(answers, "corpus_rate", new, control), "corpus_rate")
+    assert found.loc["new", "value"] == 0.25 and found.loc["new", "sample"].startswith("start")
+
+
+def test_a_published_control_does_not_hide_miniatures(answers):
+    control = {"family": "real", "model": "real-1b", "miniature": False, "role": "control"}
+    found = changed(answers, "corpus_rate", control)
+    assert len(estimates(found, "corpus_rate")) == 2
+    (said,) = claim.read(found, ["corpus_rate"], published=True)
+    assert said.sentences[0] == "Of miniatures:"
+
+
+def test_where_the_domains_bytes_are_not_known_the_sample_is_told_as_that(answers):
+    unknown = {"family": "new", "model": "new-1b", "rate": None, "low": None, "high": None}
+    sampled = {"family": "new", "model": "new-1b", "weighted_by": "sample", "rate": 0.5, "low": 0.4, "high": 0.6}
+    found = estimates(changed(answers, "corpus_rate", unknown, sampled), "corpus_rate")
+    assert found.loc["new", "value"] == 0.5 and "as sampled" in found.loc["new", "sample"]
+
+
+def test_a_revision_is_no_second_model(answers):
+    """`m@step10` is nearly the same model as `m`: the two would have nearly all in common."""
+    sizes, pairs = answers["corpus_rate"].to_pylist(), answers["shared_memorization"].to_pylist()
+    first = next(r for r in pairs if r["role_a"] == r["role_b"] == "trained")
+    of = next(r for r in sizes if r["model"] == first["model_a"])
+    more = [of | {"family": "new", "model": m, "params": p} for m, p in (("n", 9), ("n@step10", 9), ("o", 5))]
+    named = [first | {"model_a": "n", "model_b": b, "jaccard": j} for b, j in (("n@step10", 0.99), ("o", 0.5))]
+    found = estimates(
+        {
+            "corpus_rate": pa.Table.from_pylist([*sizes, *more], schema=answers["corpus_rate"].schema),
+            "shared_memorization": pa.Table.from_pylist([*pairs, *named], schema=answers["shared_memorization"].schema),
+        },
+        "shared_memorization",
+    )
+    assert (found.loc["new", "model"], found.loc["new", "value"]) == ("n, o", 0.5)

@@ -206,9 +206,9 @@ def test_all_rows_can_be_saved_within_the_page_or_beside_it(lake, tmp_path, monk
         "score_distribution.csv", "score_distribution.parquet", "scaling_law.csv", "scaling_law.parquet"
     ]  # fmt: skip
     assert [a["href"].partition(":")[0] for a in links if "scaling" in a["download"]] == ["data", "data"]
-    beside = {p.name for p in (tmp_path / "my page.files").iterdir()}
-    assert beside and {unquote(a["href"]) for a in links} & {f"my page.files/{name}" for name in beside} == {
-        f"my page.files/{name}" for name in beside
+    beside = {p.name for p in (tmp_path / "my page.html.files").iterdir()}
+    assert beside and {unquote(a["href"]) for a in links} & {f"my page.html.files/{name}" for name in beside} == {
+        f"my page.html.files/{name}" for name in beside
     }
     expected = OpenLake(lake.path).query("score_distribution").to_pandas()
     for a in links[:2]:
@@ -218,8 +218,12 @@ def test_all_rows_can_be_saved_within_the_page_or_beside_it(lake, tmp_path, monk
         rows = read(io.BytesIO(content))
         assert rows.columns.tolist() == expected.columns.tolist()
         assert rows["n"].tolist() == expected["n"].tolist() and rows["share"].tolist() == expected["share"].tolist()
+    (tmp_path / "my page.html.files" / "mine.csv").write_text("a user's")
+    page.write(lake, ["scaling_law"], path, NOW)  # what belonged to the page before is gone, and nothing else
+    assert [p.name for p in (tmp_path / "my page.html.files").iterdir()] == ["mine.csv"]
+    (tmp_path / "my page.html.files" / "mine.csv").unlink()
     page.write(lake, ["scaling_law"], path, NOW)
-    assert [p.name for p in tmp_path.iterdir()] == ["my page.html"]  # what belonged to the page before is gone
+    assert [p.name for p in tmp_path.iterdir()] == ["my page.html"]
 
 
 def test_only_the_findings_asked_for(lake, tmp_path):
