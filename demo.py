@@ -82,8 +82,11 @@ def run(path: Path, *, quick: bool = False) -> None:
                 chosen = models if experiment == "head_ablation" else largest(models)
                 _measure(lake, experiment, chosen, corpora, extent.anchors)
     with step("the report"):
-        _answers(lake)
+        from memlake.reports.page import write
+
+        page = write(lake)
     say(f"all of it took {monotonic() - began:.0f} s")
+    _go_on(lake, page)
 
 
 def _refuse_another(lake: Lake, extent: Extent) -> None:
@@ -178,12 +181,11 @@ def _measure(
     finish(execute(lake, experiment, request), f"   {experiment}")
 
 
-def _answers(lake: Lake) -> None:
-    from memlake.reports.page import write
-
+def _go_on(lake: Lake, page: Path) -> None:
+    """Where the report is, and what to try next."""
     here = "" if lake.path == DEFAULT_LAKE.absolute() else f" --lake {shlex.quote(str(lake.path))}"
     print(
-        f"report: {write(lake)}",
+        f"report: {page}",
         "next:",
         "  memlake query list",
         f"  memlake query run dose_response{here}",

@@ -70,6 +70,9 @@ def test_an_effect_is_claimed_of_those_whose_interval_excludes_none():
         "In 1 of 3 families it is 5.0 percentage points (down: 1.0 to 9.0) less.",
         "In 1 of 3 families the interval includes no effect: 1.0 percentage points (flat: \N{MINUS SIGN}3.0 to 5.0).",
     ]
+    assert say(EFFECT, up, replace(up, family="also"))[0].startswith(
+        "In both families it is 5.0 percentage points (also:"
+    )
     for end in (replace(up, low=0.0), replace(down, high=0.0)):  # an interval that touches it includes it
         assert say(EFFECT, end)[0] == "Whether it grows cannot be told."
 
