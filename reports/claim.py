@@ -149,11 +149,11 @@ class Words:
         what = "families and corpora" if self._several else "families"
         if len(self._told) == 1:
             return f"In {self._name(some[0])}"
-        return (
-            f"In {len(some)} of {len(self._told)} {what}"
-            if len(some) < len(self._told)
-            else f"{word} {len(some)} {what}"
-        )
+        if len(some) < len(self._told):
+            return f"In {len(some)} of {len(self._told)} {what}"
+        if (word, len(some), what) == ("In all", 2, "families"):
+            return "In both families"
+        return f"{word} {len(some)} {what}"
 
     def _effects(self) -> Iterator[str]:
         """Of families that show an effect which it is, and of which that cannot be told."""
