@@ -107,9 +107,11 @@ def read(
 
 
 def _of_miniatures(rows: pa.Table) -> bool:
-    """No row is of a published model that trained on the text: then claims are of miniatures."""
-    about = [rows[c].to_pylist() for c in ("miniature", "role") if c in rows.column_names]
-    return all(miniature for miniature, *role in zip(*about, strict=True) if role in ([], ["trained"]))
+    """The finding tells models apart by that, and no row is of a published one that trained on the text."""
+    if "miniature" not in rows.column_names:
+        return False
+    role = rows["role"].to_pylist() if "role" in rows.column_names else ["trained"] * rows.num_rows
+    return all(mini for mini, of in zip(rows["miniature"].to_pylist(), role, strict=True) if of == "trained")
 
 
 @dataclass(frozen=True)

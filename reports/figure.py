@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHELF = "memlake.reports.figures"
 PAGE, GAP = 1135, 12  # pixels of the page's column, and between panels: see page.css
+SIZE = re.compile(r'<svg\b[^>]*? width="(?P<width>[\d.]+)"[^>]*? height="(?P<height>[\d.]+)"')
 SAMPLE = ["sample_rule", "sample_window"]
 DRAWINGS = pa.schema({"heading": pa.string(), "panels": pa.list_(pa.string())})
 RUN = "`memlake compute run scoring --model MODEL --corpus CORPUS`, or `memlake demo` for everything"
@@ -52,13 +53,23 @@ class Drawing:
     panels: list[str]
 
     @property
-    def layout(self) -> str:
-        """How the panels stand side by side, as CSS: `--wide` pixels for each, and as many `--across` as make rows of
-        equal length on a page whose column is PAGE pixels wide."""
-        widths = [re.match(r'<svg[^>]* width="([\d.]+)', panel) for panel in self.panels]
-        wide = max(math.ceil(float(found[1])) for found in widths if found)
+    def sizes(self) -> list[tuple[float, float]]:
+        """Width and height of each panel, in pixels."""
+        found = [SIZE.match(panel) for panel in self.panels]
+        return [(float(size["width"]), float(size["height"])) for size in found if size]
+
+    @property
+    def across(self) -> int:
+        """How many panels stand side by side: as many as make rows of equal length on a page whose column is PAGE
+        pixels wide."""
+        wide = max(math.ceil(width) for width, _ in self.sizes)
         rows = math.ceil(len(self.panels) / max(1, (PAGE + GAP) // (wide + GAP)))
-        return f"--wide: {wide}px; --across: {math.ceil(len(self.panels) / rows)}"
+        return math.ceil(len(self.panels) / rows)
+
+    @property
+    def layout(self) -> str:
+        """The same as CSS: `--wide` pixels for each, so many `--across`."""
+        return f"--wide: {max(math.ceil(width) for width, _ in self.sizes)}px; --across: {self.across}"
 
 
 @dataclass(frozen=True)

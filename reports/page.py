@@ -133,10 +133,8 @@ def write(
     for a name that is not there, `BadInput` for a path that cannot be written. figures: a folder, in which each figure
     is then an SVG and a PNG.
     """
-    out, chosen = (
-        local(out or lake.path / "reports" / "index.html").absolute(),
-        [find(name) for name in only or names()],
-    )
+    asked = [find(name).name for name in only or names()]  # before anything is made
+    out = local(out or lake.path / "reports" / "index.html").absolute()
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with _told(out, "another file with --out"):  # before minutes of work
@@ -145,7 +143,7 @@ def write(
         if figures:
             with _told(figures, "another folder with --figures"):
                 figures.mkdir(parents=True, exist_ok=True)
-        page = draw(lake, [f.name for f in chosen], now or datetime.now(UTC), f"{out.name}.files", fresh)
+        page = draw(lake, asked, now or datetime.now(UTC), f"{out.name}.files", fresh)
         with _told(out, "another file with --out"):
             _put(page, part, out)
     finally:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .figure import Drawing
+from .figure import GAP, Drawing
 
-WIDTH, GAP = 1210, 14  # pixels: as wide as the page lets panels stand side by side, and what is between them
-SIZE = re.compile(r'<svg\b[^>]*?\bwidth="([\d.]+)"[^>]*?\bheight="([\d.]+)"')
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -23,7 +20,7 @@ def save(folder: Path, figures: Mapping[str, Iterable[Drawing]]) -> list[Path]:
     for name, drawings in figures.items():
         drawn = list(drawings)
         for i, drawing in enumerate(drawn, start=1):
-            svg = together(drawing.panels)
+            svg = together(drawing)
             path = folder / (f"{name}-{i}" if len(drawn) > 1 else name)
             for suffix, content in ((".svg", svg.encode()), (".png", vl_convert.svg_to_png(svg, scale=2))):
                 paths.append(path.with_suffix(suffix))
@@ -31,23 +28,14 @@ def save(folder: Path, figures: Mapping[str, Iterable[Drawing]]) -> list[Path]:
     return paths
 
 
-def together(panels: Iterable[str]) -> str:
-    """One `<svg>` document of these `<svg>` elements in rows of at most `WIDTH` pixels, on white."""
-    placed = list(_placed(panels))
-    width = max((x + w for _, x, _, w, _ in placed), default=0)
-    height = max((y + h for _, _, y, _, h in placed), default=0)
-    parts = [panel.replace("<svg", f'<svg x="{x:g}" y="{y:g}"', 1) for panel, x, y, _, _ in placed]
-    paper = f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>'
-    return f'<svg {NAMESPACES} width="{width:g}" height="{height:g}">{paper}{"".join(parts)}</svg>'
-
-
-def _placed(panels: Iterable[str]) -> Iterator[tuple[str, float, float, float, float]]:
-    """Each panel with where it stands and how large it is."""
-    x = y = row = 0.0
-    for panel in panels:
-        found = SIZE.search(panel)
-        width, height = map(float, found.groups()) if found else (0.0, 0.0)
-        if x and x + width > WIDTH:
+def together(drawing: Drawing) -> str:
+    """One `<svg>` document of the panels, in rows as on the page, on white."""
+    parts, x, y, row, width = [], 0.0, 0.0, 0.0, 0.0
+    for i, (panel, (wide, high)) in enumerate(zip(drawing.panels, drawing.sizes, strict=True)):
+        if i and i % drawing.across == 0:
             x, y, row = 0.0, y + row + GAP, 0.0
-        yield panel, x, y, width, height
-        x, row = x + width + GAP, max(row, height)
+        parts.append(panel.replace("<svg", f'<svg x="{x:g}" y="{y:g}"', 1))
+        width, row = max(width, x + wide), max(row, high)
+        x += wide + GAP
+    size = f'width="{width:g}" height="{y + row:g}"'
+    return f'<svg {NAMESPACES} {size}><rect {size} fill="#fff"/>{"".join(parts)}</svg>'

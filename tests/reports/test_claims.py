@@ -280,6 +280,11 @@ def test_a_published_control_does_not_hide_miniatures(answers):
     assert len(estimates(found, "corpus_rate")) == 2
     (said,) = claim.read(found, ["corpus_rate"], published=True)
     assert said.sentences[0] == "Of miniatures:"
+    both = changed(answers, "corpus_rate", control | {"role": "trained"}) | {
+        "shared_memorization": answers["shared_memorization"]  # which does not tell what is a miniature
+    }
+    for claimed in claim.read(both, ["corpus_rate", "shared_memorization"], published=True):
+        assert claimed.sentences[0] != "Of miniatures:"
 
 
 def test_where_the_domains_bytes_are_not_known_the_sample_is_told_as_that(answers):
