@@ -68,4 +68,5 @@ def origin(lake: Lake, files: Mapping[str, Sequence[File]], text: str, only: Onl
         for name in schema.names()
         if name in names
     }
-    return tagged("answer", [__version__, duckdb.__version__, only.lookups(), text, made, tables])
+    said = [only.lookups(), *([only.selected] if only.selected else [])]
+    return tagged("answer", [__version__, duckdb.__version__, *said, text, made, tables])

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -41,9 +41,9 @@ class OpenLake:
     >>> lake.query("memorization_rate").filter(ibis._.role == "trained").to_pandas()
     """
 
-    def __init__(self, path: str | Path, **only: str | None):
+    def __init__(self, path: str | Path, **only: Any):
         """Opens the lake at `path`, or of its measurements those that `Only` says: `condition="bfloat16-sdpa"`,
-        `sample_window="32+32"`. Raises `NotALake`, `DamagedLake`, `UnknownName`."""
+        `sample_window="32+32"`, `families=["pythia", "olmo"]`. Raises `NotALake`, `DamagedLake`, `UnknownName`."""
         self._lake = Lake.open(path)
         self._snapshot = snapshot(self._lake)
         self._only = Only(**only)
@@ -74,7 +74,7 @@ class OpenLake:
     def query(self, name: str, **parameters: object) -> ibis.Table:
         """The answer of the finding `name`; raises `UnknownName`, `BadInput`. `parameters`: its own, and those of
         `Only`; with these it is asked on a connection of its own, whose tables do not join with those of this one."""
-        only = {key: parameters.pop(key) for key in SHARED if key in parameters}
+        only: dict[str, Any] = {key: parameters.pop(key) for key in SHARED if key in parameters}
         lake = self._narrow(Only(**asdict(self._only) | only)) if only else self
         return lake._answer(find(name).sql(**parameters))
 
@@ -113,10 +113,12 @@ class OpenLake:
         samples = {
             key: self.connection.execute(f"from {table}").to_arrow_table() for key, table in sample_keys(stored).items()
         }
-        keep = [{c: value for c in OF_SAMPLE if samples and (value := getattr(self._only, c))} for _ in files]
+        shown = {c: (value,) for c in OF_SAMPLE if samples and (value := getattr(self._only, c))}
+        shown |= self._only.columns(self.connection, stored)
+        keep = [shown] * len(files)
         if name == stored and base_only(stored):
             base = dict(self.connection.execute("select model, base_condition from models").fetchall())
-            keep = [k | {"condition": base.get(f.partition["model"])} for k, f in zip(keep, files, strict=True)]
+            keep = [k | {"condition": (base.get(f.partition["model"]),)} for k, f in zip(keep, files, strict=True)]
         frame = dd.from_map(_frame, files, keep, name=stored, samples=samples, meta=meta, enforce_metadata=True)
         if name == "models" and self._only.condition:
             frame = frame.assign(base_condition=self._only.condition).astype(dict(meta.dtypes))
@@ -132,11 +134,15 @@ def connect(lake: Lake, files: Mapping[str, list[File]], only: Only = ALL) -> du
     """A connection with `stored.TABLE` over these files, and what `catalog.prepare` makes of them.
 
     Raises `DamagedLake`, and `UnknownName` for what `only` names and the lake does not hold."""
-    return prepare(lake.connect(files, files), only)
+    con = prepare(lake.connect(files, files), only)
+    only.check(con)
+    return con
 
 
-def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mapping[str, pa.Table]) -> pd.DataFrame:
-    """The rows of a file that the view of its table shows: those with the values of `keep`. samples: the tables that
+def _frame(
+    file: File, keep: Mapping[str, Sequence[str | None]], name: str, samples: Mapping[str, pa.Table]
+) -> pd.DataFrame:
+    """The rows of a file that the view of its table shows: those with values of `keep`. samples: the tables that
     `sample_keys` names, by column."""
     import pyarrow.parquet as pq
 
@@ -146,8 +152,8 @@ def _frame(file: File, keep: Mapping[str, str | None], name: str, samples: Mappi
     for column in OF_SAMPLE if samples else ():
         candidates = [found[column].take(pc.index_in(rows[key], found[key])) for key, found in samples.items()]
         rows = rows.append_column(column, pc.coalesce(*candidates))
-    for column, value in keep.items():
-        rows = rows.filter(pc.equal(rows[column], pa.scalar(value, pa.string())))
+    for column, values in keep.items():
+        rows = rows.filter(pc.is_in(rows[column], pa.array([v for v in values if v is not None], pa.string())))
     declared = _schema(name)
     for field in declared:
         if field.name not in rows.column_names:  # declared after the file was written

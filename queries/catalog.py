@@ -93,14 +93,14 @@ def prepare(
 ) -> duckdb.DuckDBPyConnection:
     """Add to a connection with a schema `stored` what findings are written in: one view for each stored table, the
     views of `views/`, of which `domains` replaces one of these, the tables of `samples.sql`, and the macros of
-    `macros.sql`; or those of these names. Raises `UnknownName` for what `only` names and the lake does not hold.
+    `macros.sql`; or those of these names. Whether the lake holds what `only` names, `only.check` tells.
 
     Where a table has conditions its view shows each model's base condition (no noise, its default number format), so
     that a rate is right however many other conditions the lake holds; or the one condition that `only` names. What is
     of sequences says of which sample (sample_rule, sample_window), so that nothing is added up over several."""
+    only.narrow(con)
     wanted = [d.sql for d in definitions(only) if names is None or d.name in names]
     con.execute(";\n".join(wanted))
-    only.check(con)
     return con
 
 

@@ -27,7 +27,8 @@ Name = Annotated[str, typer.Argument(help="Name of the finding.")]
 def list_(format: Format = FormatName.table) -> None:
     """The findings there are, and what one row of each is.
 
-    All of them also take -p condition=, -p sample_rule= and -p sample_window=.
+    All of them also take -p condition=, sample_rule= and sample_window=, and, as though the lake held nothing else,
+    models=, families=, corpora= and domains=, each a name or several: -p families=pythia,olmo.
     """
     import pyarrow as pa
 
@@ -55,7 +56,8 @@ def run(
             "--parameter",
             "-p",
             help="key=value: a parameter of the finding; or condition, sample_rule or sample_window, which all findings"
-            " take: what the lake holds of this one only. May be repeated.",
+            " take: what the lake holds of this one only; or models, families, corpora or domains (a,b): as though it"
+            " held nothing else. May be repeated.",
         ),
     ] = [],  # noqa: B006
     fresh: Annotated[
@@ -179,6 +181,7 @@ def _connect(
     from .sums import fill
 
     con = prepare(lake.connect(files, files), only, names)
+    only.check(con)
     fill(con, lake, files, only, names or (), fresh)
     guard.lock(con, [f.path for of_table in files.values() for f in of_table])
     return con

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -61,7 +62,10 @@ def fill(
     where = [f"{c} = {quoted(value)}" for c in OF_SAMPLE if (value := getattr(only, c)) is not None]
     for name, table in SUMS.items():
         if name in names and files.get(table):
-            con.register("kept_sums", _sums(con, lake, files, name, only, fresh))
+            rows = _sums(con, lake, files, name, only, fresh)
+            if rows is None:
+                continue
+            con.register("kept_sums", rows)
             con.execute(f"drop view if exists {name}")
             con.execute(f"create or replace table {name} as from kept_sums where {' and '.join(where) or 'true'}")
             con.unregister("kept_sums")
@@ -90,7 +94,7 @@ class Unfilled:
 
 
 def _made_of(
-    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]], name: str
+    con: duckdb.DuckDBPyConnection, lake: Lake, files: Mapping[str, Sequence[File]], name: str, only: Only
 ) -> Iterator[tuple[Unit, str]]:
     """What the sums of that name of each model and corpus are computed from, hashed: those of all conditions do not
     depend on which of them is a model's base, and few on a model's role to the corpus."""
@@ -100,7 +104,7 @@ def _made_of(
     cells = {cell: list(of) for cell, *of in con.execute("from cell_samples").fetchall()}
     ((sequences,),) = con.execute("select coalesce(bit_xor(hash(s)), 0)::varchar from sequence_samples s").fetchall()
     units: dict[Unit, list[tuple[str, str]]] = {}
-    for model, corpus in sorted(_measured(con, files, SUMS[name])):
+    for model, corpus in sorted(_measured(con, files, SUMS[name], only)):
         units.setdefault((None if name in BY_CORPUS else model, corpus), []).append((model, corpus))
     for unit, measured in units.items():
         own = _of(files, names, unit)
@@ -111,9 +115,11 @@ def _made_of(
         yield unit, tagged("sums", {"files": paths, "sequences": sequences, "samples": samples, "said": said})
 
 
-def _measured(con: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[File]], table: str) -> set[tuple[str, str]]:
-    """The models and corpora that a table has rows of."""
-    if {"model", "corpus"} <= files[table][0].partition.keys():
+def _measured(
+    con: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[File]], table: str, only: Only
+) -> set[tuple[str, str]]:
+    """The models and corpora that a table has rows of, so far as they are selected."""
+    if not only.selected and {"model", "corpus"} <= files[table][0].partition.keys():
         return {_unit(f) for f in files[table]}
     return set(con.execute(f"select distinct model, corpus from stored.{table}").fetchall())
 
@@ -140,16 +146,18 @@ def _sums(
     name: str,
     only: Only,
     fresh: bool,
-) -> pa.Table:
-    """All rows of the view of that name over all samples, those that are not kept yet computed by a connection of their
-    own, which may use as much memory and as many threads."""
-    only = ALL if name.endswith("_all") else Only(condition=only.condition)
+) -> pa.Table | None:
+    """All rows of the view of that name over all samples, None where they are of no model or corpus. What is not kept
+    yet is computed by a connection of its own, which may use as much memory and as many threads."""
+    base = None if name.endswith("_all") else only.condition
+    only = replace(only, condition=base, sample_rule=None, sample_window=None)
     names = needed(name, only) or set()
     sql = [d.sql for d in definitions(only) if d.name in names]
     limits = "select name, value from duckdb_settings() where name in ('memory_limit', 'threads')"
     settings = con.execute(limits).fetchall()
-    made_of = _made_of(con, lake, files, name)
-    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, digest]) for unit, digest in made_of}
+    made_of = _made_of(con, lake, files, name, only)
+    said = [only.selected] if only.selected else []
+    keys = {unit: tagged(name, [__version__, duckdb.__version__, *sql, *said, digest]) for unit, digest in made_of}
     shelf = Kept(lake, "sums")
     found = {unit: rows for unit, key in keys.items() if not fresh and (rows := shelf.get(key)) is not None}
     for batch in _batches(keys.keys() - found.keys(), [f for n in files if n in names for f in files[n]]):
@@ -163,7 +171,7 @@ def _sums(
                 own_rows &= pc.field("model") == model
             found[model, corpus] = rows.filter(own_rows)
             shelf.put(keys[model, corpus], found[model, corpus])
-    return pa.concat_tables(found.values())
+    return pa.concat_tables(found.values()) if found else None
 
 
 def _batches(units: Iterable[Unit], files: Sequence[File]) -> Iterator[list[Unit]]:

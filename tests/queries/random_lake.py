@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from memlake.queries.catalog import prepare
+from memlake.queries.only import ALL, Only
 from memlake.warehouse import schema
 
 from .conftest import done, drawn
@@ -101,18 +102,18 @@ def match(rng, own: Mapping, model: str, condition: str, known: float, lengths: 
     }  # fmt: skip
 
 
-def database(made: Mapping[str, Rows]) -> duckdb.DuckDBPyConnection:
+def database(made: Mapping[str, Rows], only: Only = ALL) -> duckdb.DuckDBPyConnection:
     """The rows as `queries.catalog.prepare` shows those of a lake."""
     con = duckdb.connect()
-    con.execute("create schema stored")
+    con.execute("create schema stored; create schema made")
     for name in schema.names():
         typed = ", ".join(f'"{c.name}" {c.sql_type}' for c in schema.table(name).columns)
-        con.execute(f"create table stored.{name} ({typed})")
+        con.execute(f"create table made.{name} ({typed}); create view stored.{name} as from made.{name}")
         if made.get(name):
             con.register("given", pa.Table.from_pylist(made[name], _schema(name, made[name])))
-            con.execute(f"insert into stored.{name} by name from given")
+            con.execute(f"insert into made.{name} by name from given")
             con.unregister("given")
-    return prepare(con)
+    return prepare(con, only)
 
 
 def _schema(name: str, some: Rows) -> pa.Schema:

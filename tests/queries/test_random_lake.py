@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from memlake.queries.finding import find
+from memlake.queries.finding import find, names
+from memlake.queries.only import Only
 
 from . import random_lake
 from .findings import satterthwaite
@@ -262,3 +263,35 @@ def test_what_controls_leave(lake):
             continue
         assert (row["n"], row["n_control"], row["documents"]) == (len(pair[0]), len(pair[1]), len(texts))
         assert (row["rate"], row["control_rate"]) == pytest.approx((np.mean(pair[0]), np.mean(pair[1])))
+
+
+SELECTIONS = ({"families": ("a",)}, {"models": "a1,b1"}, {"corpora": "x", "domains": ["d"]}, {"families": "b,c"})
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=str)
+def test_what_is_selected_is_answered_as_if_there_were_nothing_else(selection):
+    made, only = random_lake.rows(3, 20), Only(**selection)
+    family = {m["model"]: m["family"] for m in made["models"]}
+
+    def chosen(table: str, row: dict) -> bool:
+        if table == "model_corpora":  # it tells of other corpora on what they were trained, too
+            row = {"model": row["model"]}
+        own = {"families": family.get(row.get("model")), "models": row.get("model")}
+        own |= {"corpora": row.get("corpus"), "domains": row.get("domain")}
+        return all(own[name] is None or own[name] in values for name, values in only.selected.items())
+
+    less = {table: [row for row in rows if chosen(table, row)] for table, rows in made.items()}
+    assert 0 < len(less["matches"]) < len(made["matches"])
+    con, alone = random_lake.database(made, only), random_lake.database(less)
+    only.check(con)
+    n_rows = 0
+    for name in names():
+        text = find(name).sql()
+        got = con.execute(text).to_arrow_table().to_pylist()
+        assert got == [close(row) for row in alone.execute(text).to_arrow_table().to_pylist()], name
+        n_rows += len(got)
+    assert n_rows > 100
+
+
+def close(row: dict) -> dict:
+    return {k: pytest.approx(v, nan_ok=True) if isinstance(v, float) else v for k, v in row.items()}

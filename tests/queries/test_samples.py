@@ -203,6 +203,10 @@ def test_a_restriction_is_added_to_that_of_the_lake_or_takes_its_place(drawn_twi
         ({"condition": "nosy"}, "no condition 'nosy': did you mean 'noisy'"),
         ({"condition": ""}, "no condition ''"),
         ({"sample_window": "4+12' or 'a' = 'a"}, "no sample_window"),
+        ({"models": "m,n"}, "no model 'n'"),
+        ({"families": ["fam"]}, "no family 'fam'"),
+        ({"corpora": "mines"}, "no corpus 'mines': did you mean 'mine'"),
+        ({"domains": "c++,c+'"}, "no domain"),
     ],
 )
 def test_what_the_lake_does_not_hold_is_one_line(lake, only, message):
@@ -210,6 +214,26 @@ def test_what_the_lake_does_not_hold_is_one_line(lake, only, message):
         with pytest.raises(UnknownName, match=message) as raised:
             ask_for()
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [7, [], "", ["m", 7], {"m": 1}])
+def test_a_selection_is_names(lake, value):
+    if value == "":
+        with pytest.raises(UnknownName, match="no model ''"):
+            OpenLake(lake.path, models=value)
+    else:
+        with pytest.raises(BadInput, match=r"models wants names like 'pythia-1b,pythia-1\.4b', not"):
+            OpenLake(lake.path, models=value)
+
+
+@pytest.mark.parametrize("name", ["matches", "sequences", "models", "documents"])
+def test_dask_holds_what_is_selected(lake, name):
+    for only in ({"domains": "c++"}, {"models": ["m"], "corpora": ("mine",)}):
+        chosen = OpenLake(lake.path, **only)
+        got = chosen.dask(name).compute()
+        assert len(got) == len(chosen.table(name).to_pandas()) > 0
+        if "domain" in got and "domains" in only:
+            assert set(got.domain) == {"c++"} < set(OpenLake(lake.path).dask(name).compute().domain)
 
 
 @pytest.mark.parametrize("value", [32, ["space"], True])
