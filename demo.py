@@ -84,7 +84,7 @@ def run(path: Path, *, quick: bool = False) -> None:
     with step("the report"):
         from memlake.reports.page import write
 
-        page = write(lake)
+        page = write(lake).path
     say(f"all of it took {monotonic() - began:.0f} s")
     _go_on(lake, page)
 

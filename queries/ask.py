@@ -113,8 +113,8 @@ class OpenLake:
         samples = {
             key: self.connection.execute(f"from {table}").to_arrow_table() for key, table in sample_keys(stored).items()
         }
-        shown = {c: (value,) for c in OF_SAMPLE if samples and (value := getattr(self._only, c))}
-        shown |= self._only.columns(self.connection, stored)
+        shown: dict[str, tuple[str | None, ...]] = {**self._only.columns(self.connection, stored)}
+        shown |= {c: (value,) for c in OF_SAMPLE if samples and (value := getattr(self._only, c))}
         keep = [shown] * len(files)
         if name == stored and base_only(stored):
             base = dict(self.connection.execute("select model, base_condition from models").fetchall())

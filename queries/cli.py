@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,7 +74,7 @@ def run(
     from .finding import find, parse
     from .only import SHARED, Only
 
-    given = parse(parameter)
+    given: dict[str, Any] = dict(parse(parameter))
     only = Only(**{key: given.pop(key) for key in SHARED if key in given})
     text = find(name).sql(**given)
     names = needed(text, only)

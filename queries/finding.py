@@ -6,9 +6,11 @@ Its parameters are the first CTE of the file, one literal a line, so that the fi
         32 as horizon       -- bytes that both continuations must hold
     ), ...
 
-The help ends with the columns of the answer, in order. Those that mean what they mean in other findings are only named
-there; `glossary.toml` explains them, and whoever finds the finding gets a line for each:
+The help ends with the columns that tell rows apart and with all columns of the answer, in order. Those that mean what
+they mean in other findings are only named there; `glossary.toml` explains them, and whoever finds the finding gets a
+line for each:
 
+    -- Key: model, corpus
     -- Columns:
     --   family, model, corpus
     --   score  n_match / n_tokens
@@ -33,6 +35,7 @@ from .only import SHARED
 
 SHELF = "memlake.queries.findings"
 GLOSSARY = Path(__file__).parent / "glossary.toml"
+KEY = re.compile(r"^-- Key: (?P<names>.*\n(?:--   .*\n)*)", re.MULTILINE)
 COLUMNS = re.compile(r"^-- Columns:\n(?P<lines>(?:--.*\n)*)", re.MULTILINE)
 HEAD = re.compile(r"^with parameters as (?:not materialized )?\(select\n(?P<body>.*?)^\)", re.MULTILINE | re.DOTALL)
 LINE = re.compile(
@@ -70,6 +73,12 @@ class Finding:
     def columns(self) -> dict[str, str]:
         """The columns it returns, in order, and what each holds."""
         return {name: meaning or "" for name, meaning in header(self.text).items()}
+
+    @property
+    def key(self) -> list[str]:
+        """The columns that tell its rows apart: no two have the same values in all of them."""
+        found = KEY.search(self.text)
+        return re.findall(r"\w+", found["names"]) if found else []
 
     @property
     def parameters(self) -> dict[str, Parameter]:

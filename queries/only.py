@@ -44,6 +44,12 @@ class Only:
         """What is looked at as though there were nothing else: names by the field of `Only`."""
         return {name: names for name in COLUMNS if (names := getattr(self, name)) is not None}
 
+    @property
+    def given(self) -> dict[str, str]:
+        """What is not left open, as -p takes it."""
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return {name: value if isinstance(value, str) else ",".join(value) for name, value in given.items()}
+
     def lookups(self) -> str:
         """The SQL with which it looks for what is named."""
         return " ".join(select for name, select in VALUES.items() if getattr(self, name) is not None)

@@ -1,15 +1,39 @@
-"""`memlake report`: the findings with their figures, as one HTML page."""
+"""`memlake report`: the findings with their figures, as one HTML page; named reports and their editions."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, printable, say, show
 
-app = typer.Typer(no_args_is_help=True, help="The findings with their figures, as one HTML page.")
+if TYPE_CHECKING:
+    from memlake.warehouse.lake import Lake
+
+    from .change import State
+    from .plan import Report
+
+app = typer.Typer(
+    no_args_is_help=True, help="The findings with their figures, as one HTML page; editions on a schedule."
+)
+ReportsFile = Annotated[
+    Path | None,
+    typer.Option("--reports", help="The file of named reports; default: reports.toml in the lake or beside."),
+]
+FAILED, YOURS = 1, 2  # exit codes: a finding could not be answered; what you can mend
+
+
+class Installed(StrEnum):
+    cron = "cron"
+    systemd = "systemd"
+    github = "github"
 
 
 @app.command("list")
@@ -34,10 +58,208 @@ def run(
             "--fresh", help="Compute all answers and draw all figures, also those that the lake keeps of the same rows."
         ),
     ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|DATE",
+            help="Draw the lake as it was: after a version of its table cells (memlake warehouse history cells), at a"
+            " time (2026-11-30T06:00), or at the end of a day.",
+        ),
+    ] = None,
+    report: Annotated[
+        list[str] | None, typer.Option("--report", "-r", help="Draw an edition of this named report. May be repeated.")
+    ] = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="Draw the named reports that are due and of which something moved.")
+    ] = False,
+    reports: ReportsFile = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what failed.")] = False,
+    on_success: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run this where all went well.")] = None,
+    on_failure: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run this where something did not.")] = None,
 ) -> None:
-    """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it."""
+    """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it.
+
+    With --due or --report: an edition of each of these named reports, a line for each. Exit code 0: drawn, or nothing
+    was due; 1: a finding could not be answered; 2: something is yours to mend.
+    """
+    from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake
 
+    with _told(on_success, on_failure):
+        if due or report:
+            given = {"NAME": names, "--out": out, "--figures": figures, "--at": at}
+            if wrong := next((option for option, value in given.items() if value), None):
+                raise BadInput(f"{wrong} is of a page, and not of named reports: leave it out, or --due and --report")
+            code = _editions(Lake.open(lake), report or [], reports, due, fresh, quiet)
+        else:
+            code = _page(Lake.open(lake), names or [], out, figures, fresh, at, quiet)
+        if code:
+            raise typer.Exit(code)
+
+
+def _page(
+    lake: Lake, names: list[str], out: Path | None, figures: Path | None, fresh: bool, at: str | None, quiet: bool
+) -> int:
     from .page import write
 
-    print(write(Lake.open(lake), names or (), out, fresh=fresh, figures=figures))
+    then = None if at is None else moment(at)
+    if at is not None:  # beside the page of now
+        out = out or lake.path / "reports" / f"at-{at.replace(':', '')}.html"
+    written = write(lake, names, out, fresh=fresh, figures=figures, moment=then)
+    if not quiet:
+        print(written.path)
+    for finding, why in written.failed.items():
+        say(printable(f"{finding} could not be answered: {why}"))
+    return FAILED if written.failed else 0
+
+
+def _editions(lake: Lake, wanted: list[str], file: Path | None, due: bool, fresh: bool, quiet: bool) -> int:
+    from memlake.warehouse.errors import MemlakeError, UnknownName
+
+    from . import edition, plan
+
+    listed = plan.read(lake, plan.file_of(lake, file))
+    for name in wanted:
+        if name not in listed:
+            raise UnknownName("report", name, listed)
+    code = 0
+    for report in listed.values():
+        if wanted and report.name not in wanted:
+            continue
+        now = datetime.now().astimezone()
+        try:
+            outcome = edition.make(lake, report, now, due, fresh)
+        except MemlakeError as e:  # of one report: the others are drawn
+            say(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {e}"))
+            code = YOURS
+            continue
+        if not quiet:
+            where = f": {outcome.page}" if outcome.page else ""
+            print(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {outcome.said}{where}"))
+        for finding, why in outcome.failed.items():
+            say(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {finding} could not be answered: {why}"))
+            code = code or FAILED
+    return code
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="An edition, or a moment of the lake as --at takes it.")],
+    after: Annotated[
+        str, typer.Argument(metavar="B", help="The same of what is later; default: the lake now.")
+    ] = "now",
+    lake: LakePath = DEFAULT_LAKE,
+    report: Annotated[
+        str | None,
+        typer.Option("--report", "-r", help="The named report of which the editions are, or which is asked."),
+    ] = None,
+    reports: ReportsFile = None,
+    form: Format = FormatName.table,
+) -> None:
+    """What changed from A to B: models, corpora, checks, and values that moved by more than their intervals.
+
+    An edition is its folder, or with --report its name, or latest.
+    """
+    from memlake.warehouse.lake import Lake
+
+    from . import change, plan
+
+    opened = Lake.open(lake)
+    of = None
+    if report is not None:
+        from memlake.warehouse.errors import UnknownName
+
+        listed = plan.read(opened, plan.file_of(opened, reports))
+        if report not in listed:
+            raise UnknownName("report", report, listed)
+        of = listed[report]
+    changed = change.between(_state(opened, before, of), _state(opened, after, of))
+    if form is FormatName.table:
+        print(*(printable(line) for line in changed.lines() or ["nothing moved by more than its interval"]), sep="\n")
+    else:
+        show(changed.table(), form)
+
+
+def _state(lake: Lake, text: str, report: Report | None) -> State:
+    """The state that an argument of `diff` names."""
+    from memlake.warehouse import schema
+
+    from . import change, edition
+    from .answers import Scope, read
+
+    for folder in (Path(text), *([report.to / text] if report else [])):
+        if (folder / "edition.json").exists():
+            return edition.load(folder)
+    now = datetime.now().astimezone()
+    snapshot = None if text == "now" else lake.past(schema.names(), moment(text))
+    with read(lake, report.scope if report else Scope(), snapshot) as reading:
+        return change.state(reading, now)
+
+
+@app.command()
+def schedule(
+    lake: LakePath = DEFAULT_LAKE,
+    install: Annotated[
+        Installed | None, typer.Option("--print", help="What to install so that reports are drawn when they are due.")
+    ] = None,
+    reports: ReportsFile = None,
+    form: Format = FormatName.table,
+) -> None:
+    """The named reports: when each is due next, and its newest edition."""
+    import pyarrow as pa
+
+    from memlake.warehouse.errors import BadInput
+    from memlake.warehouse.lake import Lake
+
+    from . import edition, plan
+    from .install import KINDS, command
+
+    opened = Lake.open(lake)
+    listed = plan.read(opened, plan.file_of(opened, reports))
+    if install:
+        if not any(report.schedule for report in listed.values()):
+            raise BadInput('no report has a schedule: give one, such as schedule = "0 6 * * 1"')
+        print(KINDS[install](listed.values(), command(opened.path, reports and reports.absolute())))
+        return
+    now = datetime.now()
+    rows = []
+    for report in listed.values():
+        found, following = edition.editions(report.to), report.next_time(now)
+        rows.append(
+            {
+                "report": report.name,
+                "schedule": report.schedule or None,
+                "next": f"{following:%Y-%m-%d %H:%M}" if following else None,
+                "newest": found[0].name if found else None,
+                "editions": len(found),
+                "folder": str(report.to),
+            }
+        )
+    show(pa.Table.from_pylist(rows), form)
+
+
+def moment(text: str) -> int | datetime:
+    """A version, a time, or the end of a day; raises `BadInput`."""
+    from memlake.warehouse.errors import BadInput
+
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is neither a version nor a date such as 2026-11-30 or 2026-11-30T06:00") from None
+    if len(text) <= len("2026-11-30"):
+        found += timedelta(days=1, microseconds=-1)
+    return found.astimezone()  # by the clock on the wall where it names no zone
+
+
+@contextmanager
+def _told(on_success: str | None, on_failure: str | None) -> Iterator[None]:
+    """Run one of the commands when the block has ended; one that fails is told, and changes nothing."""
+    command = on_failure
+    try:
+        yield
+        command = on_success
+    finally:
+        if command and (code := subprocess.run(command, shell=True, check=False).returncode):
+            say(printable(f"{command!r} ended with exit code {code}"))

@@ -6,6 +6,7 @@ together as plain data; `templates/` says how it looks. The same lake gives the 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,30 +17,28 @@ from pathlib import Path
 import jinja2
 import pyarrow as pa
 
-from memlake.queries import ask
-from memlake.queries.answer import answer
 from memlake.queries.finding import Finding, find, names
 from memlake.queries.kept import Kept
-from memlake.queries.only import ALL
-from memlake.queries.sums import Unfilled
 from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
 
 from . import chapters, claim, comparison, figure, pictures, provenance, text
-from .answers import Answers
+from .answers import Answers, Reading, Scope, read
 from .downloads import BESIDE, Download, Downloads
 from .table import Table, table
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,  # whatever comes from a lake is data
+    autoescape=lambda name: not (name or "").endswith(".md"),  # whatever comes from a lake is data
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {f.__name__: f for f in (text.paragraphs, text.links, text.code_and_links, text.value, text.count)}
+TEMPLATES.filters |= {
+    f.__name__: f for f in (text.paragraphs, text.links, text.code_and_links, text.value, text.count, text.markdown)
+}
 
 
 # The families that something can be said of: of published models where there are any, as claims have it
@@ -52,7 +51,8 @@ select distinct family, miniature from trained where miniature = (select bool_an
 @dataclass(frozen=True)
 class FindingSection:
     """A finding with its figure and numbers. title: its question; run: as text with `code`, what fills it where it has
-    no rows; said: what its claim says; numbers: None where there are none yet; files: all rows, to save."""
+    no rows; said: what its claim says; numbers: None where there are none yet; files: all rows, to save; failed: why
+    it could not be answered."""
 
     anchor: str
     title: str
@@ -65,6 +65,7 @@ class FindingSection:
     n_rows: int
     files: list[Download]
     sql: str
+    failed: str = ""
     template: str = "finding.html"
 
 
@@ -83,13 +84,26 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Page:
-    """What the page holds. lake: its name; drawn: when; versions: of the tables that most of it comes from; beside: the
-    files that belong beside it."""
+class Written:
+    """Where a page lies, and why findings could not be answered, by their names."""
 
+    path: Path
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page holds. lake: its name; about: what of it is looked at, where that is not all; moment: of
+    what time, where that is not now; drawn: when; versions: of the tables that most of it comes from; changes: since
+    the edition before, or None; beside: the files that belong beside it."""
+
+    title: str
     lake: str
+    about: str
+    moment: str
     drawn: str
     versions: str
+    changes: Sequence[str] | None
     measurements: int
     models: int
     chapters: list[Chapter]
@@ -126,37 +140,41 @@ def write(
     now: datetime | None = None,
     fresh: bool = False,
     figures: Path | None = None,
-) -> Path:
-    """Draw the page and write it, whole or not at all; returns its path (default: `reports/index.html` in the lake).
+    moment: int | datetime | None = None,
+) -> Written:
+    """Draw the page and write it, whole or not at all.
 
-    only: names of findings, all for none. fresh: take no answer and no figure that the lake keeps. Raises `UnknownName`
-    for a name that is not there, `BadInput` for a path that cannot be written. figures: a folder, in which each figure
-    is then an SVG and a PNG.
+    only: names of findings, all for none. out: default `reports/index.html` in the lake. fresh: take no answer and no
+    figure that the lake keeps. figures: a folder, in which each figure is then an SVG and a PNG. moment: draw the
+    lake as it was then (see `Lake.past`). Raises `UnknownName` for a name that is not there, `BadInput` for a path that
+    cannot be written.
     """
-    asked = [find(name).name for name in only or names()]  # before anything is made
+    scope = Scope(only)  # before anything is made
     out = local(out or lake.path / "reports" / "index.html").absolute()
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with _told(out, "another file with --out"):  # before minutes of work
+        with told(out, "another file with --out"):  # before minutes of work
             out.parent.mkdir(parents=True, exist_ok=True)
             part.touch()
         if figures:
-            with _told(figures, "another folder with --figures"):
+            with told(figures, "another folder with --figures"):
                 figures.mkdir(parents=True, exist_ok=True)
-        page = draw(lake, asked, now or datetime.now(UTC), f"{out.name}.files", fresh)
-        with _told(out, "another file with --out"):
-            _put(page, part, out)
+        snapshot = None if moment is None else lake.past(schema.names(), moment)
+        with read(lake, scope, snapshot, fresh) as reading:
+            page = draw(reading, now or datetime.now(UTC), f"{out.name}.files", fresh, moment=moment)
+        with told(out, "another file with --out"):
+            put(page, part, out)
     finally:
         with suppress(OSError):  # it may not be there
             part.unlink()
     if figures:
-        with _told(figures, "another folder with --figures"):
+        with told(figures, "another folder with --figures"):
             pictures.save(figures, {s.anchor: s.drawings for s in page.findings})
-    return out
+    return Written(out, reading.answers.failed)
 
 
 @contextmanager
-def _told(path: Path, instead: str) -> Iterator[None]:
+def told(path: Path, instead: str) -> Iterator[None]:
     """What cannot be written is one line."""
     try:
         yield
@@ -164,53 +182,88 @@ def _told(path: Path, instead: str) -> Iterator[None]:
         raise BadInput(f"{path} cannot be written ({e.strerror}): name {instead}") from e
 
 
-def _put(page: Page, part: Path, out: Path) -> None:
+def put(page: Page, part: Path, out: Path) -> None:
     """The page and the files beside it: these first, so that whoever reads the page finds them; those of the page
-    before it are removed last. part: where the page is written before it takes its place."""
+    before it are removed last, and nobody puts another page there meanwhile. part: where the page is written before it
+    takes its place."""
     folder = out.with_name(f"{out.name}.files")
-    for name, content in page.beside.items():
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-    part.write_text(page.html, encoding="utf-8")
-    part.replace(out)
-    with suppress(OSError):  # of another user, or not empty: it is in nobody's way
-        for path in folder.iterdir():
-            if BESIDE.fullmatch(path.name) and path.name not in page.beside:
-                path.unlink()
-        folder.rmdir()
+    with locked(out.parent):
+        for name, content in page.beside.items():
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        part.write_text(page.html, encoding="utf-8")
+        part.replace(out)
+        with suppress(OSError):  # of another user, or not empty: it is in nobody's way
+            for path in folder.iterdir():
+                if BESIDE.fullmatch(path.name) and path.name not in page.beside:
+                    path.unlink()
+            folder.rmdir()
 
 
-def draw(lake: Lake, only: Iterable[str], now: datetime, folder: str = "files", fresh: bool = False) -> Page:
-    """The page about these findings. folder: what it calls the folder of the files beside it. Raises `UnknownName`."""
-    findings = [find(name) for name in dict.fromkeys(only)]
-    files, versions = lake.snapshots(schema.names())
+@contextmanager
+def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """While nobody else is in the block over the same folder; False where somebody is, and it does not wait. Where a
+    file system has no locks it is as without."""
+    handle, ours = os.open(folder, os.O_RDONLY), True
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            ours = False
+        except OSError:
+            pass
+        yield ours
+    finally:
+        os.close(handle)
+
+
+def draw(
+    reading: Reading,
+    now: datetime,
+    folder: str = "files",
+    fresh: bool = False,
+    title: str = "What the models memorized",
+    changes: Sequence[str] | None = None,
+    moment: int | datetime | None = None,
+) -> Page:
+    """The page of what is read. folder: what it calls the folder of the files beside it; moment: of the snapshot, if
+    that is not now."""
+    (files, versions), con, answers = reading.snapshot, reading.con, reading.answers
     n_rows = {name: sum(f.rows for f in of_table) for name, of_table in files.items()}
-    downloads, kept = Downloads(folder), Kept(lake, "figures")
-    with ask.connect(lake, files) as con:
-        sums = Unfilled(con, lake, files, ALL, fresh)
-
-        def compute(text: str) -> pa.Table:
-            sums.fill_for(text)
-            return con.execute(text).to_arrow_table()
-
-        answers = Answers(lambda text: answer(lake, files, text, ALL, lambda: compute(text), fresh))
-        known = [f.name for f in findings if f.name in claim.names()]
-        families = dict(con.execute(FAMILIES).fetchall())
-        published = not all(families.values())
-        said = {c.finding: c.sentences for c in claim.read(answers, known, families, published)}
-        sections: list[Section] = [
-            of_finding(f, answers, said.get(f.name, ()), downloads, kept, fresh) for f in findings
-        ]
-        sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
+    downloads, kept = Downloads(folder), Kept(reading.lake, "figures")
+    findings = [find(name) for name in reading.scope.asked]
+    known = [f.name for f in findings if f.name in claim.names()]
+    families = dict(con.execute(FAMILIES).fetchall())
+    published = not all(families.values())
+    said = {c.finding: c.sentences for c in claim.read(answers, known, families, published)}
+    sections: list[Section] = [
+        of_finding(f, answers, said.get(f.name, ()), downloads, kept, fresh, reading.scope) for f in findings
+    ]
+    sections += [comparison.section(con, answers), *provenance.sections(con, versions, n_rows)]
+    ((measurements, models),) = con.execute(
+        "select (select count(*) from stored.matches), (select count(*) from models)"
+    ).fetchall()
     return Page(
-        lake=lake.path.name,
+        title=title,
+        lake=reading.lake.path.name,
+        about="; ".join(f"{name} {value}" for name, value in reading.scope.only.given.items()),
+        moment=_as_it_was(moment),
         drawn=now.isoformat(sep=" ", timespec="seconds"),
         versions=", ".join(f"{name} v{versions[name]}" for name in ("matches", "sequences", "models", "cells")),
-        measurements=n_rows["matches"],
-        models=n_rows["models"],
+        changes=changes,
+        measurements=measurements,
+        models=models,
         chapters=in_chapters(sections),
         beside=downloads.beside,
     )
+
+
+def _as_it_was(moment: int | datetime | None) -> str:
+    if moment is None:
+        return ""
+    if isinstance(moment, int):
+        return f"as it was after version {moment} of cells"
+    return f"as it was at {moment.isoformat(sep=' ', timespec='seconds')}"
 
 
 def in_chapters(sections: Iterable[Section]) -> list[Chapter]:
@@ -218,7 +271,7 @@ def in_chapters(sections: Iterable[Section]) -> list[Chapter]:
     found, by_name = [], {section.anchor: section for section in sections}
     for c in chapters.arrange(by_name):
         of_chapter = [by_name[name] for name in c.names]
-        empty = [s for s in of_chapter if isinstance(s, FindingSection) and not s.numbers]
+        empty = [s for s in of_chapter if isinstance(s, FindingSection) and not (s.numbers or s.failed)]
         first = [by_name[name] for name in c.first if by_name[name].said]
         found.append(Chapter(c.anchor, c.title, first, [s for s in of_chapter if s not in empty], empty))
     return found
@@ -231,10 +284,12 @@ def of_finding(
     downloads: Downloads,
     kept: Kept | None = None,
     fresh: bool = False,
+    scope: Scope | None = None,
 ) -> FindingSection:
     """The section of a finding, its figure drawn. said: by its claim; kept: where figures are that need not be drawn
     again, unless `fresh`."""
     rows, drawn = answers[finding.name], figure.find(finding.name)
+    scope = scope or Scope()
     has_rows = rows.num_rows > 0
     return FindingSection(
         anchor=finding.name,
@@ -244,8 +299,9 @@ def of_finding(
         caption=drawn.caption if drawn else "",
         drawings=drawn.draw(answers, kept, fresh) if drawn and has_rows else [],
         help=finding.help,
-        numbers=table(rows, f"memlake query run {finding.name} --format csv") if has_rows else None,
+        numbers=table(rows, f"{scope.command(finding.name)} --format csv") if has_rows else None,
         n_rows=rows.num_rows,
         files=downloads.of(finding.name, rows) if has_rows else [],
-        sql=finding.text,
+        sql=scope.sql(finding.name),
+        failed=answers.failed.get(finding.name, ""),
     )

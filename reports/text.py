@@ -58,6 +58,11 @@ def value(v: object) -> str:
     return str(v)
 
 
+def markdown(text: str) -> str:
+    """The text as Markdown, in which no character of it means anything."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
+
+
 def count(n: int, what: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

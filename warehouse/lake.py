@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -130,6 +131,35 @@ class Lake:
             files = {name: log.files() for name, log in logs.items()}
             if all(self.log(name).version == version for name, version in versions.items()):
                 break
+        return Snapshots(files, versions)
+
+    def past(self, names: Iterable[str], moment: int | datetime) -> Snapshots:
+        """The published files of several tables as they were: after a version of the table `cells`, with which each
+        publication ends, or at a time. A table that was made later has none. Raises `BadInput` for what was before the
+        lake, is not yet, or is no longer there: `compact --vacuum` removes files of the past."""
+        log = self.log("cells")
+        if isinstance(moment, int):
+            if not 0 <= moment <= log.version:
+                raise BadInput(
+                    f"table cells has no version {moment}: its last is {log.version} (see warehouse history)"
+                )
+            at, when = moment, log.committed(moment)
+        elif (at := log.version_at(moment)) < 0:
+            raise BadInput(f"{self.path} is not that old: its first entry is of {log.committed(0):%Y-%m-%d %H:%M} UTC")
+        else:
+            when = moment
+        files, versions = {}, {}
+        for name in names:
+            versions[name] = at if name == "cells" else self.log(name).version_at(when)
+            try:
+                files[name] = Log.at(self.path / name, versions[name]).files() if versions[name] >= 0 else []
+            except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
+                raise self._unreadable(name, e) from e
+            if gone := [f for f in files[name] if not os.path.exists(f.path)]:
+                raise BadInput(
+                    f"{len(gone)} of {len(files[name])} files of table {name} of then are no longer there:"
+                    " warehouse compact --vacuum has removed them"
+                )
         return Snapshots(files, versions)
 
     def files(self, name: str, **equal: str) -> list[str]:

@@ -7,9 +7,11 @@ deletes, checkpoints) is written by delta-rs.
 
 from __future__ import annotations
 
+import bisect
 import json
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +38,18 @@ class Log:
         self._files: dict[str, File] = {}
         self._named: tuple[tuple[int, int], int] | None = None  # of what file `_last_checkpoint` said which version
         self._places: dict[frozenset[tuple[str, str | None]], dict[str, File]] = {}
+
+    @classmethod
+    def at(cls, folder: Path, version: int) -> Log:
+        """The state of a table's log after this entry."""
+        log = cls(folder)
+        checkpoints = (int(p.name[:20]) for p in log.entries.glob("*.checkpoint*.parquet"))
+        if (checkpoint := max((c for c in checkpoints if c <= version), default=-1)) >= 0:
+            log._load(checkpoint)
+        log._next(version)
+        if log.version < version:
+            raise ValueError(f"{log.entries} lacks entry {log.version + 1}")
+        return log
 
     def update(self) -> None:
         """Read what was committed since the last look."""
@@ -71,9 +85,21 @@ class Log:
         wanted = dict.fromkeys(frozenset(p.items()) for p in partitions)
         return [f for place in wanted for f in self._places.get(place, {}).values()]
 
-    def _next(self) -> None:
-        """Read entries as long as there is a next one."""
-        while True:
+    def version_at(self, moment: datetime) -> int:
+        """The number of the last entry that was committed up to then; -1 where none was."""
+        numbers = sorted(int(p.name[:20]) for p in self.entries.glob("*.json") if p.name[:20].isdigit())
+        place = bisect.bisect_right(numbers, moment, key=self.committed)
+        return numbers[place - 1] if place else -1
+
+    def committed(self, version: int) -> datetime:
+        """When an entry was committed, by the clock of who did."""
+        text = (self.entries / f"{version:020}.json").read_text(encoding="utf-8")
+        told = (json.loads(line).get("commitInfo") for line in text.split("\n") if line)
+        return datetime.fromtimestamp(next(filter(None, told))["timestamp"] / 1000, UTC)
+
+    def _next(self, last: int | None = None) -> None:
+        """Read entries as long as there is a next one, up to the last."""
+        while last is None or self.version < last:
             try:
                 with open(f"{self.entries}/{self.version + 1:020}.json", encoding="utf-8") as file:
                     text = file.read()

@@ -19,6 +19,7 @@
 -- prompt counts.
 -- Units: shares in [0, 1]; bits per byte.
 -- Source: docs/method/comparisons.md; bits per byte as in Gao et al. 2020, arXiv 2101.00027, section 3.1.
+-- Key: model, corpus, sample_rule, sample_window, condition, tokenizer, horizon
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
 --   tokenizer       its tokenizer

@@ -7,6 +7,7 @@
 -- (prompt_compression has domains and intervals). `suffices` may fall below `reached`: a longer prompt can fail.
 -- Units: lengths are tokens, ratio and shares are in [0, 1].
 -- Source: arXiv 2603.21658, section 4.2.
+-- Key: model, corpus, sample_rule, sample_window, condition, window, prefix_tokens, kept
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, window
 --   prefix_tokens  tokens of the whole prompt

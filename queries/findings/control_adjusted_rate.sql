@@ -19,6 +19,8 @@
 -- Units: rates and shares in [0, 1], their difference in [-1, 1].
 -- Source: docs/method/guessability.md; Carlini et al. 2023, arXiv 2202.07646, section 4.1 (a model trained on
 -- other data as a baseline).
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, control, control_corpus, control_condition, basis,
+--   horizon
 -- Columns:
 --   family
 --   model              the model, which trained on the corpus

@@ -10,6 +10,7 @@
 -- whose size is not known (left_out); and see domain_distribution on documents of unlike length.
 -- Units: shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158 (the rate); Cochran 1977, Sampling Techniques, 5.3 (weights).
+-- Key: model, corpus, sample_rule, sample_window, condition, weighted_by
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by
 --   domains    domains measured and weighted

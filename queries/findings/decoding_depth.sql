@@ -11,6 +11,7 @@
 -- The mean depth of passing is over the positions that ever pass: read it with the share that never does.
 -- Units: depths are shares of the blocks: 0 after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; Belrose et al. 2023, arXiv 2303.08112.
+-- Key: model, corpus, sample_rule, sample_window, condition, group
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, n_layers, n,
 --   documents, positions

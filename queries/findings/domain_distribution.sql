@@ -16,6 +16,7 @@
 -- documents would be the weight.
 -- Units: shares in [0, 1]; weight in sequences or bytes; lift is a factor.
 -- Source: arXiv 2603.21658, section 4.1; weights: Cochran 1977, Sampling Techniques, 5.3 (stratified sampling).
+-- Key: model, corpus, sample_rule, sample_window, condition, weighted_by, domain
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by, domain, class,
 --   n, documents, memorized

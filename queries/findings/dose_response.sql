@@ -15,6 +15,8 @@
 -- least. Counts of different corpora, tokenizers or completeness are never pooled.
 -- Units: rate, low and high are shares in [0, 1]; doses count showings of the sampled window, or occurrences of it.
 -- Source: Carlini et al. 2023, arXiv 2202.07646, section 4.2; Kandpal et al. 2022, arXiv 2202.06539.
+-- Key: model, corpus, sample_rule, sample_window, condition, dose, counted_corpus, complete, counted_tokenizer,
+--   at_least, below
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
 --   dose               'exposures' or 'duplicates'

@@ -11,6 +11,7 @@
 -- extracted.
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Hayes et al. 2024, arXiv 2410.19482, definition 2.
+-- Key: model, corpus, sample_rule, sample_window, condition, top_k, temperature, attempts, probability
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
 --   top_k         tokens that sampling chooses from; NULL: not known

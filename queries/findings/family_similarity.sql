@@ -16,6 +16,7 @@
 -- Units: similarity in [-1, 1]; p in (0, 1].
 -- Source: arXiv 2603.21658, section 4.8; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p counts the
 -- observed).
+-- Key: family, miniature, sample_rule, sample_window, condition, method
 -- Columns:
 --   family
 --   miniature     its models are trained here, tiny

@@ -17,6 +17,8 @@
 -- corpora, tokenizers or completeness are never pooled.
 -- Units: counts are occurrences; mean_log10, low and high are decades; unseen is a share in [0, 1].
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2.
+-- Key: model, corpus, sample_rule, sample_window, condition, counted_corpus, complete, counted_tokenizer, span,
+--   position, group
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus
 --   counted_tokenizer  tokenizer under which was counted, or 'bytes'

@@ -14,6 +14,7 @@
 -- control_adjusted_rate has that.
 -- Units: rates and shares in [0, 1]; Huffman length in bits a byte, 0 to 8; ROUGE-L in [0, 1].
 -- Source: Prashanth et al. 2024, arXiv 2406.17746; Lin 2004 (ROUGE-L); Huffman 1952.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class
 --   n                    sequences that were judged

@@ -19,6 +19,7 @@
 -- none: it has no rank and is never important.
 -- Units: drops in nats over the continuation (clean - ablated, positive where the head helps); shares in [0, 1].
 -- Source: arXiv 2603.21658, section 4.6.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, method, layer, head
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method
 --   layer       block, from 0

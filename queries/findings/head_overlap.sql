@@ -22,6 +22,7 @@
 -- Leaves out: heads that screening dropped are in no set.
 -- Units: shares in [0, 1]; counts of heads.
 -- Source: arXiv 2603.21658, section 4.7; Jaccard 1901. It compares with the first null alone.
+-- Key: model, corpus, sample_rule, sample_window, condition, method, domain_a, domain_b
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
 --   domain_a                   first domain of the pair, in alphabetical order

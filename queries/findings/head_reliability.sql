@@ -18,6 +18,7 @@
 -- Units: reliability and Jaccard indices are shares; detectable_drop in nats over the continuation.
 -- Source: Spearman 1910 and Brown 1910, British J. Psychology 3:271 and 3:296; Cohen 1988, Statistical Power
 -- Analysis, 2.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, method, examples
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method
 --   n                 sequences measured

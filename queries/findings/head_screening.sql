@@ -10,6 +10,7 @@
 -- Units: cost and recall are shares; cost of 0.1 is ten times cheaper than all heads on all sequences.
 -- Source: Michel, Levy and Neubig 2019, arXiv 1905.10650, section 4.1 (importance from one backward pass);
 -- Jamieson and Talwalkar 2016, arXiv 1502.07943 (successive halving).
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, method, cell
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, method, heads
 --   sequences         sequences of the cell

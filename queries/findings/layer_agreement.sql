@@ -9,6 +9,7 @@
 -- later layer counts here (decoding_depth counts what stays).
 -- Units: shares in [0, 1]; divergence and entropy in nats; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens); Belrose et al. 2023, arXiv 2303.08112.
+-- Key: model, corpus, sample_rule, sample_window, condition, group, layer
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, layer, depth, n,
 --   documents, positions

@@ -11,6 +11,7 @@
 -- depends on the norm; decoding_depth has a measure that does not.
 -- Units: probabilities and shares in [0, 1]; depth 0 is after the embedding, 1 after the last block.
 -- Source: arXiv 2603.21658, section 4.5; nostalgebraist 2020 (logit lens).
+-- Key: model, corpus, sample_rule, sample_window, condition, group, layer
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, group, layer, depth, n,
 --   documents, positions

@@ -10,6 +10,7 @@
 -- Units: mean_drop in nats over the continuation (clean - ablated), a head; relative is a share of the profile's
 -- largest.
 -- Source: arXiv 2603.21658, section 4.8.
+-- Key: model, corpus, sample_rule, sample_window, condition, method, depth
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
 --   domains     domains that are averaged

@@ -11,6 +11,7 @@
 -- under another: byte_rate compares families.
 -- Units: rate, low and high are shares in [0, 1].
 -- Source: Biderman et al. 2023, arXiv 2304.11158; arXiv 2603.21658, section 4.1.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class, n, documents,
 --   memorized, rate, low, high

@@ -13,6 +13,7 @@
 -- them), sequences that only one of the two was asked about, and near misses.
 -- Units: shares in [0, 1], their difference in [-1, 1]; probabilities.
 -- Source: McNemar 1947, Psychometrika 12:153; Holm 1979, Scandinavian Journal of Statistics 6:65.
+-- Key: corpus, model_a, model_b, sample_rule, sample_window, condition_a, condition_b
 -- Columns:
 --   family      training line of both
 --   miniature, corpus

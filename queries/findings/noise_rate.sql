@@ -17,6 +17,7 @@
 -- memorized one, and so less to lose.
 -- Units: rates and scores are shares in [0, 1]; noise in standard deviations of RMS(hidden state); entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4.
+-- Key: model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, group, noise
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope,
 --   group, noise

@@ -13,6 +13,7 @@
 -- Units: cosine in [-1, 1]; relative_l2 in norms of the clean state; noise in standard deviations of RMS(hidden state);
 -- entropy in nats.
 -- Source: arXiv 2603.21658, section 4.4; the pairs are ours.
+-- Key: model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise, part, group, layer
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope
 --   noise        strength

@@ -12,6 +12,7 @@
 -- unmemorized was. Seeds are pooled.
 -- Units: shares in [0, 1]; entropy in nats; noise in standard deviations of RMS(hidden state).
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % without noise and 91.1 % at 0.5 for Pythia-12B.
+-- Key: model, corpus, sample_rule, sample_window, condition, noise_layer, noise_scope, noise
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, noise_layer, noise_scope,
 --   noise

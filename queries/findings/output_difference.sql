@@ -11,6 +11,7 @@
 -- were measured count: compare corpora of one role.
 -- Units: difference and bound in the units of the residual stream; growth and slack are factors.
 -- Source: arXiv 2501.05078, section 4.
+-- Key: model, corpus, sample_rule, sample_window, condition, block, after_block
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, n_layers
 --   block            short-circuited block, from 0

@@ -8,6 +8,7 @@
 -- position that matches follows a mismatch.
 -- Units: rates are shares in [0, 1]; position counts tokens from 0 at the first token of the continuation.
 -- Source: arXiv 2603.21658, section 4.1.
+-- Key: model, corpus, sample_rule, sample_window, condition, position
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition
 --   position     token of the continuation, from 0

@@ -23,6 +23,7 @@
 -- Units: similarity in [-1, 1]; p in (0, 1].
 -- Source: arXiv 2603.21658, section 4.8; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p counts the
 -- observed).
+-- Key: method, sample_rule, sample_window, model_a, condition_a, model_b, condition_b
 -- Columns:
 --   method, sample_rule, sample_window, model_a
 --   family_a            its training line

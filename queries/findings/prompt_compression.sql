@@ -11,6 +11,7 @@
 -- Units: ratios and shares are in [0, 1].
 -- Source: arXiv 2603.21658, section 4.2, which reports ratios of at most 0.5 for Pythia and StarCoder and does not say
 -- which tokens are kept.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, window
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain, class, window
 --   n             memorized sequences

@@ -22,6 +22,7 @@
 -- Units: percentage points (slope: for each factor of ten in parameters; intercept: at one parameter); logit_slope and
 -- its limits: natural logarithm of the odds, for each factor of ten.
 -- Source: arXiv 2603.21658, section 4.1; Carlini et al. 2023, arXiv 2202.07646.
+-- Key: family, miniature, revision, corpus, role, sample_rule, sample_window, condition, size_kind
 -- Columns:
 --   family, miniature
 --   revision           revision that was asked for; NULL: the main one

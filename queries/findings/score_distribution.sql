@@ -7,6 +7,7 @@
 -- of the matches (position_curve has it). Shares carry no interval; memorization_rate has the last level's.
 -- Units: score and share are in [0, 1]; the score is of free-running greedy decoding.
 -- Source: Biderman et al. 2023, arXiv 2304.11158, section 2; arXiv 2603.21658, section 3.2.
+-- Key: model, corpus, sample_rule, sample_window, condition, domain, n_tokens, n_match
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, domain
 --   n_tokens     tokens of the continuation

@@ -15,6 +15,7 @@
 -- Units: scores and shares in [0, 1]. A bin holds its lower end and not its upper one, but the last holds 1. Bins are
 -- cut in whole numbers, 5 x n_match against n_tokens, so that 3 of 5 lies in the fourth.
 -- Source: arXiv 2603.21658, section 4.1; "more than 90 % stay memorized in the next size" is reported there.
+-- Key: model, next_model, corpus, sample_rule, sample_window, condition, next_condition, from_score, to_score
 -- Columns:
 --   family
 --   model           the smaller model

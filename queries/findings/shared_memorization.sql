@@ -13,6 +13,7 @@
 -- Of several windows of a model on one anchor, the one with the longest prompt counts.
 -- Units: shares in [0, 1]; counts of anchors, and in the columns token_* of sequences.
 -- Source: docs/method/comparisons.md; Jaccard 1901.
+-- Key: corpus, model_a, model_b, sample_rule, sample_window, condition_a, condition_b, horizon
 -- Columns:
 --   corpus, model_a, role_a, model_b, role_b, sample_rule, sample_window, condition_a, condition_b
 --   horizon                 bytes that must match

@@ -11,6 +11,7 @@
 -- domains. Models with fewer than 4 blocks lack some quarters.
 -- Units: drops are shares of what the whole model does; a negative drop is a gain.
 -- Source: arXiv 2501.05078, section 5.
+-- Key: model, corpus, sample_rule, sample_window, condition, quarter
 -- Columns:
 --   family, model, miniature, params
 --   corpus              corpus of the memorized sequences

@@ -11,6 +11,7 @@
 -- which are pooled. All read-outs are teacher-forced. Held-out columns say the same for each corpus of a model.
 -- Units: accuracies and exact match are shares in [0, 1]; entropy is in nats, summed over the continuation.
 -- Source: arXiv 2501.05078, section 5.
+-- Key: model, corpus, sample_rule, sample_window, condition, first_block, last_block
 -- Columns:
 --   family, model, miniature, params
 --   corpus                corpus of the memorized sequences

@@ -12,6 +12,7 @@
 -- domains that were not measured; differences within a class.
 -- Units: shares in [0, 1]; the ratio is a factor.
 -- Source: arXiv 2603.21658, section 4.4, which reports 74.3 % for Pythia-12B.
+-- Key: model, corpus, sample_rule, sample_window, condition, weighted_by
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, weighted_by
 --   domains         domains measured whose class is known

@@ -15,6 +15,8 @@
 -- Units: decades (difference, effects and change are of log10(1 + count)); shares in [0, 1]; correlation in [-1, 1].
 -- Source: arXiv 2603.21658, section 4.3, which counts all families with the tokenizer of Llama 2; Spearman 1904,
 -- American J. Psychology 15:72 (equal counts share the mean of their ranks).
+-- Key: model, corpus, sample_rule, sample_window, condition, counted_corpus, complete, span, own_tokenizer,
+--   other_tokenizer
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, counted_corpus, complete
 --   span             'unigrams', 'bigrams', 'continuation' or 'window'

@@ -16,6 +16,7 @@
 -- Leaves out: heads that screening dropped in some domain; how near a head came to the threshold.
 -- Units: counts of heads; shares of all the model's heads in [0, 1].
 -- Source: arXiv 2603.21658, section 4.7.
+-- Key: model, corpus, sample_rule, sample_window, condition, method
 -- Columns:
 --   family, model, miniature, params, corpus, role, sample_rule, sample_window, condition, method
 --   domains                  domains of the corpus with a ranking of heads

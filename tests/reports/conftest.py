@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memlake.queries.finding import names
 from memlake.reports import page
+from memlake.reports.answers import Scope, read
 from memlake.warehouse.lake import Lake
 
 from .made_up import make
@@ -31,4 +31,10 @@ def lake(tmp_path_factory) -> Lake:
 @pytest.fixture(scope="session")
 def text(lake) -> str:
     """The whole page of `lake`."""
-    return page.draw(lake, names(), NOW).html
+    return page_of(lake)
+
+
+def page_of(lake: Lake, *only: str) -> str:
+    """The page about these findings, or all."""
+    with read(lake, Scope(only)) as reading:
+        return page.draw(reading, NOW).html

@@ -16,7 +16,7 @@ from memlake.warehouse import shelf
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models import catalog, registry
 
-from .conftest import NOW
+from .conftest import page_of
 from .made_up import make
 from .test_page import Reader
 
@@ -82,7 +82,7 @@ def small(tmp_path_factory) -> Lake:
 
 def test_a_finding_is_one_file_and_stands_in_the_last_chapter(shelves, small):
     (shelves["memlake.queries.findings"] / "models_per_family.sql").write_text(FINDING)
-    html = page.draw(small, names(), NOW).html
+    html = page_of(small)
     read, section = Reader(html), html.split('<section id="models_per_family">')[1].split("</section>")[0]
     assert "One row is one family: how many models it has." in read.sections["models_per_family"]
     assert '<td>newcomer</td><td class="number">2</td>' in section and "<svg" not in section
@@ -95,7 +95,7 @@ def test_a_finding_is_one_file_and_stands_in_the_last_chapter(shelves, small):
 def test_a_figure_is_one_file_and_its_question_is_escaped_in_attributes_too(shelves, small):
     (shelves["memlake.queries.findings"] / "models_per_family.sql").write_text(FINDING)
     (shelves["memlake.reports.figures"] / "models_per_family.py").write_text(FIGURE)
-    html = page.draw(small, ["models_per_family"], NOW).html
+    html = page_of(small, "models_per_family")
     read, section = Reader(html), html.split('<section id="models_per_family">')[1].split("</section>")[0]
     assert section.count("<svg") == 1 and "<code>models</code>" in section and section.count("<p>") == 2
     assert '<a href="https://arxiv.org/abs/2304.01373">2304.01373</a>' in section
@@ -117,7 +117,7 @@ def test_a_family_is_one_file_and_has_its_colour(shelves, small):
     (shelves["memlake.warehouse.models.catalog"] / "newcomer.toml").write_text(FAMILY)
     _forget()
     assert sorted(["stranger", "newcomer", "olmo3"], key=style.rank) == ["olmo3", "newcomer", "stranger"]
-    html = page.draw(small, ["memorization_rate"], NOW).html
+    html = page_of(small, "memorization_rate")
     for family in ("newcomer", "stranger", "pythia"):
         assert style.colour(family).lower() in html.lower()
     assert style.colour("newcomer") == "#123456"

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt 
 @pytest.fixture(scope="module")
 def address(lake, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("page")
-    return page.write(lake, ["corpus_rate", "score_distribution", "scaling_law"], folder / "index.html", NOW).as_uri()
+    findings = ["corpus_rate", "score_distribution", "scaling_law"]
+    return page.write(lake, findings, folder / "index.html", NOW).path.as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_a_family_of_several_corpora_is_told_by_corpus():
 @pytest.fixture(scope="module")
 def answers(lake) -> Answers:
     opened = OpenLake(lake.path)
-    return Answers(lambda text: opened.sql(text).to_pyarrow())
+    return Answers(lambda name: opened.sql(finding.find(name).text).to_pyarrow())
 
 
 @pytest.mark.parametrize("name", claim.names())
@@ -133,7 +133,7 @@ def test_each_claim_has_something_to_say_of_a_full_lake(answers, name):
 @pytest.mark.parametrize("name", claim.names())
 def test_no_rows_support_no_sentence(tmp_path, name):
     opened = OpenLake(Lake.create(tmp_path / "lake").path)
-    (said,) = claim.read(Answers(lambda text: opened.sql(text).to_pyarrow()), [name], ["pythia"])
+    (said,) = claim.read(Answers(lambda name: opened.sql(finding.find(name).text).to_pyarrow()), [name], ["pythia"])
     assert said.estimates == [] and said.sentences == []
 
 

@@ -10,6 +10,7 @@ from memlake.queries.ask import connect, snapshot
 from memlake.reports import comparison
 from memlake.reports.answers import Answers
 from memlake.reports.comparison import Amount, Measured
+from memlake.queries.finding import find
 from memlake.reports.page import TEMPLATES
 from memlake.tests.queries.conftest import done, drawn
 from memlake.tests.queries.findings import database
@@ -86,7 +87,7 @@ def test_ours_is_what_plain_counting_gives(lake):
     con = connect(lake, snapshot(lake))
     ours = {
         (m.quantity, m.model): m
-        for m in comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
+        for m in comparison.our_values(con, Answers(lambda name: con.execute(find(name).text).to_arrow_table()))
     }
     assert sum(q in ("memorization_rate", "structural_share_of_memorized") for q, _ in ours) == 12  # 6 models
     rows = con.execute("select domain, role, memorized from matches join model_corpora using (model, corpus)"
@@ -130,7 +131,7 @@ def test_what_is_measured_inside_a_model_is_what_its_finding_says():
         "a base NULL NULL piqa acc 0.75 9\n a base 1 1 piqa acc 0.5 9\n a base 0 0 piqa acc 0.125 9",
     }
     con = database(given)
-    rows = comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
+    rows = comparison.our_values(con, Answers(lambda name: con.execute(find(name).text).to_arrow_table()))
     ours = {m.quantity: m for m in rows}
     assert len(ours) == len(rows)
     assert {quantity: m.value for quantity, m in ours.items()} == pytest.approx({
@@ -181,7 +182,7 @@ def test_ours_is_of_one_sample_and_names_it(of, expected):
     con = database(given)
     ours = {
         m.quantity: (m.sample, m.value)
-        for m in comparison.our_values(con, Answers(lambda sql: con.execute(sql).to_arrow_table()))
+        for m in comparison.our_values(con, Answers(lambda name: con.execute(find(name).text).to_arrow_table()))
     }
     sample, rate, ratio = expected
     assert ours["memorization_rate"] == (sample, rate)

@@ -18,7 +18,7 @@ from memlake.reports import chapters, downloads, figure, page
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
 
-from .conftest import EVIL, NOW
+from .conftest import EVIL, NOW, page_of
 
 VOID = {"meta", "link", "br", "img", "input"}
 
@@ -124,7 +124,7 @@ def test_ids_are_unique(read):
 
 
 def test_the_same_lake_gives_the_same_page(lake, text):
-    assert page.draw(lake, names(), NOW).html == text
+    assert page_of(lake) == text
 
 
 def test_the_head_says_lake_time_and_versions(lake, read, text):
@@ -153,7 +153,7 @@ def test_what_stands_behind_the_numbers(lake, text, read):
 
 def test_an_empty_lake_says_what_to_run(tmp_path):
     lake = Lake.create(tmp_path / "new")
-    text = page.draw(lake, names(), NOW).html
+    text = page_of(lake)
     read = Reader(text)
     assert read.all("svg") == []
     assert "<p>Nothing was measured yet.</p>" not in text  # what was published is compared with nothing, and says so
@@ -167,7 +167,7 @@ def test_an_empty_lake_says_what_to_run(tmp_path):
 
 def test_a_finding_without_a_figure_has_its_table(lake, monkeypatch):
     monkeypatch.setattr(figure, "names", list)
-    read = Reader(page.draw(lake, ["scaling_law"], NOW).html)
+    read = Reader(page_of(lake, "scaling_law"))
     assert read.all("svg") == []
     assert find("scaling_law").grain in read.sections["scaling_law"]
     assert "The numbers: 4 rows" in read.sections["scaling_law"]
@@ -200,7 +200,7 @@ def test_a_long_table_says_what_it_leaves_out(text, read):
 
 def test_all_rows_can_be_saved_within_the_page_or_beside_it(lake, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "WITHIN", 20_000)
-    path = page.write(lake, ["score_distribution", "scaling_law"], tmp_path / "my page.html", NOW)
+    path = page.write(lake, ["score_distribution", "scaling_law"], tmp_path / "my page.html", NOW).path
     links = [a for a in Reader(path.read_text(encoding="utf-8")).all("a") if "download" in a]
     assert [a["download"] for a in links] == [
         "score_distribution.csv", "score_distribution.parquet", "scaling_law.csv", "scaling_law.parquet"
@@ -227,7 +227,7 @@ def test_all_rows_can_be_saved_within_the_page_or_beside_it(lake, tmp_path, monk
 
 
 def test_only_the_findings_asked_for(lake, tmp_path):
-    path = page.write(lake, ["scaling_law"], tmp_path / "some" / "page.html", NOW)
+    path = page.write(lake, ["scaling_law"], tmp_path / "some" / "page.html", NOW).path
     sections = Reader(path.read_text(encoding="utf-8")).sections
     assert [s for s in sections if s in names()] == ["scaling_law"]
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]

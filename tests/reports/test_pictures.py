@@ -89,7 +89,7 @@ def test_a_figure_whose_rows_are_the_same_is_not_drawn_again(lake, tmp_path, dra
 
 def test_a_page_keeps_its_figures_and_draws_them_afresh_when_asked(lake, tmp_path, drawn):
     def write(**more):
-        path = page.write(lake, ["corpus_rate", "scaling_law"], tmp_path / "page.html", NOW, **more)
+        path = page.write(lake, ["corpus_rate", "scaling_law"], tmp_path / "page.html", NOW, **more).path
         return re.sub('data:[^"]*', "", path.read_text(encoding="utf-8"))
 
     first = write(fresh=True)

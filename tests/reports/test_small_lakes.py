@@ -17,7 +17,7 @@ from memlake.tests.queries.conftest import done, drawn, put
 from memlake.warehouse import schema
 from memlake.warehouse.lake import Lake
 
-from .conftest import NOW
+from .conftest import page_of
 from .made_up import DOMAINS, cells
 from .test_page import Reader
 
@@ -111,7 +111,7 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
         ask.connect(lake, ask.snapshot(lake)) as con,
         debug_mode(False),
     ):
-        answers = Answers(lambda sql: con.execute(sql).to_arrow_table())
+        answers = Answers(lambda name: con.execute(find(name).text).to_arrow_table())
         for name in names():
             try:
                 sections[name] = page.of_finding(find(name), answers, (), Downloads("files"))
@@ -119,7 +119,7 @@ def test_the_page_of_a_small_lake_is_whole(tmp_path, which, monkeypatch):
                 failed[name] = f"{type(e).__name__}: {e}"
     assert failed == {}
     monkeypatch.setattr(page, "of_finding", lambda finding, *_: sections[finding.name])
-    text = page.draw(lake, names(), NOW).html
+    text = page_of(lake)
     assert {attrs.get("id") for _, attrs in Reader(text).tags} > set(names())
     drawn = "".join(part.split("</svg>")[0] for part in text.split("<svg")[1:])
     assert not re.search(r"\b(NaN|nan|undefined|null|None|inf|Infinity)\b", drawn)

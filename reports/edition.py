@@ -1,0 +1,271 @@
+"""Editions of a named report: dated folders, of which a page, `latest`, and a list that says what changed in each.
+
+    TO/index.html               the editions that are kept, the newest first
+    TO/latest                   a link to the newest
+    TO/2026-11-30T060003Z/      one edition: index.html, report.pdf, report.md
+        rows/FINDING.parquet    the rows of each finding, with which the next edition is compared; .csv if asked for
+        edition.json            what it was drawn from, and what changed
+    TO/looked.json              the last time at which it was due and nothing had moved
+
+An edition is made in a folder of another name and then takes its place, so that a kill leaves all of it or nothing. Who
+comes second while one is made leaves it to the first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from memlake import __version__
+from memlake.warehouse.errors import BadInput
+from memlake.warehouse.identity import tagged
+from memlake.warehouse.lake import Lake
+from memlake.warehouse.relation import quoted
+
+from . import change
+from .answers import read
+from .change import State
+from .page import TEMPLATES, Page, draw, locked, told
+from .plan import Report
+
+NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z")  # of an edition's folder: when it was drawn
+PART, GONE = ".part-", ".gone-"  # before the name of one that is not yet there, or no longer
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One edition that was drawn. drawn: when; slot: the time for which, by the clock on the wall, or ""; asked: a hash
+    of what the report was about and looked like; versions: of the lake's tables; sets: see `change.State`; failed:
+    findings that could not be answered, and why; changes: since the one before, in words; None: there was none."""
+
+    drawn: str
+    slot: str
+    asked: str
+    versions: Mapping[str, int]
+    sets: Mapping[str, list[str]]
+    failed: Mapping[str, str]
+    changes: list[str] | None
+    short: str
+    files: list[str]
+
+    @property
+    def name(self) -> str:
+        return name_of(datetime.fromisoformat(self.drawn))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a report. said: in a line; page: where to look, if it was drawn; failed: findings that could not
+    be answered, and why."""
+
+    said: str
+    page: Path | None
+    failed: Mapping[str, str]
+
+
+def make(lake: Lake, report: Report, now: datetime, due_only: bool = False, fresh: bool = False) -> Outcome:
+    """Draw an edition. due_only: if a time of its schedule has come that none was drawn for, and something moved since
+    the last. fresh: take no answer and no figure that the lake keeps. Raises `UnknownName`, `BadInput`."""
+    with told(report.to, "another folder with to = ..."):
+        report.to.mkdir(parents=True, exist_ok=True)
+        with locked(report.to, wait=False) as ours:
+            if not ours:
+                return Outcome("another process draws it", None, {})
+            return _make(lake, report, now, due_only, fresh)
+
+
+def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool) -> Outcome:
+    settle(report)
+    before = editions(report.to)
+    wall = _wall(now)
+    slot = report.last_time(wall)
+    handled = max([e.slot for e in before] + [_looked(report.to)], default="")
+    if due_only and (slot is None or (before and handled >= slot.isoformat())):
+        following = report.next_time(wall)
+        return Outcome(f"not due before {following:%Y-%m-%d %H:%M}" if following else "it has no schedule", None, {})
+    asked = tagged("report", [__version__, report.title, report.url, *report.formats, asdict(report.scope)])
+    with read(lake, report.scope, fresh=fresh) as reading:
+        state = change.state(reading, now)
+        failed = reading.answers.failed
+        changed = _since(report.to, before, state)
+        if due_only and changed and not changed.differ and not failed and before[0].asked == asked:
+            _put(report.to / "looked.json", json.dumps({"slot": _text(slot), "at": now.isoformat()}))
+            settle(report)
+            return Outcome(f"due, but nothing moved since {before[0].name}", None, {})
+        while (folder := report.to / name_of(now)).exists():
+            now += timedelta(seconds=1)
+        with _part(folder) as part:
+            lines = changed.lines() if changed else None
+            page = draw(reading, now, "index.html.files", fresh, report.title, lines)
+            missing = _write(part, report, page, state, lines)
+            drawn = Edition(
+                now.isoformat(timespec="seconds"),
+                _text(slot),
+                asked,
+                dict(state.versions),
+                {kind: sorted(names) for kind, names in state.sets.items()},
+                failed,
+                lines,
+                changed.short() if changed else "the first edition",
+                sorted(p.name for p in part.iterdir()),
+            )
+            _put(part / "edition.json", json.dumps(asdict(drawn), indent=1))
+    settle(report)
+    shown = next((folder / f for f in ("index.html", "report.pdf", "report.md") if (folder / f).exists()), folder)
+    return Outcome(", ".join(["drawn", drawn.short, *missing]), shown, failed)
+
+
+def editions(folder: Path) -> list[Edition]:
+    """The editions in the folder of a report, the newest first."""
+    found = []
+    for path in folder.glob("*/edition.json"):
+        if NAME.fullmatch(path.parent.name):
+            with suppress(OSError, ValueError, TypeError, KeyError):  # damaged: as though it were not there
+                found.append(Edition(**json.loads(path.read_text(encoding="utf-8"))))
+    return sorted(found, key=lambda e: e.drawn, reverse=True)
+
+
+def _since(folder: Path, before: Sequence[Edition], state: State) -> change.Change | None:
+    """What changed since the newest edition that can be read; None where there is none."""
+    for edition in before:
+        with suppress(BadInput):
+            return change.between(load(folder / edition.name), state)
+    return None
+
+
+def load(folder: Path) -> State:
+    """The state of the lake that an edition shows; raises `BadInput` where the folder holds none."""
+    try:
+        known = json.loads((folder / "edition.json").read_text(encoding="utf-8"))
+        rows = {path.stem: pq.ParquetFile(path).read() for path in sorted((folder / "rows").glob("*.parquet"))}
+        sets = {kind: frozenset(names) for kind, names in known["sets"].items()}
+        return State(datetime.fromisoformat(known["drawn"]), known["versions"], rows, sets)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as e:
+        raise BadInput(f"{folder} holds no edition that can be read ({e})") from e
+
+
+def settle(report: Report) -> None:
+    """Bring a report's folder in order, whatever was killed before: remove what is half made and more editions than are
+    kept, and let `latest` and the list follow. By whoever holds its lock."""
+    for path in report.to.iterdir():
+        if path.name.startswith((PART, GONE)):
+            _remove(path)
+    found = editions(report.to)
+    for edition in found[report.keep :]:
+        gone = report.to / f"{GONE}{edition.name}"
+        (report.to / edition.name).rename(gone)
+        _remove(gone)
+    found = found[: report.keep]
+    if found:
+        latest = report.to / f"{PART}latest"
+        latest.symlink_to(found[0].name, target_is_directory=True)
+        latest.replace(report.to / "latest")
+        listed = TEMPLATES.get_template("editions.html").render(
+            report=report, editions=found, looked=_looked(report.to), about=report.scope.only.given
+        )
+        _put(report.to / "index.html", listed)
+
+
+def name_of(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+
+
+@contextmanager
+def _part(folder: Path) -> Iterator[Path]:
+    """A folder that takes its place when the block has filled it."""
+    part = folder.with_name(f"{PART}{folder.name}")
+    part.mkdir()
+    try:
+        yield part
+        part.rename(folder)
+    finally:
+        _remove(part)
+
+
+def _write(part: Path, report: Report, page: Page, state: State, changes: list[str] | None) -> list[str]:
+    """The files of an edition; returns what could not be made, and why."""
+    (part / "rows").mkdir()
+    for name, rows in state.rows.items():
+        pq.write_table(rows, part / "rows" / f"{name}.parquet", compression="zstd")
+        if "csv" in report.formats:
+            with duckdb.connect() as con:
+                con.register("rows", rows)
+                con.execute(f"copy rows to {quoted(str(part / 'rows' / f'{name}.csv'))} (format csv)")
+    if "markdown" in report.formats:
+        (part / "report.md").write_text(
+            TEMPLATES.get_template("report.md").render(page=page, report=report, changes=changes), encoding="utf-8"
+        )
+    missing = []
+    with TemporaryDirectory() as elsewhere:
+        folder = part if "html" in report.formats else Path(elsewhere)
+        if {"html", "pdf"} & set(report.formats):
+            (folder / "index.html").write_text(page.html, encoding="utf-8")
+            for name, content in page.beside.items():
+                (folder / "index.html.files").mkdir(exist_ok=True)
+                (folder / "index.html.files" / name).write_bytes(content)
+        if "pdf" in report.formats and (why := pdf(folder / "index.html", part / "report.pdf")):
+            missing.append(f"no pdf ({why})")
+    return missing
+
+
+def pdf(page: Path, out: Path) -> str:
+    """Print a page by Chromium; returns why that could not be, or ""."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        return "Chromium is not installed"
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={profile}"]
+        command += ["--no-sandbox"] if os.geteuid() == 0 else []  # which Chromium refuses to root
+        try:
+            ended = subprocess.run(
+                [*command, f"--print-to-pdf={out}", page.absolute().as_uri()], capture_output=True, timeout=600
+            )
+        except (OSError, subprocess.TimeoutExpired) as e:
+            return f"{Path(browser).name}: {e}"
+    return "" if out.exists() and not ended.returncode else f"{Path(browser).name} ended with {ended.returncode}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{PART}{path.name}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _looked(folder: Path) -> str:
+    """The last time of the schedule at which nothing had moved; "" where there was none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known: dict[str, Any] = json.loads((folder / "looked.json").read_text(encoding="utf-8"))
+        return str(known["slot"])
+    return ""
+
+
+def _wall(moment: datetime) -> datetime:
+    """By the clock on the wall."""
+    return moment.astimezone().replace(tzinfo=None)
+
+
+def _text(slot: datetime | None) -> str:
+    return slot.isoformat() if slot else ""
