@@ -143,9 +143,12 @@ class Lake:
                 raise BadInput(
                     f"table cells has no version {moment}: its last is {log.version} (see warehouse history)"
                 )
-            at, when = moment, log.committed(moment)
+            try:
+                at, when = moment, log.committed(moment)
+            except (OSError, ValueError, StopIteration) as e:
+                raise BadInput(f"entry {moment} of table cells cannot be read ({one_line(e)})") from e
         elif (at := log.version_at(moment)) < 0:
-            raise BadInput(f"{self.path} is not that old: its first entry is of {log.committed(0):%Y-%m-%d %H:%M} UTC")
+            raise BadInput(f"{self.path} is not that old: its log holds nothing of {moment:%Y-%m-%d %H:%M} or before")
         else:
             when = moment
         files, versions = {}, {}

@@ -6,6 +6,7 @@ import pytest
 
 from memlake.queries.finding import find, names
 
+from . import random_lake
 from .findings import cases, database, rows, same
 
 CASES = [(name, case) for name in names() for case in cases(name)]
@@ -29,6 +30,21 @@ def test_a_finding_returns_the_columns_its_help_names(name):
     finding = find(name)
     assert finding.grain.startswith("One row is ") and len(finding.grain) > 40
     assert list(finding.columns) == con.execute(finding.text).to_arrow_table().column_names
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """The lake of random rows."""
+    return random_lake.database(random_lake.rows(1, 12))
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_key_of_a_finding_tells_its_rows_apart(name, odd):
+    key = find(name).key
+    assert key and set(key) <= set(find(name).columns)
+    for con in (*(database(case["given"]) for case in cases(name)), odd):
+        rows = con.execute(find(name).text).to_arrow_table().select(key).to_pylist()
+        assert len({tuple(row.values()) for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("name", names())

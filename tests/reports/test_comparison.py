@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from memlake.queries.ask import connect, snapshot
+from memlake.queries.finding import find
 from memlake.reports import comparison
 from memlake.reports.answers import Answers
 from memlake.reports.comparison import Amount, Measured
-from memlake.queries.finding import find
 from memlake.reports.page import TEMPLATES
 from memlake.tests.queries.conftest import done, drawn
 from memlake.tests.queries.findings import database

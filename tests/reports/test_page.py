@@ -24,14 +24,14 @@ VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Reader(HTMLParser):
-    """Every element with its attributes, and the text of each section; fails on a tag that closes another."""
+    """Every element with its attributes, all text, and that of each section; fails on a tag that closes another."""
 
     def __init__(self, text: str):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.sections: dict[str, str] = {}
         self._open: list[str] = []
-        self._section = ""
+        self._section = self.text = ""
         self.feed(text)
         assert self._open == []
 
@@ -50,6 +50,7 @@ class Reader(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
+        self.text += data
         if self._section:
             self.sections[self._section] += data
 

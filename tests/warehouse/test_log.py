@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction
 
-from memlake.warehouse.errors import DamagedLake
+from memlake.warehouse.errors import BadInput, DamagedLake
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.log import Log
 from memlake.warehouse.schema import table
@@ -83,6 +84,47 @@ def test_the_log_is_that_of_delta_rs(tmp_path):
     agree(early, root)  # what it had read no further than is gone
     (root / "_delta_log" / "_last_checkpoint").unlink()
     agree(Log(root), root)
+
+
+def test_the_log_of_the_past_is_that_of_delta_rs(tmp_path):
+    root = Lake.create(tmp_path / "lake").path / "documents"
+    for i in range(45):
+        commit(root, i)
+        if i in (7, 25):
+            DeltaTable(root).delete(f"domain = '{DOMAINS[0].replace(chr(39), 2 * chr(39))}'")
+    last = DeltaTable(root).version()
+    times = {h["version"]: h["timestamp"] for h in DeltaTable(root).history()}
+    for version in range(last + 1):
+        log, delta = Log.at(root, version), DeltaTable(root, version=version)
+        assert {f.path for f in log.files()} == {str(root / unquote(path)) for path in uris(delta)}
+        when = log.committed(version)
+        assert round(when.timestamp() * 1000) == times[version]
+        assert log.version_at(when) == max(v for v, t in times.items() if t <= times[version])
+        assert log.version_at(when - timedelta(days=1)) == -1
+    with pytest.raises(ValueError, match=f"lacks entry {last + 1}"):
+        Log.at(root, last + 1)
+
+
+def uris(delta: DeltaTable) -> list[str]:
+    rows = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all().to_pylist()
+    return [row["path"] for row in rows]
+
+
+def test_the_past_needs_its_files(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    lake.commit("documents", ["a"], lambda _: [action(1)])
+    before, now = lake.version("cells"), lake.snapshots(["documents", "cells"])
+    with pytest.raises(BadInput, match="1 of 1 files of table documents of then are no longer there"):
+        lake.past(["documents", "cells"], datetime.now(UTC))
+    (path,) = (f.path for f in now.files["documents"])
+    Path(path).parent.mkdir(parents=True)
+    Path(path).touch()
+    assert lake.past(["documents", "cells"], datetime.now(UTC)) == now
+    assert lake.past(["documents", "cells"], before).files["documents"] == []  # they came after the last of `cells`
+    with pytest.raises(BadInput, match="has no version 1: its last is 0"):
+        lake.past(["cells"], before + 1)
+    with pytest.raises(BadInput, match="is not that old"):
+        lake.past(["cells"], datetime(2001, 1, 1, tzinfo=UTC))
 
 
 def test_of_two_writers_the_second_looks_again(tmp_path):
