@@ -17,7 +17,7 @@ from memlake.tests.small import make_lake
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("compute", "ingest", "queries", "reports", "warehouse")
-SUFFIXES = {".py", ".sql", ".toml", ".csv", ".css", ".html", ".js"}
+SUFFIXES = {".py", ".sql", ".toml", ".csv", ".css", ".html", ".js", ".md"}
 
 
 @pytest.fixture(scope="module")
