@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from memlake.warehouse.show.shell import on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, show
 
 app = typer.Typer(no_args_is_help=True, help="The findings with their figures, as one HTML page.")
@@ -22,7 +23,14 @@ def list_findings(form: Format = FormatName.table) -> None:
 
 @app.command()
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Findings; default: all.",
+            autocompletion=on_shelf("memlake.queries.findings", ".sql"),
+        ),
+    ] = None,
     lake: LakePath = DEFAULT_LAKE,
     out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
     figures: Annotated[
