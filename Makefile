@@ -28,6 +28,6 @@ setup: .venv/current
 .venv/current: constraints.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "memlake needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[compute,test]'
 	@mkdir -p $(HERE) && ln -sfn ../.. $(HERE)/memlake
 	@touch $@

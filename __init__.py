@@ -2,11 +2,13 @@
 
 import memlake
 lake = memlake.open("lake")
+lake.findings.scaling_law(minimum_sizes=2).to_pandas()
 lake.sql("select model, share(memorized) from matches group by model")
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,18 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "open"]
 
 
-def open(path: str | Path = "lake", **only: str) -> Notebook:
-    """The lake at `path`, to be asked in SQL or Ibis, or of its measurements `only` those of a `condition`, a
-    `sample_rule` or a `sample_window`; raises `NotALake`, `UnknownName`."""
+def open(
+    path: str | Path | None = None,
+    *,
+    condition: str | None = None,
+    sample_rule: str | None = None,
+    sample_window: str | None = None,
+) -> Notebook:
+    """The lake at `path`, by default at MEMLAKE_LAKE or else `./lake`, to be asked in SQL or Ibis, or of its
+    measurements only those of a `condition`, a `sample_rule` or a `sample_window`.
+
+    Raises `NotALake`, `DamagedLake`, `UnknownName`."""
     from .reports.notebook import Notebook
 
-    return Notebook(path, **only)
+    place = path if path is not None else os.environ.get("MEMLAKE_LAKE") or "lake"
+    return Notebook(place, condition=condition, sample_rule=sample_rule, sample_window=sample_window)

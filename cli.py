@@ -6,6 +6,9 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,9 +23,12 @@ from .reports import cli as reports
 from .warehouse import cli as warehouse
 from .warehouse.connections import damage, interruptible
 from .warehouse.errors import MemlakeError, UnknownName, of_a_disk
+from .warehouse.extras import lacking, need
 from .warehouse.options import hint
 from .warehouse.paths import utf8
 from .warehouse.show.terminal import DEFAULT_LAKE, LakePath, printable
+
+QUIET = "--quiet"
 
 
 class Commands(TyperGroup):
@@ -30,7 +36,7 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
-        if found is None and not cmd_name.startswith("-"):
+        if found is None and not cmd_name.startswith("-") and not ctx.resilient_parsing:
             raise UnknownName("command", cmd_name, self.commands)
         return found
 
@@ -38,7 +44,6 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below, too
     help="A lakehouse for memorization research on language models.",
@@ -60,11 +65,20 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def memlake(
+    lake: Annotated[
+        Path | None, typer.Option("--lake", help="Folder of the lake, of any command; as well behind it.")
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            QUIET, help="Nothing on stderr unless the command fails: no progress, no notes. As well behind the command."
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    pass  # each command looks for the lake itself, and `main` is quiet
 
 
 @app.command()
@@ -75,6 +89,7 @@ def demo(
     """The whole study on miniatures, offline; go on where it stopped if it is started again."""
     from . import demo as study
 
+    need("torch")
     study.run(lake, quick=quick)
 
 
@@ -90,15 +105,18 @@ def main() -> None:
                 encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace"
             )
     try:
-        for argument in sys.argv[1:]:
-            utf8(argument)
+        words = [utf8(argument) for argument in sys.argv[1:]]
+        options = words[: words.index("--")] if "--" in words else words
         try:
-            with catalogs(), interruptible():
-                code = app(prog_name="memlake", standalone_mode=False)
+            # `sql` says nothing but errors, at a prompt all along
+            with waiting(QUIET in options and "sql" not in options), catalogs(), interruptible():
+                rest = [word for word in options if word != QUIET] + words[len(options) :]
+                if code := app(rest, prog_name="memlake", standalone_mode=False):
+                    sys.exit(code)
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # while an error can still be told
-        sys.exit(code)
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
     except typer.TyperException as e:
@@ -106,8 +124,14 @@ def main() -> None:
             print(f"memlake: {printable(message)}", file=sys.stderr)
         sys.exit(e.exit_code)
     except MemlakeError as e:
-        print(f"memlake: {printable(str(e))}", file=sys.stderr)
+        if "_MEMLAKE_COMPLETE" not in os.environ:  # else the shell asks in the midst of a line
+            print(f"memlake: {printable(str(e))}", file=sys.stderr)
         sys.exit(2)
+    except ModuleNotFoundError as e:
+        if line := lacking(e):
+            print(f"memlake: {line}", file=sys.stderr)
+            sys.exit(2)
+        raise
     except OSError as e:
         line = of_a_disk(e, unnamed="the output")
         if line is None and e.errno != errno.EPIPE:
@@ -122,6 +146,25 @@ def main() -> None:
             print(f"memlake: {printable(line)}", file=sys.stderr)
             sys.exit(2)
         raise
+
+
+@contextmanager
+def waiting(quiet: bool) -> Iterator[None]:
+    """If `quiet`, what the block says on stderr waits until it ends, and is told only where it fails."""
+    if not quiet:
+        yield
+        return
+    told, sys.stderr = sys.stderr, io.StringIO()
+    said = sys.stderr
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        told.write(said.getvalue())
+        raise
+    finally:
+        sys.stderr = told
 
 
 def mistake(error: typer.TyperException) -> str:

@@ -11,15 +11,27 @@ from typing import Annotated, Any
 import typer
 
 from memlake.warehouse.show.own_options import Kind, command
+from memlake.warehouse.show.shell import of_registry, on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, show
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on sequences.")
 EXPERIMENT = Kind("experiment", "memlake.compute.experiments", "Options")
 
-Experiment = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="What to measure: see `memlake compute list`.")]
+Experiment = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="What to measure: see `memlake compute list`.",
+        autocompletion=on_shelf(EXPERIMENT.shelf),
+    ),
+]
 Models = Annotated[
     list[str],
-    typer.Option("--model", help="Name of the registry or the lake, hub id or folder; NAME@REVISION. Repeatable."),
+    typer.Option(
+        "--model",
+        help="Name of the registry or the lake, hub id or folder; NAME@REVISION. Repeatable.",
+        autocompletion=of_registry,
+    ),
 ]
 Corpora = Annotated[list[str], typer.Option("--corpus", help="Corpus to measure on. Repeatable.")]
 Domains = Annotated[list[str] | None, typer.Option("--domain", help="Only this domain. Repeatable.")]
@@ -178,9 +190,11 @@ def run(
 
     What is not said of the condition is as in the model's base condition: at first as it was stored and trained.
     """
+    from memlake.warehouse.extras import need
     from memlake.warehouse.lake import Lake
 
     from .run import execute
 
     opened = Lake.open(lake)
+    need("torch")  # which else only workers would miss, cell by cell
     finish(execute(opened, experiment, request, workers, scheduler, base_condition), experiment, opened)

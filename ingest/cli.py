@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from memlake.warehouse.show.own_options import Kind, command
+from memlake.warehouse.show.shell import of_registry, on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, finish, printable, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Text into the lake, and the sequences that models are asked about.")
 SOURCE = Kind("source", "memlake.ingest.sources", "Source")
 
-Name = Annotated[str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.")]
+Name = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="See `memlake ingest list`.", autocompletion=on_shelf(SOURCE.shelf))
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes; 0: this one alone. Default: one a core, or 0 where that is faster."),
@@ -28,7 +31,11 @@ Within = Annotated[
 ]
 Streamed = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Stream the corpus from this source again, and not from the lake."),
+    typer.Option(
+        metavar="SOURCE",
+        help="Stream the corpus from this source again, and not from the lake.",
+        autocompletion=on_shelf(SOURCE.shelf),
+    ),
 ]
 Index = Annotated[
     str | None, typer.Option(help="Look up in an infini-gram index instead: its folder, or a public one's name.")
@@ -89,7 +96,10 @@ def run_source(
 def sample(
     corpus: Annotated[list[str], typer.Option(help="Corpus to sample; may be repeated.")],
     model: Annotated[
-        list[str], typer.Option(help="Name of the registry or the lake, hub id or folder; may be repeated.")
+        list[str],
+        typer.Option(
+            help="Name of the registry or the lake, hub id or folder; may be repeated.", autocompletion=of_registry
+        ),
     ],
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain; may be repeated.")] = None,
     per_domain: Annotated[

@@ -8,23 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from memlake.warehouse import schema
-from memlake.warehouse.errors import UnknownName
+from memlake.warehouse.errors import BadInput, DamagedLake, UnknownName, one_line
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.paths import utf8
 from memlake.warehouse.relation import File
+from memlake.warehouse.words import counted
 
 from .answer import answer
 from .catalog import OF_SAMPLE, base_only, prepare, sample_keys, views
 from .finding import find
+from .namespaces import Findings, Functions, Tables, html, listing
 from .only import ALL, SHARED, Only
 from .sums import Unfilled
 
@@ -33,42 +37,89 @@ if TYPE_CHECKING:
     import ibis
     import pandas as pd
 
+    from .backend import LakeBackend
+
 
 class OpenLake:
-    """A lake as it was when it was opened: what is published later shows when it is opened again.
+    """A lake as it was when it was opened: what is published later shows after `refresh()`.
 
     >>> lake = memlake.open("lake")
-    >>> lake.query("memorization_rate").filter(ibis._.role == "trained").to_pandas()
+    >>> lake.findings.memorization_rate().filter(ibis._.role == "trained").to_pandas()
+    >>> lake.tables.matches.group_by("model").agg(rate=lake.functions.share(ibis._.memorized))
+
+    What DuckDB refuses, also later when rows are asked for, is `BadInput`; a file that cannot be read `DamagedLake`.
     """
 
     def __init__(self, path: str | Path, **only: Any):
         """Opens the lake at `path`, or of its measurements those that `Only` says: `condition="bfloat16-sdpa"`,
         `sample_window="32+32"`, `families=["pythia", "olmo"]`. Raises `NotALake`, `DamagedLake`, `UnknownName`."""
         self._lake = Lake.open(path)
-        self._snapshot = snapshot(self._lake)
         self._only = Only(**only)
+        self._look()
+
+    def _look(self) -> None:
+        """Take what is published now."""
+        self._snapshot, self._versions = self._lake.snapshots(schema.names())
+        self._looked_at = datetime.now(UTC)
         self._connect()
-        self._narrower: dict[Only, OpenLake] = {}
 
     def _connect(self) -> None:
         self.connection = connect(self._lake, self._snapshot, self._only)
         self._sums = Unfilled(self.connection, self._lake, self._snapshot, self._only)
+        self._narrower: dict[Only, OpenLake] = {}
+        for name in ("_ibis", "_views", "tables", "findings", "functions"):
+            vars(self).pop(name, None)
 
     @cached_property
-    def _ibis(self) -> ibis.backends.duckdb.Backend:
-        import ibis
+    def _ibis(self) -> LakeBackend:
+        from .backend import over
 
-        return ibis.duckdb.from_connection(self.connection)
+        return over(self.connection)
+
+    @cached_property
+    def _views(self) -> list[str]:
+        return views(self.connection)
+
+    def refresh(self) -> Self:
+        """Look at what is published now; returns the lake. Tables that were made before stay as they were, and do not
+        join with those made afterwards."""
+        if self._lake.snapshots(schema.names()).versions != self._versions:
+            self._look()
+        self._looked_at = datetime.now(UTC)
+        return self
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Tables and views by name: `lake.tables.matches`."""
+        return Tables(self._views, self.table)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """The findings by name: `lake.findings.scaling_law(minimum_sizes=2)`."""
+        return Findings(self.query)
+
+    @cached_property
+    def functions(self) -> Functions:
+        """The macros of SQL, for Ibis: `lake.functions.labelled("matches")`."""
+        return Functions(self._ibis, self.sql, self.table)
 
     def sql(self, text: str) -> ibis.Table:
-        """The answer to one SELECT."""
-        self._sums.fill_for(text)
-        return self._ibis.sql(text)
+        """The answer to one SELECT; raises `BadInput`."""
+        from .backend import told
+
+        with told(before=0):
+            select = one_select(self.connection, text)
+        with told(before=1):
+            self._sums.fill_for(select)
+            # As a view, so that nothing but DuckDB reads what was written
+            view = f'create or replace temp view "{tagged("select", select)}" as select * from (\n{select}\n)'
+            self.connection.execute(view)
+        return self._ibis.table(tagged("select", select))
 
     def table(self, name: str) -> ibis.Table:
         """A table or view by its name in SQL; raises `UnknownName`."""
-        if name not in (known := views(self.connection)):
-            raise UnknownName("table", name, known)
+        if name not in self._views:
+            raise UnknownName("table", str(name), self._views)
         return self._ibis.table(name)
 
     def query(self, name: str, **parameters: object) -> ibis.Table:
@@ -79,8 +130,15 @@ class OpenLake:
         return lake._answer(find(name).sql(**parameters))
 
     def _answer(self, text: str) -> ibis.Table:
-        """What `sql` gives, computed once for the files that it is of (see `answer`)."""
-        rows = answer(self._lake, self._snapshot, text, self._only, lambda: self.sql(text).to_pyarrow())
+        """The answer to the SELECT of a finding, computed once for the files that it is of (see `answer`)."""
+        from .backend import told
+
+        def compute() -> pa.Table:
+            with told():
+                self._sums.fill_for(text)
+                return self.connection.execute(text).to_arrow_table()
+
+        rows = answer(self._lake, self._snapshot, text, self._only, compute)
         self.connection.register(name := tagged("answer", text), rows)
         return self._ibis.table(name)
 
@@ -88,8 +146,7 @@ class OpenLake:
         """The same snapshot, of which less is looked at."""
         if only not in self._narrower:
             lake = copy(self)
-            vars(lake).pop("_ibis", None)
-            lake._only, lake._narrower = only, {}
+            lake._only = only
             lake._connect()
             self._narrower[only] = lake
         return self._narrower[only]
@@ -99,7 +156,7 @@ class OpenLake:
 
         It holds the rows of the view of that name in SQL, which is the base condition where the table has conditions;
         `matches_all` has all of them. `domains`, a sum over files, and other views have no files of their own: raises
-        `UnknownName`.
+        `UnknownName`. Rows are read later; a file that cannot be read raises `DamagedLake` then.
         """
         import dask.dataframe as dd
 
@@ -124,6 +181,57 @@ class OpenLake:
             frame = frame.assign(base_condition=self._only.condition).astype(dict(meta.dtypes))
         return frame
 
+    def _held(self) -> dict[str, str]:
+        """What the lake holds, and as of when, in words."""
+        from .backend import told
+
+        with told():
+            models = "select count(*)::int, list(distinct family order by family) from models"
+            ((n_models, families),) = self.connection.execute(models).fetchall()
+            done = "select max(finished_at)::timestamp from stored.cells where outcome = 'done'"
+            ((last,),) = self.connection.execute(done).fetchall()
+        places = [*self._snapshot["documents"], *self._snapshot["sequences"]]
+        corpora = sorted({corpus for f in places if (corpus := f.partition["corpus"])})
+        rows = {name: sum(f.rows for f in files) for name, files in self._snapshot.items()}
+        asked = "".join(f", {key} {value}" for key, value in asdict(self._only).items() if value)
+        when = f"{last:%Y-%m-%d %H:%M} UTC" if last else "nothing yet"
+        return {
+            "lake": f"{self._lake.path}{asked}",
+            "models": f"{n_models} of {counted(len(families or ()), 'family', 'families')}{_some(families or ())}",
+            "corpora": f"{len(corpora)}{_some(corpora)}",
+            "sequences": f"{rows['sequences']:,}",
+            "matches": f"{rows['matches']:,}, of all conditions",
+            "published": f"{when} (table cells, version {self._versions['cells']})",
+            "read": f"{self._looked_at:%Y-%m-%d %H:%M:%S} UTC",
+            "ask": ".tables, .findings, .functions, .sql(...)",
+        }
+
+    def __repr__(self) -> str:
+        return listing(self._held())
+
+    def _repr_html_(self) -> str:
+        return html(self._held())
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of the names, where there are any, in brackets."""
+    shown = [*names[:8], *(["..."] if len(names) > 8 else [])]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def one_select(con: duckdb.DuckDBPyConnection, text: str) -> str:
+    """The one SELECT in the text, without a semicolon behind it; raises `BadInput`, and DuckDB's errors."""
+    if not isinstance(text, str):
+        raise BadInput(f"SQL is a text, not {text!r}")
+    kinds = [statement.type.name for statement in con.extract_statements(utf8(text))]
+    written = text.encode()
+    ends = [at for at, _ in duckdb.tokenize(text) if written[at : at + 1] == b";"]
+    parts = [written[a:b] for a, b in zip([0, *(e + 1 for e in ends)], [*ends, len(written)], strict=True)]
+    selects = [part for part in (p.decode() for p in parts) if duckdb.tokenize(part)]
+    if len(selects) != 1 or kinds[-1] != "SELECT":
+        raise BadInput(f"one SELECT is wanted, this is {', '.join(kinds) or 'nothing'}")
+    return selects[0]
+
 
 def snapshot(lake: Lake, names: Iterable[str] | None = None) -> dict[str, list[File]]:
     """The published files of every table, or of these, at one moment."""
@@ -146,7 +254,10 @@ def _frame(
     `sample_keys` names, by column."""
     import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(file.path).read()
+    try:
+        rows = pq.ParquetFile(file.path).read()
+    except (OSError, pa.ArrowException) as e:
+        raise DamagedLake(f"{file.path} cannot be read ({one_line(e)}): see `memlake warehouse check`") from e
     for key, value in file.partition.items():
         rows = rows.append_column(key, pa.array([value] * len(rows), pa.string()))
     for column in OF_SAMPLE if samples else ():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memlake.warehouse.show.shell import on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from .only import Only
 
+FINDINGS = "memlake.queries.findings"
 app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
-Name = Annotated[str, typer.Argument(help="Name of the finding.")]
+Name = Annotated[str, typer.Argument(help="Name of the finding.", autocompletion=on_shelf(FINDINGS, ".sql"))]
 
 
 @app.command("list")

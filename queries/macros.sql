@@ -276,7 +276,7 @@ create or replace macro difference_high(p, p_high, q, q_low, r) as
 create or replace macro mcnemar_p(b, c) as
     least(1.0, 2 * list_sum([
         exp(log_choose(b + c, i) - (b + c) * ln(2))
-        for i in range(greatest(0, least(b, c) - ceil(10 * sqrt(b + c))::bigint), least(b, c)::bigint + 1)
+        for i in range(greatest(0, least(b, c)::bigint - ceil(10 * sqrt(b + c))::bigint), least(b, c)::bigint + 1)
     ]));
 
 -- doubling(count): the lower end of the bucket of a count, whose buckets are 0, [1, 2), [2, 4), [4, 8), ...

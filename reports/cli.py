@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memlake.warehouse.show.shell import on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, printable, say, show
 
 if TYPE_CHECKING:
@@ -46,7 +47,14 @@ def list_findings(form: Format = FormatName.table) -> None:
 
 @app.command()
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Findings; default: all.",
+            autocompletion=on_shelf("memlake.queries.findings", ".sql"),
+        ),
+    ] = None,
     lake: LakePath = DEFAULT_LAKE,
     out: Annotated[Path | None, typer.Option(help="File to write; default: reports/index.html in the lake.")] = None,
     figures: Annotated[
@@ -73,13 +81,12 @@ def run(
         bool, typer.Option("--due", help="Draw the named reports that are due and of which something moved.")
     ] = False,
     reports: ReportsFile = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what failed.")] = False,
     on_success: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run this where all went well.")] = None,
     on_failure: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run this where something did not.")] = None,
 ) -> None:
     """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it.
 
-    With --due or --report: an edition of each of these named reports, a line for each. Exit code 0: drawn, or nothing
+    With --due or --report: an edition of each of these named reports, a line for each on stderr. Exit code 0: drawn, or nothing
     was due; 1: a finding could not be answered; 2: something is yours to mend.
     """
     from memlake.warehouse.errors import BadInput
@@ -90,30 +97,27 @@ def run(
             given = {"NAME": names, "--out": out, "--figures": figures, "--at": at}
             if wrong := next((option for option, value in given.items() if value), None):
                 raise BadInput(f"{wrong} is of a page, and not of named reports: leave it out, or --due and --report")
-            code = _editions(Lake.open(lake), report or [], reports, due, fresh, quiet)
+            code = _editions(Lake.open(lake), report or [], reports, due, fresh)
         else:
-            code = _page(Lake.open(lake), names or [], out, figures, fresh, at, quiet)
+            code = _page(Lake.open(lake), names or [], out, figures, fresh, at)
         if code:
             raise typer.Exit(code)
 
 
-def _page(
-    lake: Lake, names: list[str], out: Path | None, figures: Path | None, fresh: bool, at: str | None, quiet: bool
-) -> int:
+def _page(lake: Lake, names: list[str], out: Path | None, figures: Path | None, fresh: bool, at: str | None) -> int:
     from .page import write
 
     then = None if at is None else moment(at)
     if at is not None:  # beside the page of now
         out = out or lake.path / "reports" / f"at-{at.replace(':', '')}.html"
     written = write(lake, names, out, fresh=fresh, figures=figures, moment=then)
-    if not quiet:
-        print(written.path)
+    print(written.path)
     for finding, why in written.failed.items():
         say(printable(f"{finding} could not be answered: {why}"))
     return FAILED if written.failed else 0
 
 
-def _editions(lake: Lake, wanted: list[str], file: Path | None, due: bool, fresh: bool, quiet: bool) -> int:
+def _editions(lake: Lake, wanted: list[str], file: Path | None, due: bool, fresh: bool) -> int:
     from memlake.warehouse.errors import MemlakeError, UnknownName
 
     from . import edition, plan
@@ -133,9 +137,8 @@ def _editions(lake: Lake, wanted: list[str], file: Path | None, due: bool, fresh
             say(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {e}"))
             code = YOURS
             continue
-        if not quiet:
-            where = f": {outcome.page}" if outcome.page else ""
-            print(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {outcome.said}{where}"))
+        where = f": {outcome.page}" if outcome.page else ""
+        say(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {outcome.said}{where}"))
         for finding, why in outcome.failed.items():
             say(printable(f"{now:%Y-%m-%d %H:%M:%S} {report.name}: {finding} could not be answered: {why}"))
             code = code or FAILED

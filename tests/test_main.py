@@ -6,8 +6,10 @@ import ctypes
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import pytest
 import memlake
 from memlake.cli import main
 from memlake.tests.small import DOMAINS, ENDLESS, ctrl_c, flip, make_lake, match_cell
+from memlake.warehouse import extras
 from memlake.warehouse.lake import Lake
-from memlake.warehouse.work.runner import run_cells
+from memlake.warehouse.work.runner import Summary, run_cells
 
 FORMATS = ["table", "csv", "json", "parquet"]
 
@@ -298,3 +301,172 @@ def test_h_is_help_everywhere(words, capsys, monkeypatch):
             main()
         shown.append((ended.value.code, capsys.readouterr().out))
     assert shown[0] == shown[1] and "Usage:" in shown[0][1]
+
+
+COMPLETED = {  # what is typed: something that is offered
+    "qu": "query",
+    "query run scal": "scaling_law",
+    "report run scal": "scaling_law",
+    "ingest run js": "jsonl",
+    "ingest run jsonl --text": "--text-field",
+    "ingest count --source pi": "pile",
+    "compute run no": "noise",
+    "compute run noise --model pythia-1b-d": "pythia-1b-deduped",
+    "warehouse show mat": "matches",
+    "warehouse compact mat": "matches",
+    "--la": "--lake",
+    "ingest run jsonl --nope x --te": None,
+    "ingst ru": None,
+}
+
+
+@pytest.mark.parametrize("typed", COMPLETED)
+def test_the_shell_completes_names(typed):
+    words = ["memlake", *typed.split()]
+    asked = {"_MEMLAKE_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    command = [sys.executable, "-m", "memlake"]
+    ended = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True)
+    offered = ended.stdout.split()
+    assert ended.stderr == "" and (COMPLETED[typed] in offered or not (COMPLETED[typed] or offered)), ended
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_given_its_script(run, tmp_path, shell, monkeypatch):
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: (shell, f"/bin/{shell}"))
+    with open(tmp_path / "out", "w") as out:
+        assert run(out, "--show-completion") == (0, "")
+    assert "_MEMLAKE_COMPLETE" in (tmp_path / "out").read_text()
+
+
+def test_the_lake_may_be_named_before_the_command(run, lake, tmp_path, monkeypatch):
+    """What stands behind it counts first, then what stands before it, then the environment."""
+    asked = ("sql", "select count(*) as n from models")
+    for words, ends in (
+        (("--lake", str(lake.path), *asked), 0),
+        (("--lake", "nowhere", *asked, "--lake", str(lake.path)), 0),
+        (("--lake", "nowhere", *asked), 2),
+        (("--lake", str(lake.path), *asked, "--lake", "nowhere"), 2),
+        (("--lake", "nowhere", "query", "list"), 0),  # which asks no lake
+    ):
+        with open(os.devnull, "w") as out:
+            assert run(out, *words)[0] == ends, words
+    other = Lake.create(tmp_path / "other")  # while MEMLAKE_LAKE is `lake`
+    with open(tmp_path / "out", "w") as out:
+        assert run(out, "--lake", str(other.path), "warehouse", "catalog")[0] == 0
+    assert (tmp_path / "out").read_text().strip() == str(other.path / "catalog.duckdb")
+
+
+def test_quiet_is_quiet_until_something_fails(run, tmp_path, monkeypatch):
+    (tmp_path / "good.jsonl").write_text('{"text": "a text"}\n')
+    ingest = ["ingest", "run", "jsonl", "--workers", "0", "--lake", str(tmp_path / "lake"), "--path"]
+    said = {}
+    for name, words in {
+        "loud": [*ingest, str(tmp_path / "good.jsonl"), "--corpus", "a"],
+        "before": ["--quiet", *ingest, str(tmp_path / "good.jsonl"), "--corpus", "b"],
+        "behind": [*ingest, str(tmp_path / "good.jsonl"), "--corpus", "c", "--quiet"],
+        "mistaken": ["ingest", "rn", "--quiet"],
+        "asked": ["warehouse", "tables", "--lake", str(tmp_path / "lake"), "--quiet"],
+    }.items():
+        with open(tmp_path / name, "w") as out:
+            said[name] = run(out, *words)
+    assert said["loud"][0] == 0 and "1 done" in said["loud"][1]
+    assert said["before"] == said["behind"] == said["asked"] == (0, "")
+    failed = Summary(failed=[(match_cell("c++"), "it broke")])
+    monkeypatch.setattr("memlake.ingest.run.ingest", lambda *_, **more: (failed, ["a note"]))
+    with open(os.devnull, "w") as out:
+        code, line = run(out, "--quiet", *ingest, "x", "--corpus", "d")
+    assert code == 1 and "it broke" in line and "1 failed" in line
+    assert said["mistaken"][0] == 2 and said["mistaken"][1].startswith("memlake: no command 'rn'")
+    assert "documents" in (tmp_path / "asked").read_text()
+    with open(tmp_path / "out", "w") as out:  # behind -- it is no option
+        assert run(out, "sql", "--", "--quiet")[0] == 2
+
+
+@pytest.mark.parametrize("words", [["--help"], ["query", "run", "--help"], ["ingest", "run", "jsonl", "--help"]])
+def test_no_color_is_heeded(words):
+    colour = re.compile(r"\x1b\[[\d;]*(?:3|4|9|10)\d[\d;]*m")
+    shown = [
+        subprocess.run(
+            [sys.executable, "-m", "memlake", *words], env=os.environ | extra, capture_output=True, text=True
+        ).stdout
+        for extra in ({"FORCE_COLOR": "1"}, {"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    ]
+    assert colour.search(shown[0]) and not colour.search(shown[1])
+
+
+WITHOUT = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in PACKAGES or name.startswith("google.protobuf"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+PACKAGES = sys.argv.pop(1).split(",")
+sys.meta_path.insert(0, Missing())
+from memlake.__main__ import main
+main()
+"""
+PACKAGES = [*sorted(extras.COMPUTE - {"google"}), "scipy"]
+
+
+def without(lake: Lake, *words: str) -> subprocess.CompletedProcess:
+    """A command where nothing of `memlake[compute]` is installed."""
+    command = [sys.executable, "-c", WITHOUT, ",".join(PACKAGES), *words]
+    return subprocess.run(command, env=os.environ | {"MEMLAKE_LAKE": str(lake.path)}, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Lake:
+    lake = make_lake(tmp_path_factory.mktemp("measured") / "lake")
+    assert not run_cells(lake, [match_cell(d) for d in DOMAINS]).failed
+    return lake
+
+
+ASKING = [
+    *("sql|select share(memorized) from matches", "query|list", "query|run|corpus_rate", "query|show|corpus_rate"),
+    *("report|list", "warehouse|status", "warehouse|tables", "warehouse|history|matches", "warehouse|catalog"),
+    *("warehouse|show|matches", "warehouse|compact", "compute|models", "compute|list", "ingest|list"),
+    *("compute|show|noise", "compute|run|noise|--help", "ingest|show|huggingface", "--version"),
+]
+
+
+@pytest.mark.parametrize("words", ASKING)
+def test_whoever_asks_needs_nothing_that_only_computing_needs(measured, words):
+    ended = without(measured, *words.split("|"))
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
+
+
+def test_whoever_reports_needs_nothing_that_only_computing_needs(measured, tmp_path):
+    ended = without(measured, "report", "run", "corpus_rate", "--out", str(tmp_path / "page.html"))
+    assert ended.returncode == 0 and "<svg" in (tmp_path / "page.html").read_text(), ended.stderr
+    (tmp_path / "a.jsonl").write_text('{"text": "a text"}\n')
+    ended = without(measured, "ingest", "run", "jsonl", "--path", str(tmp_path / "a.jsonl"), "--corpus", "new")
+    assert ended.returncode == 0, ended.stderr
+
+
+LACKING = {
+    "compute|run|scoring|--model|CHECKPOINT|--corpus|mine": "torch",
+    "ingest|sample|--model|CHECKPOINT|--corpus|mine": "tokenizers",
+    "ingest|run|huggingface|--dataset|x|--corpus|y": "datasets",
+    "ingest|run|pile|--path|hf://datasets/x/y": "huggingface_hub",
+    "warehouse|check": "great_expectations",
+    "demo": "torch",
+}
+
+
+@pytest.mark.parametrize("words", LACKING)
+def test_what_computing_needs_is_named_in_one_line(measured, tmp_path, words):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt_neox", "vocab_size": 100}')
+    (tmp_path / "tokenizer.json").write_text("{}")
+    ended = without(measured, *(str(tmp_path) if w == "CHECKPOINT" else w for w in words.split("|")))
+    line = f"memlake: this needs {LACKING[words]}: pip install 'memlake[compute]'\n"
+    assert (ended.returncode, ended.stderr) == (2, line)
+
+
+def test_the_extra_holds_what_is_named():
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    packages = {re.match(r"[\w-]+", r)[0].replace("-", "_") for r in declared["optional-dependencies"]["compute"]}
+    names = {"google": "protobuf", "huggingface_hub": "datasets"}  # which brings it
+    assert {names.get(name, name) for name in extras.COMPUTE} == packages
+    assert not packages & {re.match(r"[\w-]+", r)[0].replace("-", "_") for r in declared["dependencies"]}

@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from memlake.warehouse.show.shell import on_shelf
 from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
 from memlake.warehouse.words import counted, volume
 
 app = typer.Typer(no_args_is_help=True, help="What the lake holds, where it came from, and whether it is whole.")
+TABLES = on_shelf("memlake.warehouse.tables")
+Table = Annotated[str, typer.Argument(help="Name of the table.", autocompletion=TABLES)]
 
 
 @app.command()
@@ -37,9 +40,7 @@ def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
 
 
 @app.command("show")
-def show_table(
-    table: Annotated[str, typer.Argument(help="Name of the table.")], form: Format = FormatName.table
-) -> None:
+def show_table(table: Table, form: Format = FormatName.table) -> None:
     """A table's columns and the expectations that every row of it meets."""
     from memlake.warehouse.show import describe
 
@@ -57,7 +58,7 @@ def show_table(
 
 @app.command()
 def history(
-    table: Annotated[str, typer.Argument(help="Name of the table.")],
+    table: Table,
     lake: LakePath = DEFAULT_LAKE,
     form: Format = FormatName.table,
 ) -> None:
@@ -75,9 +76,11 @@ def check(lake: LakePath = DEFAULT_LAKE) -> None:
     from memlake.warehouse.publishing import check as checking
     from memlake.warehouse.work.progress import Progress
 
+    from .extras import need
     from .lake import Lake
 
     opened = Lake.open(lake)
+    need("great_expectations")  # at the end, when all rows are profiled
     with Progress("check", checking.steps(opened), None, of="files") as progress:
 
         def advance(files: int) -> None:
@@ -118,7 +121,9 @@ def forget(
 
 @app.command()
 def compact(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="TABLE", help="By default all tables.")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="TABLE", help="By default all tables.", autocompletion=TABLES)
+    ] = None,
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Remove what no snapshot of the last days needs: files, and log entries.")
     ] = False,

@@ -20,6 +20,10 @@ from collections.abc import Iterable
 class MemlakeError(Exception):
     """What the user can mend; the message is one line that says how."""
 
+    def _render_traceback_(self) -> list[str]:
+        """All that a notebook shows of it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class NotALake(MemlakeError):
     """The path is no lake."""

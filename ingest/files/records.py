@@ -10,13 +10,13 @@ import json
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from memlake.ingest.documents.base import DocumentSource
-from memlake.ingest.documents.reading import FolderDomain, Input
+from memlake.ingest.documents.reading import FolderDomain, Input, ReadFile, ReadSettings
 from memlake.ingest.names import name_problem
 from memlake.ingest.source import HEAD, Document, Reject, Stage
 from memlake.warehouse.errors import BadInput, UnknownName
@@ -24,6 +24,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.show.terminal import say
 from memlake.warehouse.words import counted
+from memlake.warehouse.work.cells import published
 
 from . import streams
 from .folders import folder_fields, name_with_fields
@@ -169,7 +170,9 @@ class ChosenFields(RecordSource):
 
     text_field: str = option("text", "field that holds the text")
     id_field: str | None = option(None, "field with the record's own id: the document's source is then FILE#ID")
-    domain_field: str | None = option(None, "field with the record's domain, or KEY of the folders KEY=VALUE")
+    domain_field: str | None = option(
+        None, "field with the record's domain, or KEY of the folders KEY=VALUE; 'domain', if the first file has that"
+    )
     domain: str = option("text", "domain of records without one")
     class_: tuple[str, ...] = option((), "'structural' or 'free_text' (default) for all domains, or DOMAIN=CLASS")
     max_bytes: int = option(4 << 20, "longest record that is taken, in bytes")
@@ -181,6 +184,23 @@ class ChosenFields(RecordSource):
         for entry in self.class_:
             if entry.rpartition("=")[2] not in CLASSES:
                 raise BadInput(f"--class {entry!r}: give structural or free_text, or DOMAIN=structural")
+
+    def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Sequence[Stage]:
+        chosen = replace(self, domain_field="domain") if self._tells_domains(lake, corpus) else self
+        return super(ChosenFields, chosen).stages(lake, corpus, keep=keep, strict=strict)
+
+    def _tells_domains(self, lake: Lake, corpus: str | None) -> bool:
+        """Is `domain` a field where the first file begins, and nothing else said of domains, nor was the corpus read
+        without it?"""
+        if (self.domain_field, self.domain) != (None, "text") or not self.listing.files:
+            return False
+        for _, before in published(lake, ReadFile.EXPERIMENT, ReadSettings):
+            if before.corpus == corpus and before.options.get("domain_field") is None:
+                return False
+        with suppress(BadInput, OSError):
+            first = list(islice(self.records(self.listing.files[0][1], None), BEGINNING))
+            return any(isinstance(record.fields.get("domain"), str) for record in first)
+        return False
 
     def file_name(self, given: str, location: str) -> str:
         return name_with_fields(given, location, [] if self.domain_field is None else [self.domain_field])

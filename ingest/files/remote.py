@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from memlake.warehouse.errors import BadInput, one_line
+from memlake.warehouse.extras import need
 
 LOCAL = "file://"
 AGAIN = "run the same command again"
@@ -98,6 +99,8 @@ def _store(url: str) -> tuple[Any, str]:
     """The store of a URL and the path in it."""
     from fsspec.core import url_to_fs
 
+    if url.startswith("hf://"):
+        need("huggingface_hub")
     try:
         fs, path = url_to_fs(url)
     except (ValueError, ImportError) as e:  # no such protocol; its package is missing

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+import memlake
 from memlake.queries import catalog
 from memlake.queries.ask import OpenLake
 from memlake.queries.catalog import needed, prepare, views
 from memlake.queries.finding import find, names
 from memlake.queries.only import Only
-from memlake.tests.small import CONTINUATION, DOMAINS, MODEL, N, match_rows
+from memlake.tests.small import CONTINUATION, DOMAINS, ENDLESS, MODEL, N, ctrl_c, flip, match_rows
 from memlake.warehouse import schema
-from memlake.warehouse.errors import DamagedLake, NotALake, UnknownName
+from memlake.warehouse.errors import BadInput, DamagedLake, NotALake, UnknownName
 from memlake.warehouse.lake import Lake
 
 from .conftest import put
@@ -51,6 +53,95 @@ def test_each_finding_runs_as_an_ibis_table(asked, name):
     answer = asked.query(name)
     assert list(answer.columns) == list(find(name).columns)
     assert (answer.count().execute() > 0) == (name in MEASURED)
+
+
+WRONG = {
+    "select 1; select 2": "one SELECT is wanted, this is SELECT, SELECT",
+    "": "one SELECT is wanted, this is nothing",
+    " -- nothing;": "one SELECT is wanted, this is nothing",
+    "create table x as select 1": "one SELECT is wanted, this is CREATE",
+    "copy matches to '/tmp/x'": "one SELECT is wanted, this is COPY",
+    "explain from matches": "one SELECT is wanted, this is EXPLAIN",
+    "selec 1": 'Parser Error: syntax error at or near "selec"\nLINE 1: selec 1\n        ^',
+    "select modle from models": 'Binder Error: Referenced column "modle" not found in FROM clause! Candidate bindings:',
+    "from matchs": 'Catalog Error: Table with name matchs does not exist! Did you mean "matches"?\nLINE 1: from matchs',
+    "select 'a\udcff'": "is not UTF-8",
+    "pivot models on family using count(*)": "PIVOT ... ON",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_sql_refuses_is_said_at_once(asked, text):
+    with pytest.raises(BadInput) as raised:
+        asked.sql(text)
+    assert WRONG[text] in str(raised.value)
+
+
+def test_the_line_that_is_wrong_is_shown_as_it_was_written(asked):
+    with pytest.raises(BadInput, match=r"\nLINE 2:   nope\n          \^$"):
+        asked.sql("select model,\n  nope\nfrom matches")
+    with pytest.raises(BadInput, match=r"\nLINE 9: nope\n        \^$"):  # DuckDB says 10
+        asked.sql("\n" * 7 + "select 1,\nnope")
+    with pytest.raises(BadInput, match="SQL is a text, not 5"):
+        asked.sql(5)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("values (1), (2);", [1, 2]),
+        ("select 1 -- one; two", [1]),
+        ("select 1; -- one", [1]),
+        (";;select ';é;' as x;", [";é;"]),
+        ("with a as (select 3 as b) from a", [3]),
+        ("select column_name from (describe models) where column_name = 'model'", ["model"]),
+        ("describe models", None),
+        ("summarize models", None),
+        ("select range from range(3) order by range desc", [2, 1, 0]),
+        ("pivot (select 'a' as k, 1 as v) on k in ('a') using sum(v)", [1]),
+    ],
+)
+def test_one_select_however_it_is_written(asked, text, answer):
+    found = asked.sql(text)
+    assert answer is None or found.execute().iloc[:, 0].tolist() == answer
+    assert answer is not None or "model" in found.execute().column_name.tolist()
+
+
+@pytest.mark.parametrize("rows_of", ["execute", "to_pandas", "to_pyarrow", "to_polars", "count"])
+def test_what_goes_wrong_later_is_told_as_well(asked, rows_of):
+    later = asked.sql("select domain::int as x from matches")
+    with pytest.raises(BadInput, match=r"^Conversion Error: Could not convert string .* to INT32"):
+        found = getattr(later.filter(later.x > 0), rows_of)()
+        found.execute()
+
+
+def test_ctrl_c_ends_what_a_table_asks(asked):
+    endless = asked.sql(ENDLESS)
+    with ctrl_c(after=1.0), pytest.raises(KeyboardInterrupt):
+        endless.execute()
+    assert asked.sql("select 1 as one").one.execute().tolist() == [1]
+
+
+def test_rows_as_polars(asked, monkeypatch):
+    polars = pytest.importorskip("polars")
+    for found in (asked.query("corpus_rate"), asked.table("matches"), asked.sql("from matches"), asked.tables.models):
+        frame = found.to_polars()
+        assert isinstance(frame, polars.DataFrame) and frame.to_arrow().num_rows == found.count().execute()
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(BadInput, match="to_polars\\(\\) needs polars: pip install polars"):
+        asked.table("matches").to_polars()
+
+
+def test_it_says_what_it_holds(asked, lake):
+    said = dict(line.split(maxsplit=1) for line in repr(asked).splitlines())
+    assert said["lake"] == str(lake.path)
+    assert said["models"] == "1 of 1 family (pythia)" and said["corpora"] == "1 (mine)"
+    assert said["sequences"] == f"{2 * N}" and said["matches"] == f"{3 * N}, of all conditions"
+    assert said["published"].startswith("2026-01-01 00:00 UTC")
+    narrower = OpenLake(lake.path, condition="noisy")
+    assert repr(narrower).splitlines()[0].endswith("condition noisy")
+    assert asked._repr_html_().count("<tr>") == len(said)
+    assert "nothing yet" in repr(OpenLake(Lake.create(lake.path.parent / "empty").path))
 
 
 def test_query_takes_parameters(asked):
@@ -121,6 +212,34 @@ def test_an_open_lake_keeps_its_snapshot(tmp_path):
         assert len(asked.dask("exposures").compute(scheduler="synchronous")) == n
 
 
+def test_a_lake_that_is_refreshed_shows_what_was_published(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "a", [("exposures", [{"model": "m", "document_id": 1, "exposures": 4}])])
+    asked = OpenLake(lake.path)
+    before, tables, connection = asked.tables.exposures, asked.tables, asked.connection
+    assert asked.refresh() is asked and asked.connection is connection  # nothing has changed
+    put(lake, "b", [("exposures", [{"model": "m", "document_id": 2, "exposures": 8}])])
+    assert asked.refresh() is asked
+    assert [t.exposures.execute().tolist() for t in (before, tables.exposures, asked.tables.exposures)] == [
+        [4],
+        [4, 8],
+        [4, 8],
+    ]
+    assert len(asked.dask("exposures").compute(scheduler="synchronous")) == 2
+
+
+def test_the_lake_is_where_the_environment_says(lake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MEMLAKE_LAKE", raising=False)
+    with pytest.raises(NotALake, match="lake does not exist"):
+        memlake.open()
+    monkeypatch.setenv("MEMLAKE_LAKE", str(lake.path))
+    assert memlake.open().tables.matches.count().execute() == 2 * N
+    assert memlake.open(sample_window="4+12").tables.matches.count().execute() == 2 * N
+    with pytest.raises(NotALake):
+        memlake.open("lake")
+
+
 def test_a_folder_that_is_no_lake_is_refused(tmp_path):
     with pytest.raises(NotALake):
         OpenLake(tmp_path)
@@ -134,6 +253,23 @@ def test_a_table_with_a_spoiled_file_is_named(tmp_path, spoil):
     with pytest.raises(DamagedLake, match=r"table exposures of .* cannot be read") as raised:
         OpenLake(lake.path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_damaged_or_gone_is_told_wherever_rows_are_read(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "a", [("exposures", [{"model": "m", "document_id": i, "exposures": 4} for i in range(100)])])
+    asked = OpenLake(lake.path)
+    table = asked.tables.exposures
+    (file,) = map(Path, lake.files("exposures"))
+    flip(file)
+    for ask in (table.execute, table.to_polars, lambda: asked.sql("from exposures").to_pyarrow()):
+        with pytest.raises(DamagedLake, match=r"a file cannot be read .*memlake warehouse check"):
+            ask()
+    with pytest.raises(DamagedLake, match=f"{file.name} cannot be read"):
+        asked.dask("exposures").compute(scheduler="synchronous")
+    file.unlink()
+    with pytest.raises(DamagedLake, match=r"refresh\(\)"):
+        table.execute()
 
 
 def test_match_positions_unpack_the_vectors(asked):

@@ -14,13 +14,17 @@ import typer
 from memlake.warehouse.errors import BadInput, DamagedLake, one_line
 from memlake.warehouse.words import counted
 
+from .shell import before_or_behind
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.warehouse.lake import Lake
     from memlake.warehouse.work.runner import Summary
 
-LakePath = Annotated[Path, typer.Option("--lake", envvar="MEMLAKE_LAKE", help="Folder of the lake.")]
+LakePath = Annotated[
+    Path, typer.Option("--lake", envvar="MEMLAKE_LAKE", callback=before_or_behind, help="Folder of the lake.")
+]
 DEFAULT_LAKE = Path("lake")
 
 

@@ -172,3 +172,33 @@ def test_what_lies_beside_the_files_is_said(lake, tmp_path):
         assert said == ["corpus mine: 2 documents (text 2)", f"not read below {path}: 1 .md, 1 hidden"]
     assert (summary.done, summary.skipped) == ([], 2)
     assert rows(lake, "select source from stored.documents order by all") == [("b.jsonl",), ("linked/a.JSONL",)]
+
+
+def by_domain(lake, corpus: str) -> dict[str, int]:
+    found = rows(lake, f"select domain, count(*) from stored.documents where corpus = '{corpus}' group by all")
+    return dict(found)
+
+
+def test_a_field_domain_tells_domains_where_nothing_else_is_said_of_them(lake, tmp_path):
+    path = tmp_path / "a.jsonl"
+    given = [{"text": "one", "domain": "prose"}, {"text": "two", "domain": "code"}, {"text": "three"}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in given))
+
+    def read_again(corpus: str, **options) -> int:
+        return len(ingest(lake, "jsonl", {"path": (str(path),), **options}, corpus=corpus, workers=0)[0].done)
+
+    assert (read_again("told"), by_domain(lake, "told")) == (1, {"prose": 1, "code": 1, "text": 1})
+    assert read_again("told") == read_again("told", domain_field="domain") == 0  # it is the same work
+    assert (read_again("one", domain="all"), by_domain(lake, "one")) == (1, {"all": 3})
+    path.write_text('{"text": "one"}\n{"text": "two", "domain": 7}\n')
+    assert (read_again("none"), by_domain(lake, "none")) == (1, {"text": 2})
+
+
+def test_a_corpus_that_was_read_without_domains_goes_on_so(lake, tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "domain": "prose"}\n')
+    with monkeypatch.context() as older:
+        older.setattr(jsonl.Source, "_tells_domains", lambda *_: False)
+        ingest(lake, "jsonl", {"path": (str(path),)}, corpus="c", workers=0)
+    summary, _ = ingest(lake, "jsonl", {"path": (str(path),)}, corpus="c", workers=0)
+    assert summary.skipped == 1 and by_domain(lake, "c") == {"text": 1}
