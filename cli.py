@@ -48,6 +48,8 @@ app.add_typer(compute.app, name="compute", cls=Commands)
 app.add_typer(warehouse.app, name="warehouse", cls=Commands)
 app.add_typer(queries.app, name="query", cls=Commands)
 app.command("sql")(queries.sql)
+warehouse.app.command("tables")(queries.tables)
+warehouse.app.command("show")(queries.show_table)
 warehouse.app.command("catalog")(queries.catalog)
 app.add_typer(reports.app, name="report", cls=Commands)
 
@@ -106,7 +108,7 @@ def main() -> None:
             print(f"memlake: {printable(message)}", file=sys.stderr)
         sys.exit(e.exit_code)
     except MemlakeError as e:
-        print(f"memlake: {printable(str(e))}", file=sys.stderr)
+        print(f"memlake: {printable(str(e))}", *getattr(e, "__notes__", ()), sep="\n", file=sys.stderr)
         sys.exit(2)
     except OSError as e:
         line = of_a_disk(e, unnamed="the output")

@@ -76,7 +76,7 @@ def test_the_four_lines(tmp_path):
     for line in lines:
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    answer = re.search(r"^my-checkpoint +mine +text +0 +(\d+)$", done.stdout, re.MULTILINE)
+    answer = re.search(r"^my-checkpoint +mine +text +NULL +0 +(\d+)$", done.stdout, re.MULTILINE)
     assert answer and int(answer[1]) >= 30, done.stdout  # random weights: nothing memorized
     again = subprocess.run(lines[2], shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "0 done, 1 done before" in again.stderr
