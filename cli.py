@@ -53,6 +53,8 @@ app.add_typer(compute.app, name="compute", cls=Commands)
 app.add_typer(warehouse.app, name="warehouse", cls=Commands)
 app.add_typer(queries.app, name="query", cls=Commands)
 app.command("sql")(queries.sql)
+warehouse.app.command("tables")(queries.tables)
+warehouse.app.command("show")(queries.show_table)
 warehouse.app.command("catalog")(queries.catalog)
 app.add_typer(reports.app, name="report", cls=Commands)
 
@@ -125,7 +127,7 @@ def main() -> None:
         sys.exit(e.exit_code)
     except MemlakeError as e:
         if "_MEMLAKE_COMPLETE" not in os.environ:  # else the shell asks in the midst of a line
-            print(f"memlake: {printable(str(e))}", file=sys.stderr)
+            print(f"memlake: {printable(str(e))}", *getattr(e, "__notes__", ()), sep="\n", file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as e:
         if line := lacking(e):

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import duckdb
 
-from memlake.warehouse import schema
+from memlake.warehouse import schema, shelf
 from memlake.warehouse.relation import quoted
 
+from .finding import SHELF, Finding
+from .finding import names as findings
 from .only import ALL, Only
 
 HERE = Path(__file__).parent
@@ -28,15 +30,39 @@ OF_SAMPLE = ("sample_rule", "sample_window")  # what the view of a table about s
 ABOUT_ALL = re.compile(
     r"\b(information_schema|sqlite_\w+|pg_\w+|duckdb_\w+|pragma_\w+|show|describe|summarize)\b", re.I
 )
+CALLED = re.compile(r"\b(\w+)\"?(?:\s|--.*|/\*(?s:.*?)\*/)*\(")  # a name with arguments, in quotes too
+COMMENT = re.compile(r"^(?:--.*\n)+", re.M)
 DEFINITION = re.compile(r"^create or replace (?:view|table|macro) (\w+)", re.M)
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One thing that SQL can name, and the statement that makes it."""
+    """One thing that SQL can name, the statement that makes it, and the comment above that."""
 
     name: str
     sql: str
+    doc: str = ""
+
+    @property
+    def written(self) -> str:
+        """As it is named in a statement, a macro with its parameters: `labelled(measured)`."""
+        found = re.match(rf"create or replace macro {self.name}(\(.*?\)) as\b", self.sql, re.S)
+        return self.name + (found[1] if found else "")
+
+    @property
+    def kind(self) -> str:
+        """What it is: 'view', 'table', 'macro', of which the answer is a value, or 'table macro', to select from."""
+        if "macro" in self.sql.split(self.name)[0]:
+            return "table macro" if self.sql.split(self.written)[1].startswith(" as table") else "macro"
+        return "table" if self.sql.startswith("create or replace table") else "view"
+
+    @property
+    def about(self) -> str:
+        """What the comment says first: what one row or the value is; '' where it is of something else."""
+        if not re.search(rf"\b{self.name}\(" if "macro" in self.kind else "^One row is ", self.doc):
+            return ""
+        first = re.split(r"(?<=[.;])\s|\n\s*\n", self.doc)[0].replace("\n", " ")
+        return re.sub(r"^One row is |^(?:\w+\([^)]*\)(?:, )?)+(?:, an? \w+)?: ", "", first).strip(";.") + "."
 
 
 def definitions(only: Only = ALL) -> Iterator[Definition]:
@@ -45,7 +71,8 @@ def definitions(only: Only = ALL) -> Iterator[Definition]:
         yield from _of_file(HERE / f"{script}.sql")
     for name in sorted(schema.names(), key=lambda n: n != "models"):  # it says which condition is the base
         yield Definition(name, f'create view "{name}" as {_select(name, only)}')
-    yield Definition("matches_all", f"create view matches_all as {_select('matches', only, all_conditions=True)}")
+    all_conditions = f"create view matches_all as {_select('matches', only, all_conditions=True)}"
+    yield Definition("matches_all", all_conditions, "One row is one row of `matches`, under any condition.")
     for script in VIEWS:
         yield from _of_file(HERE / "views" / f"{script}.sql")
 
@@ -60,12 +87,17 @@ def _of_file(path: Path) -> tuple[Definition, ...]:
     text = path.read_text(encoding="utf-8")
     starts = [found.start() for found in DEFINITION.finditer(text)]
     parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return tuple(Definition(name, part) for name, part in zip(DEFINITION.findall(text), parts, strict=True))
+    above = [
+        COMMENT.findall(text[:start]) for start in starts
+    ]  # of several without one between them: that of the first
+    docs = [re.sub(r"^-- ?", "", found[-1], flags=re.M).strip() if found else "" for found in above]
+    return tuple(Definition(*of_one) for of_one in zip(DEFINITION.findall(text), parts, docs, strict=True))
 
 
 def needed(text: str, only: Only = ALL) -> set[str] | None:
     """Names of the stored tables, and of what `definitions` makes of them, that a statement needs: all whose names are
-    words of it, or of a definition that it needs. None: all there are, since it asks about what there is."""
+    words of it, of a finding that it calls, or of a definition that it needs. None: all there are, since it asks about
+    what there is."""
     if ABOUT_ALL.search(text):
         return None
     uses: dict[str, set[str]] = {name: set() for name in schema.names()}
@@ -75,11 +107,26 @@ def needed(text: str, only: Only = ALL) -> set[str] | None:
     for d in made:
         uses[d.name] |= _words(d.sql) & uses.keys()
     found: set[str] = set()
-    new = set(_words(text) | _words(only.lookups())) & uses.keys()
+    texts = [text, only.lookups(), *(finding.text for finding in called(text))]
+    new = set().union(*map(_words, texts)) & uses.keys()
     while new:
         found |= new
         new = set().union(*(uses[name] for name in new)) - found
     return found
+
+
+def called(text: str) -> list[Finding]:
+    """The findings that a statement selects from as tables: `from scaling_law(minimum_sizes := 2)`."""
+    names = {name.lower() for name in CALLED.findall(text)}
+    return [Finding(name, shelf.text(SHELF, name, ".sql")) for name in findings() if name in names]
+
+
+def make_findings(con: duckdb.DuckDBPyConnection, text: str) -> None:
+    """Make those that a statement calls table macros of a connection that holds what they need."""
+    for finding in called(text):
+        con.execute("create schema if not exists findings")
+        for statement in finding.macros():
+            con.execute(statement)
 
 
 @cache
@@ -118,6 +165,13 @@ def _select(name: str, only: Only, all_conditions: bool = False) -> str:
             shown += f" left join {table} of_{key} on of_{key}.{key} = t.{key}"
         tests += [f"{of_row[c]} = {quoted(getattr(only, c))}" for c in OF_SAMPLE if getattr(only, c)]
     return f"{shown} where {' and '.join(tests) or 'true'}"
+
+
+def things() -> list[Definition]:
+    """What SQL can name in a lake beside the stored tables and the findings and is told of, by kind and name."""
+    made = {d.name: d for d in definitions() if d.name not in schema.names() and d.about}
+    order = ("view", "table", "table macro", "macro")
+    return sorted(made.values(), key=lambda d: (order.index(d.kind), d.name))
 
 
 def views(con: duckdb.DuckDBPyConnection) -> list[str]:

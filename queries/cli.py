@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memlake.warehouse.show.shell import on_shelf
-from memlake.warehouse.show.terminal import DEFAULT_LAKE, Format, FormatName, LakePath, say, show
+from memlake.warehouse.show.terminal import DEFAULT_LAKE, SHOWN, Format, FormatName, LakePath, show
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
-
-    from memlake.warehouse.lake import Lake
-    from memlake.warehouse.relation import File
-
-    from .only import Only
 
 FINDINGS = "memlake.queries.findings"
 app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
 Name = Annotated[str, typer.Argument(help="Name of the finding.", autocompletion=on_shelf(FINDINGS, ".sql"))]
+All = Annotated[
+    bool, typer.Option("--all", help="On a terminal, all rows and columns, a screen at a time, and not what fits.")
+]
 
 
 @app.command("list")
@@ -65,59 +62,103 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Compute it, also where the lake keeps the answer over the same tables.")
     ] = False,
+    all_rows: All = False,
     lake: LakePath = DEFAULT_LAKE,
     format: Format = FormatName.table,
 ) -> None:
     """A finding's answer. The lake keeps it until one of the tables behind it changes."""
+    from memlake.warehouse.connections import Work
     from memlake.warehouse.lake import Lake
 
+    from . import guard
     from .answer import answer
     from .catalog import needed
     from .finding import find, parse
     from .only import SHARED, Only
+    from .session import at_once, connect, files_of
 
     given: dict[str, Any] = dict(parse(parameter))
     only = Only(**{key: given.pop(key) for key in SHARED if key in given})
     text = find(name).sql(**given)
     names = needed(text, only)
     opened = Lake.open(lake)
-    files = _snapshot(opened, names)
-    show(answer(opened, files, text, only, lambda: _ask(opened, files, text, only, names, fresh), fresh), format)
+
+    def compute() -> pa.Table:
+        return guard.ask(connect(opened, files, only, names, fresh=fresh, exact=False), text)
+
+    with at_once():
+        files = files_of(opened, names)
+        rows = Work(lambda: answer(opened, files, text, only, compute, fresh)).result()
+        show(rows, format, most=None if all_rows else SHOWN, paged=all_rows)
 
 
 def sql(
-    statement: Annotated[str | None, typer.Argument(help="One SELECT; without it, a prompt.")] = None,
+    statement: Annotated[
+        str | None, typer.Argument(help="Statements, ended by ; where there are several; without them, a prompt.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Write the answer there: .csv, .json, .jsonl (.gz, .zst), .parquet."
+        ),
+    ] = None,
+    all_rows: All = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that a statement may take; 0: all it wants.")] = 600,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What it may take, like 8GB; by default 80 % of what there is.")
+    ] = None,
     lake: LakePath = DEFAULT_LAKE,
     format: Format = FormatName.table,
 ) -> None:
-    """SQL over the lake, read-only: one statement, or an interactive prompt."""
+    """SQL over the lake, read-only: statements, of which each answers, or an interactive prompt.
+
+    Findings are tables, too: from scaling_law(minimum_sizes := 2).
+    """
+    from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake
 
-    from .catalog import needed
-    from .only import ALL
+    from .session import Answers, Conversation, Limits, Once, at_once
 
+    limits = Limits(timeout or None, memory)
     if statement is None and sys.stdin.isatty():
-        from . import guard
-        from .catalog import table_macros, views
-        from .prompt import converse
-        from .sums import Unfilled
+        from .prompt import Prompt
 
-        opened = Lake.open(lake)
-        files = _snapshot(opened)
-        con = _connect(opened, files, ALL)
-        sums = Unfilled(con, opened, files)
+        if out:
+            raise BadInput("--out takes the answer of one statement: in the prompt, .once FILE")
+        with at_once():
+            Prompt(Conversation(Lake.open(lake), limits), Answers(lake, limits, format, all_rows)).converse()
+        return
+    from .statements import split
 
-        def ask(text: str) -> pa.Table:
-            sums.fill_for(text)
-            return guard.ask(con, text)
+    texts = split(sys.stdin.read() if statement is None else statement)
+    if len(texts) > 1 and (out or format is not FormatName.table):
+        raise BadInput(f"{len(texts)} statements have {len(texts)} answers, a file and --format take one")
+    answers = Answers(lake, limits, format, all_rows)
+    if out:
+        answers.place(out)
+    session = Once(Lake.open(lake), limits)
+    with at_once():
+        for text in texts:
+            answers.give(session, text)
 
-        known = views(con) + [written for name, written in table_macros(con).items() if name in guard.FUNCTIONS]
-        converse(ask, known, lambda rows: show(rows, format), say)
-    else:
-        text = sys.stdin.read() if statement is None else statement
-        names = needed(text)
-        opened = Lake.open(lake)
-        show(_ask(opened, _snapshot(opened, names), text, ALL, names), format)
+
+def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
+    """Every table: rows, files, bytes, version, and what one row is. Then views, macros and findings."""
+    from memlake.warehouse.lake import Lake
+
+    from . import names
+
+    show(names.tables(Lake.open(lake)), form)
+
+
+def show_table(
+    table: Annotated[str, typer.Argument(help="Name of the table, view, macro or finding.")],
+    form: Format = FormatName.table,
+) -> None:
+    """A table's columns and the expectations that every row of it meets; what a view, macro or finding is."""
+    from .names import show_name
+
+    show_name(table, form)
 
 
 def catalog(lake: LakePath = DEFAULT_LAKE) -> None:
@@ -134,56 +175,3 @@ def catalog(lake: LakePath = DEFAULT_LAKE) -> None:
         print(rebuild(Lake.open(lake)))
     except OSError as e:
         raise BadInput(f"the catalog of {lake} cannot be written ({one_line(e)})") from e
-
-
-def _snapshot(lake: Lake, names: Collection[str] | None = None) -> dict[str, list[File]]:
-    """The published files of every table, or of those with these names, as of now."""
-    from memlake.warehouse import schema
-
-    from .ask import snapshot
-
-    return snapshot(lake, [name for name in schema.names() if names is None or name in names])
-
-
-def _ask(
-    lake: Lake,
-    files: Mapping[str, Sequence[File]],
-    text: str,
-    only: Only,
-    names: Collection[str] | None,
-    fresh: bool = False,
-) -> pa.Table:
-    """The answer to one SELECT over these files, on a connection that holds the names it needs. Where it names
-    something that is not there, it is asked of all there is, so that the error can say what is near."""
-    import duckdb
-
-    from memlake.warehouse.errors import BadInput
-
-    from . import guard
-
-    try:
-        return guard.ask(_connect(lake, files, only, names, fresh), text)
-    except BadInput as e:
-        if names is None or not isinstance(e.__cause__, duckdb.CatalogException):
-            raise
-    return guard.ask(_connect(lake, _snapshot(lake), only), text)
-
-
-def _connect(
-    lake: Lake,
-    files: Mapping[str, Sequence[File]],
-    only: Only,
-    names: Collection[str] | None = None,
-    fresh: bool = False,
-) -> duckdb.DuckDBPyConnection:
-    """A connection that reads these files of the lake, `only` so much of them, and nothing else; with all that SQL can
-    name, or these names, whose sums are filled, if `fresh` by nothing that is kept."""
-    from . import guard
-    from .catalog import prepare
-    from .sums import fill
-
-    con = prepare(lake.connect(files, files), only, names)
-    only.check(con)
-    fill(con, lake, files, only, names or (), fresh)
-    guard.lock(con, [f.path for of_table in files.values() for f in of_table])
-    return con

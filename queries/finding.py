@@ -87,6 +87,11 @@ class Finding:
         found = LINE.finditer(head["body"]) if head else ()
         return {m["name"]: Parameter(m["name"], m["literal"], m["doc"]) for m in found}
 
+    @property
+    def call(self) -> str:
+        """As a statement names it, with its parameters' defaults: `scaling_law(minimum_sizes := 3)`."""
+        return f"{self.name}({', '.join(f'{p.name} := {p.literal}' for p in self.parameters.values())})"
+
     def sql(self, **values: object) -> str:
         """The query, with these parameters in the place of their defaults.
 
@@ -109,11 +114,8 @@ class Finding:
         beneath, when it knows it, calls a column."""
         known = self.parameters
         given = {name: f"given_{name}" for name in known}
-        defaults = ", ".join(f"{p.name} := {p.literal}" for p in known.values())
         inner = f"create or replace macro findings.{self.name}({', '.join(given.values())}) as table\n"
-        outer = (
-            f"create or replace macro {self.name}({defaults}) as table from findings.{self.name}({', '.join(known)})"
-        )
+        outer = f"create or replace macro {self.call} as table from findings.{self.name}({', '.join(known)})"
         return [f"{inner}select 1", outer, inner + self._with(given)]
 
     def _with(self, literals: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.portions import portions
 from memlake.warehouse.relation import File, quoted
+from memlake.warehouse.scratch import limit
 
 from .catalog import OF_SAMPLE, definitions, needed, prepare
 from .kept import Kept
@@ -163,6 +164,7 @@ def _sums(
     for batch in _batches(keys.keys() - found.keys(), [f for n in files if n in names for f in files[n]]):
         own = {n: files[n] for n in files if n in names} | _of(files, names, *batch)
         with lake.connect(own, own) as of_batch:
+            limit(of_batch)
             of_batch.execute(";".join(f"set {setting} = '{value}'" for setting, value in settings))
             rows = prepare(of_batch, only, names).execute(f"from {name}").to_arrow_table()
         for model, corpus in batch:

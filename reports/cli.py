@@ -86,8 +86,8 @@ def run(
 ) -> None:
     """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it.
 
-    With --due or --report: an edition of each of these named reports, a line for each on stderr. Exit code 0: drawn, or nothing
-    was due; 1: a finding could not be answered; 2: something is yours to mend.
+    With --due or --report: an edition of each of these named reports, a line for each on stderr. Exit code 0: drawn,
+    or nothing was due; 1: a finding could not be answered; 2: something is yours to mend.
     """
     from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake

@@ -22,7 +22,7 @@ from memlake.warehouse import extras
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.work.runner import Summary, run_cells
 
-FORMATS = ["table", "csv", "json", "parquet"]
+FORMATS = ["table", "csv", "json", "jsonl", "parquet"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ MISTAKES = {
     " as an integer (memlake compute run noise --help)",
     "compute plan noise --limit 0 --model m --corpus c": "--limit: '0' should be greater than or equal to 1"
     " (memlake compute plan noise --help)",
-    "query list --format xml": "--format: 'xml' is not one of 'table', 'csv', 'json', 'parquet'"
+    "query list --format xml": "--format: 'xml' is not one of 'table', 'csv', 'json', 'jsonl', 'parquet'"
     " (memlake query list --help)",
     "compute models m": "got unexpected extra argument(s) (m) (memlake compute models --help)",
     "report --": "missing command (memlake report --help)",
@@ -195,7 +195,7 @@ def test_letters_go_in_and_out_whatever_the_locale(run, tmp_path, given):
     with open(tmp_path / "out", "w", encoding="ascii") as out:
         words = [text] if given == "argument" else []
         assert run(out, "sql", *words, "--format", "json", stdin=text.encode()) == (0, "")
-    assert json.loads((tmp_path / "out").read_bytes()) == {"ä": "ü", "b": "模"}
+    assert json.loads((tmp_path / "out").read_bytes()) == [{"ä": "ü", "b": "模"}]
 
 
 @pytest.mark.parametrize(

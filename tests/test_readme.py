@@ -81,7 +81,7 @@ def test_the_example_and_the_four_lines(tmp_path):
     assert len(lines) == 4
     for line in lines:
         done = paste(line)
-    answer = re.search(r"^my-checkpoint +mine +example +0 +(\d+)$", done.stdout, re.MULTILINE)
+    answer = re.search(r"^my-checkpoint +mine +example +NULL +0 +(\d+)$", done.stdout, re.MULTILINE)
     assert answer and int(answer[1]) >= 30, done.stdout  # random weights: nothing memorized
     assert "0 done, 1 done before" in paste(lines[2]).stderr
 

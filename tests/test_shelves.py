@@ -160,7 +160,7 @@ def memlake(*words: object) -> str:
 
 
 def rows(*words: object) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in memlake(*words, "--format", "json").splitlines()]
+    return json.loads(memlake(*words, "--format", "json"))
 
 
 def test_a_table(drop, tmp_path):

@@ -30,33 +30,6 @@ def status(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
 
 
 @app.command()
-def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
-    """Every table: rows, files, bytes, version, and what one row is."""
-    from memlake.warehouse.show import describe
-
-    from .lake import Lake
-
-    show(describe.tables(Lake.open(lake)), form)
-
-
-@app.command("show")
-def show_table(table: Table, form: Format = FormatName.table) -> None:
-    """A table's columns and the expectations that every row of it meets."""
-    from memlake.warehouse.show import describe
-
-    from . import schema
-
-    spec = schema.table(table)
-    if form is FormatName.table:
-        print(f"{table}: {spec.grain}\nkey: {', '.join(spec.key)}")
-        print(f"partitioned by: {', '.join(spec.partition) or 'nothing'}\n")
-    show(describe.columns(spec), form)
-    if form is FormatName.table:
-        print()
-        show(describe.expectations(spec), form)
-
-
-@app.command()
 def history(
     table: Table,
     lake: LakePath = DEFAULT_LAKE,

@@ -39,8 +39,7 @@ def test_sources_are_listed_and_shown():
     assert "jsonl" in memlake("list").stdout
     shown = memlake("show", "jsonl").stdout
     assert "--domain-field" in shown and "rejects" in shown
-    (first, *_) = memlake("show", "jsonl", "--format", "json").stdout.splitlines()
-    assert json.loads(first)["option"] == "--path"
+    assert json.loads(memlake("show", "jsonl", "--format", "json").stdout)[0]["option"] == "--path"
 
 
 @pytest.mark.parametrize("name", shelf.names(SOURCE.shelf))
@@ -130,7 +129,7 @@ def test_from_a_file_to_sequences(tmp_path):
         *("--lake", lake, "--window", "8+8", "--format", "json"),
     )
     assert sampled.exit_code == 0, sampled.output
-    (row,) = map(json.loads, sampled.stdout.splitlines())
+    (row,) = json.loads(sampled.stdout)
     assert row["tokenizer"] == "my-checkpoint" and row["sequences"] > 4
     assert sum(f.rows for f in Lake.open(lake).snapshot("sequences")) == row["sequences"]
 

@@ -67,7 +67,7 @@ def main(folder: str) -> None:
     lake = memlake.open("lake")
     put_json(pins / "cells.json", cells(lake))
     put_json(pins / "rows.json", {name: rows(lake, name) for name in ROWS})
-    names = [json.loads(line)["finding"] for line in run(["query", "list", "--format", "json"])[1].splitlines()]
+    names = [row["finding"] for row in json.loads(run(["query", "list", "--format", "json"])[1])]
     put_json(pins / "findings.json", {name: answer_columns(lake, name) for name in names})
 
 

@@ -13,6 +13,7 @@ from memlake.queries.ask import connect, snapshot
 from memlake.queries.catalog import table_macros
 from memlake.queries.finding import find, names
 from memlake.tests.small import DOMAINS, ENDLESS, N, ctrl_c, match_rows
+from memlake.warehouse import scratch
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -60,6 +61,12 @@ ADMITTED = {
     "pivot (from matches) on domain in ('c++') using count(*) group by model": [("m", N)],
     "select column_name from (describe conditions) limit 1": [("condition",)],
     "select share(memorized) = 14/40 from matches": [(True,)],
+    "select column_name from (describe conditions) where column_name = 'bos'": [("bos",)],
+    "select approx_unique from (summarize models) where column_name = 'model'": [(1,)],
+    "from (show tables) select count(*) > 30": [(True,)],
+    "pivot (select model, domain from matches) on domain using count(*)": [("m", N, N)],
+    "/* a */ from (pivot (select model, domain from matches) on domain using count(*)) -- b": [("m", N, N)],
+    "with p as (pivot (select model, domain from matches) on domain) from p": [("m", N, N)],
     "with a as (select distinct model, corpus from matches) select family, role from labelled(a)": [
         ("pythia", "trained")
     ],
@@ -70,6 +77,21 @@ ADMITTED = {
 def test_a_select_is_answered(house, text):
     rows = guard.ask(house[0], text).to_pylist()
     assert [tuple(row.values()) for row in rows] == ADMITTED[text]
+
+
+EXPLAINED = [
+    "explain select count(*) from matches",
+    "-- a\n/* b */ EXPLAIN ANALYZE from matches limit 1",
+    "explain (analyze) select 1",
+    "explain (format json) select 1;",
+    "explain (analyze, format json) with a as (select 1) from a",
+    "explain summarize matches",
+]
+
+
+@pytest.mark.parametrize("text", EXPLAINED)
+def test_a_plan_is_shown(house, text):
+    assert guard.ask(house[0], text).column_names == ["explain_key", "explain_value"]
 
 
 def test_our_own_table_macros_are_admitted_but_for_those_that_have_a_view_for_each_answer(house):
@@ -83,7 +105,8 @@ def test_our_own_table_macros_are_admitted_but_for_those_that_have_a_view_for_ea
 @pytest.mark.parametrize("name", names())
 def test_a_finding_is_admitted(house, name):
     con, _ = house
-    assert guard.admit(con, find(name).text).type == duckdb.StatementType.SELECT
+    for text in (find(name).text, f"from {name}() join models using (model)"):
+        assert [s.type for s in guard.admit(con, text)] == [duckdb.StatementType.SELECT]
 
 
 READS = [
@@ -135,6 +158,19 @@ SHAPES = [
     "with a as (from {}) select 1 where exists (from a)",
     "select * from matches where exists (from {})",
     "describe from {}",
+    "describe {}",
+    "summarize from {}",
+    "summarize {}",
+    "from (summarize from {})",
+    "explain from {}",
+    "explain analyze from {}",
+    "explain /* from matches */ analyze\n-- select\nfrom {}",
+    "pivot (from {}) on model using count(*)",
+    "from (pivot {} on model)",
+    "pivot (select model from matches where exists (from {})) on model",
+    "pivot matches on model using any_value((select 1 from {}))",
+    "from memorization_rate() where exists (from {})",
+    "from scaling_law(minimum_sizes := (select count(*) from {}))",
     "select 1 union all select 1 from {}",
 ]
 
@@ -158,7 +194,38 @@ STATEMENTS = [
     "copy (select 1) to '{published}' (format parquet)",
     "explain analyze copy matches to '{outside}/out.csv'",
     "explain copy matches to '{outside}/out.csv'",
-    "explain select 1",
+    "explain analyze (copy matches to '{outside}/out.csv')",
+    "explain analyze /* select */ copy (select 1) to '{published}'",
+    "explain select 1; copy matches to '{outside}/out.csv'",
+    "explain explain select 1",
+    "explain analyze explain analyze select 1",
+    "explain (analyze) create table a as select 1",
+    "explain execute a",
+    "explain pivot matches on domain using count(*)",
+    "explain",
+    "explain (format html, codegen) select 1",
+    "explain analyze call enable_logging(storage = 'file', storage_path = '{outside}/log')",
+    "pivot matches on domain; copy matches to '{outside}/out.csv'",
+    "pivot matches on domain; select 1",
+    "create type a as enum (select domain from matches); select 1",
+    "create type a as enum ('pivot'); select 'pivot'",
+    "create table pivot_a as select 1; from pivot_a",
+    "pivot (from matches) on domain in (select 'create') ; create table a as select 1",
+    'pivot (from U&"\\0065nable_logging"()) on a',
+    "pivot (from \"ENABLE_logging\"(storage = 'file', storage_path = '{outside}/log')) on a",
+    "pivot (from enable_logging /* a */ (storage = 'file', storage_path = '{outside}/log')) on a",
+    "prepare a as pivot matches on domain",
+    "execute scaling_law",
+    "call scaling_law()",
+    "copy (from scaling_law()) to '{outside}/out.csv'",
+    "create or replace macro findings.scaling_law() as table select 1",
+    "from scaling_law(); drop view matches",
+    "describe 'a'; drop view matches",
+    "summarize matches; select 1",
+    "show tables; attach '{outside}/a.db'",
+    "from \u0065nable_logging()",
+    "from \uff45nable_logging()",
+    "select 1\u2028; drop view matches",
     "export database '{outside}/out'",
     "import database '{outside}'",
     "pragma import_database('{outside}')",
@@ -189,7 +256,6 @@ STATEMENTS = [
     "execute a",
     "begin",
     "vacuum",
-    "pivot matches on domain using count(*)",
     "select getenv('HOME')",
     "select * from matchs",
     "select memorised from matches",
@@ -249,9 +315,19 @@ def test_what_spills_spills_to_a_folder_of_its_own(tmp_path, monkeypatch):
     spill = Path(con.execute("select current_setting('temp_directory')").fetchone()[0])
     text = "select count(*) as n from (select row_number() over (order by md5(range::text)) as r from range(500000))"
     assert guard.ask(con, text).to_pylist() == [{"n": 500000}]
-    assert spill.exists()
+    assert spill.exists() and spill.parent.name.startswith("memlake-spill-")
     con.close()
     assert not spill.exists()
+
+
+def test_what_spills_has_a_bound(monkeypatch):
+    monkeypatch.setattr(scratch, "SHARE", 1e-12)
+    con = duckdb.connect(config={"memory_limit": "60MB", "threads": 1})
+    guard.lock(con, [])
+    text = "select count(*) as n from (select row_number() over (order by md5(range::text)) as r from range(500000))"
+    with pytest.raises(BadInput, match="Out of Memory Error") as refused:
+        guard.ask(con, text)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_is_published_after_the_opening_does_not_show(tmp_path):

@@ -137,7 +137,7 @@ def test_two_workers_give_the_same_rows_as_one_process(made, template, tmp_path,
     done = CliRunner().invoke(app, [*map(str, arguments), "--lake", str(tmp_path / "other"), "--format", "json"])
     assert done.exit_code == 0, done.output
     assert rows(Lake.open(tmp_path / "other"), ALL) == here and len(here) > 50
-    (row,) = map(json.loads, done.stdout.splitlines())
+    (row,) = json.loads(done.stdout)
     assert (row["counted_tokenizer"], row["complete"], row["skipped"]) == ("neox", True, 0)
 
 
