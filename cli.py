@@ -17,6 +17,7 @@ from .ingest import cli as ingest
 from .queries import cli as queries
 from .queries.upkeep import catalogs
 from .reports import cli as reports
+from .studies import cli as studies
 from .warehouse import cli as warehouse
 from .warehouse.connections import damage, interruptible
 from .warehouse.errors import MemlakeError, UnknownName, of_a_disk
@@ -50,6 +51,7 @@ app.add_typer(queries.app, name="query", cls=Commands)
 app.command("sql")(queries.sql)
 warehouse.app.command("catalog")(queries.catalog)
 app.add_typer(reports.app, name="report", cls=Commands)
+app.add_typer(studies.app, name="study", cls=Commands)
 
 
 def _version(asked: bool) -> None:

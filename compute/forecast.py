@@ -46,7 +46,7 @@ class Supposed:
 class Forecast:
     """What is to do for one model, None where it is not known. size: bytes on disk; memory: bytes of the weights;
     hours: of one process, reckoned from `by`. todo: the cells, where the lake knows the model and its sequences.
-    assumed: which figures are assumptions."""
+    notes: what is assumed."""
 
     cells: int | None
     sequences: int | None
@@ -56,7 +56,7 @@ class Forecast:
     hours: float | None
     by: str
     todo: tuple[ModelCell, ...]
-    assumed: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def forecast(
@@ -67,8 +67,8 @@ def forecast(
     module = take(experiment)
     chosen = options.make(module.Options, request.options, f"experiment {experiment!r}")
     rates, sizes = Rates(lake, experiment, request), Sizes(lake)
-    known, assumed = known_subject(lake, spec, request), list[str]()
-    subject = known or _on_paper(spec, request, assumed)
+    known, notes = known_subject(lake, spec, request), list[str]()
+    subject = known or _on_paper(spec, request, notes)
     sized = bool(known or subject.parameters)
     exact: list[ModelCell] = []
     reckoned: list[tuple[ModelCell, int]] = []  # and so many of it
@@ -82,13 +82,13 @@ def forecast(
                 continue
             except Unscored:
                 pass
-        found = _papers(lake, spec, subject, one, there, supposed[corpus], experiment, assumed)
+        found = _papers(lake, spec, subject, one, there, supposed[corpus], experiment, notes)
         unknown |= found is None
         for paper, many in found or ():
             made = list(module.on_paper(subject, paper, request.execution, chosen))
             unknown |= not made
             if not made:
-                assumed.append("of its heads and blocks nothing is known before it is scored")
+                notes.append("of its heads and blocks nothing is known before it is scored")
             reckoned += [(cell, many) for cell in made]
     exact = list({cell.id: cell for cell in exact}.values())
     todo = cells.plan(lake, exact)
@@ -108,7 +108,7 @@ def forecast(
         hours=hours if sized and not unknown else None,
         by="; ".join(dict.fromkeys(rates.of(cell).source for cell, *_ in costs)) if sized else "",
         todo=tuple(todo),
-        assumed=tuple(dict.fromkeys(assumed)),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -154,7 +154,7 @@ def known_subject(lake: Lake, spec: ModelSpec, request: Request) -> Subject | No
     )
 
 
-def _on_paper(spec: ModelSpec, request: Request, assumed: list[str]) -> Subject:
+def _on_paper(spec: ModelSpec, request: Request, notes: list[str]) -> Subject:
     """The model by what its name or its folder says. parameters: 0 where that is not known."""
     parameters, stored = spec.nominal_params or 0, None
     if spec.is_folder:
@@ -162,10 +162,10 @@ def _on_paper(spec: ModelSpec, request: Request, assumed: list[str]) -> Subject:
         if all(path.suffix == ".safetensors" for path in files.weights):  # others take torch to be read
             parameters, stored = weights.count(files.weights), weights.stored_dtype(files.weights)
     if not parameters:
-        assumed.append("its size is not known before it is here, so neither are memory and time")
+        notes.append("its size is not known before it is here, so neither are memory and time")
     if not (dtype := request.dtype or stored):
         dtype = DTYPE
-        assumed.append("weights of 16 bits")
+        notes.append("16 bits a weight, as is assumed")
     return Subject(
         spec=spec,
         condition=Condition(dtype, request.attention or "sdpa", bool(spec.bos if request.bos is None else request.bos)),
@@ -208,7 +208,7 @@ def _papers(
     there: Sequence[int],
     supposed: Supposed,
     experiment: str,
-    assumed: list[str],
+    notes: list[str],
 ) -> list[tuple[Paper, int]] | None:
     """The samples of a corpus, and how many are alike; None where it is not known how many domains it has. there: the
     sequences of those that are sampled already."""
@@ -216,7 +216,7 @@ def _papers(
     share = _share(lake, subject, corpus)
     if experiment != "scoring" and share is None:
         share = supposed.memorized
-        assumed.append(f"{100 * share:g} % memorized")
+        notes.append(f"{100 * share:g} % memorized, as is assumed")
     role = role_on(lake, spec, corpus, request.role)
 
     def paper(n: int) -> Paper:
@@ -227,16 +227,21 @@ def _papers(
     each = min(supposed.per_domain, request.limit or supposed.per_domain)
     domains = len(request.domains) or supposed.domains
     if domains is None:
-        assumed.append(unknown(corpus))
+        notes.append(unknown(corpus))
         return None
     if not request.domains:
-        assumed.append(f"{corpus}: {counted(domains, 'domain')}")
+        notes.append(stated(corpus, domains))
     return [(paper(each), domains)]
 
 
 def unknown(corpus: str) -> str:
     """What lacks where the domains of a corpus are not known."""
     return f"how many domains {corpus} has is not known: say so in [assume.domains]"
+
+
+def stated(corpus: str, domains: int) -> str:
+    """That the domains of a corpus are not counted yet."""
+    return f"{corpus}: {counted(domains, 'domain')}, as the study says"
 
 
 def _share(lake: Lake, subject: Subject, corpus: str) -> float | None:
