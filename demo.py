@@ -31,10 +31,10 @@ def run(path: Path, *, quick: bool = False) -> None:
     lake = Lake.create(path)
     _refuse_another(lake, study)
     outcome = running.run(lake, study)
-    if outcome.failed:
-        raise typer.Exit(1)
     if outcome.page:
         _go_on(lake, outcome.page)
+    if outcome.failed:
+        raise typer.Exit(1)
 
 
 def _refuse_another(lake: Lake, study: Study) -> None:

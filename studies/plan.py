@@ -90,10 +90,7 @@ def items(lake: Lake, study: Study, flops: float | None = None) -> list[Item]:
     if flops is not None and not 1 <= flops < inf:
         raise BadInput(f"no flops {flops:g}: it is a number, at least 1")
     looked = Looked(lake, study, flops)
-    found: list[Item] = []
-    for step in steps(study, subjects(lake, study)):
-        found += looked.items(step)
-    return found
+    return [item for step in looked.steps for item in looked.items(step)]
 
 
 class Looked:
@@ -102,6 +99,7 @@ class Looked:
     def __init__(self, lake: Lake, study: Study, flops: float | None):
         self.lake, self.study, self.flops = lake, study, flops
         self.ended = Record(lake, study.name).ended()
+        self.steps = list(steps(study, subjects(lake, study)))
         self.sizes = Sizes(lake)
 
     @cached_property
@@ -133,8 +131,11 @@ class Looked:
         """How many cells of an experiment are done, by model."""
         with self.lake.connect(["cells"]) as con:
             rows = con.execute(
-                "select experiment, settings ->> '$.model' as model, count(distinct cell) from stored.cells"
-                " where outcome = 'done' and model is not null group by all"
+                """
+                from (from stored.cells qualify row_number() over (partition by cell order by finished_at desc) = 1)
+                select experiment, settings ->> '$.model' as model, count(*)
+                where outcome = 'done' and model is not null group by all
+                """
             ).fetchall()
         return {(experiment, model): n for experiment, model, n in rows}
 
@@ -250,7 +251,7 @@ class Looked:
     def _train(self, step: Train) -> Iterator[Item]:
         for subject in step.subjects:
             corpus = subject.spec.corpora[0] if subject.spec else ""
-            if ("miniature", subject.name) in self.last:
+            if self.cells.get(("miniature", subject.name)):
                 yield Item(step, subject.name, (corpus,), complete=True, done=1, cells=0)
                 continue
             supposed, params = self.supposed(corpus), SIZES[subject.size].params
@@ -300,9 +301,8 @@ class Looked:
         )
 
     def _tokenizers_of(self, corpus: str) -> int:
-        found = [s for step in steps(self.study, subjects(self.lake, self.study)) if isinstance(step, Cut)
-                 for s in step.subjects if step.corpus == corpus]  # fmt: skip
-        return len({(s.spec and s.spec.tokenizer) or s.name for s in found})
+        cut = [s for step in self.steps if isinstance(step, Cut) and step.corpus == corpus for s in step.subjects]
+        return len({(s.spec and s.spec.tokenizer) or s.name for s in cut})
 
     def _counted(self, corpus: str, within: str, ways: int) -> bool:
         """Has every sequence of a corpus its counts?"""

@@ -13,7 +13,6 @@ from time import monotonic, strftime
 from typing import Any
 
 from memlake.compute.planning.request import Request
-from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.models.registry import ModelSpec
 from memlake.warehouse.show.terminal import printable, say
@@ -352,9 +351,3 @@ def reasons(failed: Sequence[tuple[Cell, str]]) -> str:
     if len(counts) > TOLD:
         lines.append(f"and {len(counts) - TOLD} other reasons: `memlake sql \"from cells where outcome = 'failed'\"`")
     return "\n".join(lines)
-
-
-def refuse_nothing(study: Study) -> None:
-    """Raise `BadInput` for a study in which there is nothing to do."""
-    if not study.corpora and not study.models:
-        raise BadInput(f"{study.name}.toml says nothing to do: [corpora.NAME] and [[models]]")
