@@ -33,13 +33,14 @@ DTYPE = "float16"  # of a checkpoint that is not here
 
 @dataclass(frozen=True)
 class Supposed:
-    """What is said of a corpus's sample that is not there yet: domains, and sequences of each; None: not known.
-    continuation: tokens of a sequence. memorized: their share."""
+    """What is said of a corpus's sample that is not there yet: domains (counted: in the lake's documents), and
+    sequences of each; None: not known. continuation: tokens of a sequence. memorized: their share."""
 
     domains: int | None
     per_domain: int
     continuation: int
     memorized: float = MEMORIZED
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,8 +230,7 @@ def _papers(
     if domains is None:
         notes.append(unknown(corpus))
         return None
-    if not request.domains:
-        notes.append(stated(corpus, domains))
+    notes.append(stated(corpus, domains, supposed.counted or bool(request.domains)))
     return [(paper(each), domains)]
 
 
@@ -239,8 +239,10 @@ def unknown(corpus: str) -> str:
     return f"how many domains {corpus} has is not known: say so in [assume.domains]"
 
 
-def stated(corpus: str, domains: int) -> str:
-    """That the domains of a corpus are not counted yet."""
+def stated(corpus: str, domains: int, known: bool = False) -> str:
+    """What is supposed of a corpus: its domains, or where they are known that each has as much as is asked for."""
+    if known:
+        return f"{corpus}: as many sequences as are asked for"
     return f"{corpus}: {counted(domains, 'domain')}, as the study says"
 
 

@@ -204,6 +204,7 @@ class Looked:
         windows = [s.window.rpartition("+")[2] for s in samples if not s.window.startswith("bytes")]
         return Supposed(
             domains=len(there) if there else self.study.assume.of(corpus),
+            counted=bool(there),
             per_domain=sum(s.per_domain for s in samples),
             continuation=max((int(w) for w in windows if w.isdigit()), default=32),
             memorized=MEMORIZED if self.study.assume.memorized is None else self.study.assume.memorized,
@@ -226,7 +227,7 @@ class Looked:
             return Item(step, "", (corpus,), complete=True)
         n = len(domains) or self.study.assume.of(corpus)
         rows = None if n is None else max(n * sample.per_domain * len(wanted) - there, 0)
-        note = unknown(corpus) if n is None else stated(corpus, n)
+        note = unknown(corpus) if n is None else stated(corpus, n, bool(domains))
         pace = self.pace.get("sample")
         return Item(
             step,
@@ -269,7 +270,9 @@ class Looked:
                 memory=4 * params,
                 hours=hours,
                 by=f"on paper, {FLOPS['cpu']:g} FLOP/s" if hours is not None else "",
-                notes=(unknown(corpus) if supposed.domains is None else stated(corpus, supposed.domains),),
+                notes=(
+                    unknown(corpus) if supposed.domains is None else stated(corpus, supposed.domains, supposed.counted),
+                ),
             )
 
     def _count(self, step: Counting) -> Item:
@@ -286,7 +289,7 @@ class Looked:
             tokenizers = self._tokenizers_of(c.corpus)
             if supposed.domains is not None:
                 rows = SPANS * supposed.domains * supposed.per_domain * tokenizers * len(c.tokenizer)
-                notes.append(stated(c.corpus, supposed.domains))
+                notes.append(stated(c.corpus, supposed.domains, supposed.counted))
             else:
                 notes.append(unknown(c.corpus))
         notes.append("how long a corpus takes to be read is not known")

@@ -403,6 +403,7 @@ def _domains(where: str, value: Any) -> Any:
 def _refuse(study: Study) -> None:
     """Raise `BadInput` for names that the rest of the file does not have."""
     from memlake.compute.miniatures.models import FAMILIES, SIZES
+    from memlake.ingest.sampling.windows import Window
 
     corpora = {corpus.name for corpus in study.corpora} | study.shown
     groups: list[tuple[str, Sequence[Any]]] = [
@@ -428,10 +429,16 @@ def _refuse(study: Study) -> None:
     for sample in study.samples:
         if sample.per_domain < 1:
             raise BadInput(f"[[samples]] per_domain: it must be positive, not {sample.per_domain}")
+        try:
+            Window.parse(sample.window)
+        except BadInput as error:
+            raise BadInput(f"[[samples]] window: {error}") from error
     if not (study.models or study.miniatures) and len(study.experiments) > 1:
         raise BadInput("it names no model: [[models]]")
     if (study.models or study.miniatures) and not study.corpora:
         raise BadInput("it names no corpus: [corpora.NAME]")
+    if not study.corpora:
+        raise BadInput("it says nothing to do: [corpora.NAME] and [[models]]")
 
 
 def _known(where: str, kind: str, name: str, known: Iterable[str]) -> None:

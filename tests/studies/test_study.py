@@ -112,6 +112,8 @@ def test_a_sample_of_everything_where_none_is_named(written):
         ("[experiments.noise]\nstrength = 0.0", "[experiments.noise]: strength 0 is the base row"),
         ("[experiments.noise]\nlimit = 0", "[experiments.noise] limit: it must be positive, not 0"),
         ("[[counts]]\ntokenizer = 'own'", "[[counts]] names no corpus"),
+        ("", "it says nothing to do: [corpora.NAME] and [[models]]"),
+        ("[[samples]]\nwindow = '3'\n[corpora.c]", "[[samples]] window: "),
         ("[[samples]]\nat = 'end'", "[[samples]] at: no 'end': it is space or start"),
         ("[[miniatures]]\nfamily = 'pythia'\n[corpora.c]", "[[miniatures]] says no corpus: trained_on"),
         ("[[miniatures]]\ntrained_on = 'c'\nsize = '2m'\n[corpora.c]", "[[miniatures]] size: no size '2m'"),
