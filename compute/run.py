@@ -102,9 +102,8 @@ def execute_all(
     summary = run_cells(lake, cells, workers=workers, scheduler=scheduler, title=experiment)
     for line in left_out(lake, cells):
         say(line)
-    failed = {cell.id for cell, _ in summary.failed}
     for model, condition, ids in others:
-        if not failed & ids:
+        if not any(cell.id in ids for cell, _ in summary.failed):
             lake.amend("models", {"model": model.model, "base_condition": condition})
             say(
                 f"{model.model}: its base condition is {condition!r} from now on (was {model.base_condition}), so"
