@@ -20,6 +20,7 @@ from .ingest import cli as ingest
 from .queries import cli as queries
 from .queries.upkeep import catalogs
 from .reports import cli as reports
+from .studies import cli as studies
 from .warehouse import cli as warehouse
 from .warehouse.connections import damage, interruptible
 from .warehouse.errors import MemlakeError, UnknownName, of_a_disk
@@ -57,6 +58,7 @@ warehouse.app.command("tables")(queries.tables)
 warehouse.app.command("show")(queries.show_table)
 warehouse.app.command("catalog")(queries.catalog)
 app.add_typer(reports.app, name="report", cls=Commands)
+app.add_typer(studies.app, name="study", cls=Commands)
 
 
 def _version(asked: bool) -> None:

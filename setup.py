@@ -3,7 +3,7 @@ a folder of that name. See docs/decisions/package.md."""
 
 from setuptools import find_packages, setup
 
-ROOMS = find_packages(include=["compute*", "ingest*", "queries*", "reports*", "warehouse*"])
+ROOMS = find_packages(include=["compute*", "ingest*", "queries*", "reports*", "studies*", "warehouse*"])
 setup(
     packages=["memlake", *(f"memlake.{room}" for room in ROOMS)],
     package_dir={"memlake": "."},

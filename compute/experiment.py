@@ -5,14 +5,15 @@ The first line of its docstring says what it measures, as `memlake compute list`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from memlake.warehouse import shelf
 from memlake.warehouse.lake import Lake
 
 from .planning.cells import ModelCell
-from .planning.request import Request, Subject
+from .planning.paper import Paper
+from .planning.request import Execution, Request, Subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,10 @@ class Experiment(Protocol):
     def plan(self, lake: Lake, subject: Subject, request: Request, options: Any) -> Sequence[ModelCell]:
         """The cells that answer the request: those published before, and new ones for what is missing. Changes
         nothing. Raises `BadInput`, `Conflict`."""
+
+    def on_paper(self, subject: Subject, paper: Paper, execution: Execution, options: Any) -> Iterator[ModelCell]:
+        """One cell of each kind that `plan` would give of a sample that is not there or not scored yet, however long it
+        would take: what such cells cost is asked of it. None where that cannot be told."""
 
 
 def experiment(name: str) -> Experiment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -66,18 +66,44 @@ def execute(
 ) -> Summary:
     """Run the cells of a request that are still to do; raises as `plan` does. A cell that fails is in the summary.
     `base`: where none does, the condition of this run becomes the base condition of its models."""
+
+    def refused(_: Request, error: Exception) -> None:
+        raise error
+
+    return execute_all(lake, experiment, [replace(request, base=base)], refused, workers, scheduler)
+
+
+def execute_all(
+    lake: Lake,
+    experiment: str,
+    requests: Sequence[Request],
+    refused: Callable[[Request, Exception], None],
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Summary:
+    """Run the cells of several requests at once, so that a model has not to wait for another one. `refused` is told of
+    a request that cannot be planned, and why; the others are run all the same."""
     recover(lake)  # what a killed run left ready counts as published
-    found, todo = plan(lake, experiment, request)
-    if scheduler is None and workers is None and (todo or request.device == "cuda"):
-        workers = _workers(request.device)  # else it is the workers' machines that have a GPU or not
-    for line in nothing_memorized(lake, found):
+    cells: list[ModelCell] = []
+    others: list[tuple[ModelRow, str, set[str]]] = []
+    for request in requests:
+        try:
+            found, todo = plan(lake, experiment, request)
+            if scheduler is None and workers is None and (todo or request.device == "cuda"):
+                workers = _workers(request.device)  # else it is the workers' machines that have a GPU or not
+            for line in nothing_memorized(lake, found):
+                say(line)
+            ids = {cell.id for cell in found}
+            others += [(*other, ids) for other in _register(lake, request, found)]
+        except Exception as error:
+            refused(request, error)
+            continue
+        cells += found
+    summary = run_cells(lake, cells, workers=workers, scheduler=scheduler, title=experiment)
+    for line in left_out(lake, cells):
         say(line)
-    others = _register(lake, request, found, base)
-    summary = run_cells(lake, found, workers=workers, scheduler=scheduler, title=experiment)
-    for line in left_out(lake, found):
-        say(line)
-    if base and not summary.failed:
-        for model, condition in others:
+    for model, condition, ids in others:
+        if not any(cell.id in ids for cell, _ in summary.failed):
             lake.amend("models", {"model": model.model, "base_condition": condition})
             say(
                 f"{model.model}: its base condition is {condition!r} from now on (was {model.base_condition}), so"
@@ -97,9 +123,9 @@ def _workers(device: str) -> int | None:
     return count if count > 1 else 0
 
 
-def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bool) -> list[tuple[ModelRow, str]]:
+def _register(lake: Lake, request: Request, found: Sequence[ModelCell]) -> list[tuple[ModelRow, str]]:
     """Write the rows that those of the cells refer to: models, their roles, conditions. Returns the models whose base
-    condition is another than that of the request, and the latter."""
+    condition is to become that of the request, and the latter."""
     others = []
     for text in request.models:
         spec = _spec(lake, text, request)
@@ -107,9 +133,9 @@ def _register(lake: Lake, request: Request, found: Sequence[ModelCell], base: bo
         _register_roles(lake, spec, request)
         condition = _condition(lake, spec, request)
         register(lake, "conditions", [condition.row()])
-        if condition.name != model.base_condition:
+        if condition.name != model.base_condition and request.base:
             others.append((model, condition.name))
-        if condition.name != model.base_condition and not base:
+        elif condition.name != model.base_condition:
             say(
                 f"{spec.name}: {condition.name!r} is not its base condition ({model.base_condition}), so findings"
                 f" use its rows only with -p condition={condition.name} (scores stand in `matches_all`)"
@@ -239,6 +265,8 @@ def _subject(lake: Lake, text: str, request: Request) -> Subject:
         tokenizer=name or "",
         limits=limits,
         parameters=(known and known.n_params) or weights.count(files.weights),
+        blocks=known.n_layers if known else None,
+        heads=known.n_heads if known else None,
     )
 
 

@@ -68,7 +68,7 @@ def test_what_is_wrong_is_one_line_whatever_it_is_called(run):
 
 MISTAKES = {
     "ingst": "no command 'ingst': did you mean 'ingest'?"
-    " (there are: compute, demo, ingest, query, report, sql, warehouse)",
+    " (there are: compute, demo, ingest, query, report, sql, study, warehouse)",
     "warehouse chek": "no command 'chek': did you mean 'check'?"
     " (there are: catalog, check, compact, forget, history, show, status, tables)",
     "--vrsion": "no option --vrsion: did you mean --version? (memlake --help)",

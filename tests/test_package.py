@@ -16,7 +16,7 @@ import pytest
 from memlake.tests.small import make_lake
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("compute", "ingest", "queries", "reports", "warehouse")
+ROOMS = ("compute", "ingest", "queries", "reports", "studies", "warehouse")
 SUFFIXES = {".py", ".sql", ".toml", ".csv", ".css", ".html", ".js", ".md"}
 
 

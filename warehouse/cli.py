@@ -44,9 +44,19 @@ def history(
 
 
 @app.command()
-def check(lake: LakePath = DEFAULT_LAKE) -> None:
-    """Judge all published rows again, and look at every file. Exit code 1 if anything is wrong."""
-    from memlake.warehouse.publishing import check as checking
+def check(
+    all_: Annotated[
+        bool, typer.Option("--all", help="Look at everything, also at what passed before and has not changed since.")
+    ] = False,
+    lake: LakePath = DEFAULT_LAKE,
+) -> None:
+    """Judge published rows again, and look at their files: what is new since the last check that passed.
+
+    Damage done since to a file that had passed shows with --all, if its size is what it was. Exit code 1 if anything is
+    wrong.
+    """
+    from memlake.warehouse.publishing.check import Check
+    from memlake.warehouse.publishing.past import Past
     from memlake.warehouse.work.progress import Progress
 
     from .extras import need
@@ -54,15 +64,21 @@ def check(lake: LakePath = DEFAULT_LAKE) -> None:
 
     opened = Lake.open(lake)
     need("great_expectations")  # at the end, when all rows are profiled
-    with Progress("check", checking.steps(opened), None, of="files") as progress:
+    past = None if all_ else Past.read(opened)
+    checking = Check(opened, past)
+    with Progress("check", checking.steps, None, of="steps") as progress:
 
         def advance(files: int) -> None:
             progress.advance(files, cells=files)
             progress.tick()
 
-        found = list(checking.check(opened, advance))
+        found = list(checking.defects(advance))
+    if not found:
+        checking.now.keep(opened)
     for defect in found:
         print(f"{defect.table_name} {defect.where}: {defect.what}")
+    rest = f", {checking.files - checking.looked_at} passed at {past.at} and have not changed (--all)" if past else ""
+    print(f"looked at {checking.looked_at} of {counted(checking.files, 'file')}{rest}")
     print(f"{counted(len(found), 'thing')} wrong" if found else "all is well")
     if found:
         raise typer.Exit(1)

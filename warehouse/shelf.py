@@ -31,7 +31,12 @@ def take(package: str, name: str, kind: str) -> ModuleType:
 
 def text(package: str, name: str, suffix: str = ".py") -> str:
     """What stands in the file of the thing `name`, which is on the shelf."""
-    return _files(package, suffix)[name].read_text(encoding="utf-8")
+    return path(package, name, suffix).read_text(encoding="utf-8")
+
+
+def path(package: str, name: str, suffix: str = ".py") -> Path:
+    """The file of the thing `name`, which is on the shelf."""
+    return _files(package, suffix)[name]
 
 
 def _files(package: str, suffix: str) -> dict[str, Path]:

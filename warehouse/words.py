@@ -15,3 +15,11 @@ def volume(size: float) -> str:
         if size < 999.95:
             return f"{size:,.1f} {unit}"
     return f"{size / 1000:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12 s`, `3 min`, `2.5 h` or `4.1 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= (2 if unit != "h" else 1.5) * size:
+            return f"{seconds / size:.{1 if unit != 'min' and seconds < 100 * size else 0}f} {unit}"
+    return f"{seconds:.0f} s"

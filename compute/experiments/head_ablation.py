@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from memlake.compute.interventions.screen import DEFAULT, Screen
-from memlake.compute.models.checkpoint import known_model, unscored
+from memlake.compute.models.checkpoint import unscored
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.chosen import COLUMNS, Choices, chosen
 from memlake.compute.planning.coverage import Coverage, Shard, published_settings
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, RangeSettings
 from memlake.compute.planning.unfit import rejected
 from memlake.warehouse.errors import BadInput
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from memlake.compute.engine.blocks import Blocks
     from memlake.compute.interventions.ablation import Effects, Reference, Tokenized
     from memlake.compute.models.checkpoint import Checkpoint
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 WITH_REFERENCE = ("mean", "resample")
 REFERENCE = 64  # sequences that `mean` and `resample` take from
@@ -160,15 +161,15 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         choice = shard.choice(subject, options.among)
         return HeadAblationSettings(**choice, method=options.method, screen=options.screen)
 
-    model, choices = known_model(lake, subject.spec), Choices(lake, subject)
+    choices = Choices(lake, subject)
     references: dict[tuple[str, ...], int] = {}  # by place: a domain's cells have one in common
 
     def make(settings: HeadAblationSettings, _: int) -> HeadAblationCell:
         n = choices.of(settings, settings.choice).num_rows
-        if model is None or model.n_layers is None or model.n_heads is None:
+        if subject.blocks is None or subject.heads is None:
             raise unscored(subject.spec.name)
-        if settings.screen and settings.method == "peer_mean" and model.n_heads == 1:
-            raise BadInput(f"heads of {model.model} have no peers, so that there is nothing to screen")
+        if settings.screen and settings.method == "peer_mean" and subject.heads == 1:
+            raise BadInput(f"heads of {subject.spec.name} have no peers, so that there is nothing to screen")
         if settings.screen and settings.screening is None:
             settings = replace(settings, screening=DEFAULT)
         if options.method in WITH_REFERENCE and settings.reference is None:
@@ -176,10 +177,18 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
             if place not in references:
                 references[place] = _sample(lake, settings, subject.tokenizer, REFERENCE).num_rows
             settings = replace(settings, reference=references[place])
-        heads = model.n_layers * model.n_heads
-        return HeadAblationCell(settings, subject, request.execution, n, heads)
+        return HeadAblationCell(settings, subject, request.execution, n, subject.blocks * subject.heads)
 
     return list(Coverage(lake, subject, request, HeadAblationCell.EXPERIMENT, done).cells(want, make))
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[HeadAblationCell]:
+    """As `plan`, of a sample that is not scored yet; none of a model whose heads are not known."""
+    if subject.blocks and subject.heads:
+        choice = paper.choice(subject, options.among)
+        settings = HeadAblationSettings(**choice, method=options.method, screen=options.screen)
+        n = paper.chosen(options.among)
+        yield HeadAblationCell(settings, subject, execution, n, subject.blocks * subject.heads)
 
 
 def _every_head(

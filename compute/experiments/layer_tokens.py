@@ -7,12 +7,14 @@ unembedding does not read yet: early layers look worse than they are (Belrose et
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
 from memlake.compute.planning.coverage import Coverage, Shard, published_settings
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.compute.interventions.lens import Lens
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 PIECE = 512  # sequences read and handed over at once: 32 positions x 65 entries of each take 21 MB in all
 
@@ -86,6 +88,13 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
     done = published_settings(lake, LayerTokensCell.EXPERIMENT, ChoiceSettings)
     return list(Coverage(lake, subject, request, LayerTokensCell.EXPERIMENT, done).cells(want, make))
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[LayerTokensCell]:
+    """As `plan`, of a sample that is not scored yet."""
+    n = paper.chosen(options.among)
+    settings = ChoiceSettings(**paper.choice(subject, options.among))
+    yield LayerTokensCell(settings, subject, execution, n, n * paper.continuation)
 
 
 def token_rows(sequences: pa.RecordBatch, lens: Lens, settings: ChoiceSettings) -> pa.Table:

@@ -7,16 +7,16 @@ completion entropy: what the model is sure of withstands noise, memorized or not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.models.checkpoint import known_model
 from memlake.compute.models.conditions import Condition
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
 from memlake.compute.planning.coverage import Coverage, Shard, published_settings
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import AMONG, ChoiceSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.compute.interventions.similarity import Similarity
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 SCOPES = ("token", "row")
 
@@ -153,9 +153,8 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     is missing. Raises `BadInput` for a layer that the model has not."""
     import pyarrow.compute as pc
 
-    known = known_model(lake, subject.spec)
-    if known and known.n_layers and not 0 <= options.layer < known.n_layers:
-        raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {known.n_layers - 1}")
+    if subject.blocks and not 0 <= options.layer < subject.blocks:
+        raise BadInput(f"{subject.spec.name} has no layer {options.layer}: it is 0 to {subject.blocks - 1}")
     done = published_settings(lake, NoiseCell.EXPERIMENT, NoiseSettings)
     coverage, choices = Coverage(lake, subject, request, NoiseCell.EXPERIMENT, done), Choices(lake, subject)
 
@@ -180,6 +179,21 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
         found += coverage.cells(want, make)
     return found
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[NoiseCell]:
+    """As `plan`, of a sample that is not scored yet."""
+    n = paper.chosen(options.among)
+    for seed in options.seed:
+        settings = NoiseSettings(
+            **paper.choice(subject, options.among),
+            decoding=options.chosen_decoding,
+            layer=options.layer,
+            scope=options.scope,
+            seed=seed,
+            strengths=options.strength,
+        )
+        yield NoiseCell(settings, subject, execution, n, n)
 
 
 def similarity_rows(

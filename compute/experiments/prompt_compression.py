@@ -7,12 +7,14 @@ prompts that are not part of the text.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces, whole_range
 from memlake.compute.planning.coverage import Coverage, Shard, published_settings
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import RangeSettings
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from memlake.compute.engine.forward import Batch
     from memlake.compute.models.checkpoint import Checkpoint
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 KEPT = ("suffix", "prefix")  # parts of a prompt
 PIECE = 256  # sequences read and tried at once: each makes as many rows as its prompt has tokens
@@ -98,6 +100,12 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
     done = published_settings(lake, CompressionCell.EXPERIMENT, CompressionSettings)
     return list(Coverage(lake, subject, request, CompressionCell.EXPERIMENT, done).cells(want, make))
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[CompressionCell]:
+    """As `plan`, of a sample that is not scored yet."""
+    settings = CompressionSettings(**paper.settings(subject), window=options.window)
+    yield CompressionCell(settings, subject, execution, paper.chosen("memorized"))
 
 
 def _prompted(memorized: pa.Table) -> pa.Table:

@@ -9,12 +9,13 @@ margin that tells how near a row is to flipping. It leaves out near-verbatim and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from memlake.compute.planning.cells import RangeCell
 from memlake.compute.planning.coverage import Coverage, Shard, count, published_settings
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import RangeSettings
 from memlake.compute.planning.unfit import UNFIT, rejected
 from memlake.warehouse.lake import Lake
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.compute.engine.scoring import Scores
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 DECODINGS = ("forced", "greedy")  # the second holds the first
 PIECE = 8192  # sequences read, scored and handed over at once
@@ -134,6 +135,12 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
         return ScoringCell(s, subject, request.execution, ranks - out, out)
 
     return list(Coverage(lake, subject, request, ScoringCell.EXPERIMENT, done).cells(want, make))
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[ScoringCell]:
+    """As `plan`, of a sample that is not there yet."""
+    settings = ScoringSettings(**paper.settings(subject), decoding=options.decoding)
+    yield ScoringCell(settings, subject, execution, paper.sequences, 0)
 
 
 def _unfit(lake: Lake, subject: Subject, request: Request) -> Mapping[tuple[str, ...], Sequence[int]]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from memlake.compute.models.checkpoint import known_model, role_on, unscored
+from memlake.compute.models.checkpoint import role_on, unscored
 from memlake.compute.planning.cells import ModelCell, RangeCell
 from memlake.compute.planning.chosen import COLUMNS, Choices, chosen, pieces
 from memlake.compute.planning.coverage import Coverage, Shard
+from memlake.compute.planning.paper import Paper
 from memlake.compute.planning.settings import AMONG, ChoiceSettings, ModelSettings
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from memlake.compute.interventions.short_circuit import Effects
-    from memlake.compute.planning.request import Request, Subject
+    from memlake.compute.planning.request import Execution, Request, Subject
 
 EXPERIMENT = "short_circuit"
 PIECE = 1 << 14  # rows handed over at once
@@ -148,10 +149,9 @@ CELLS = (ShortCircuitCell, TaskCell)
 def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> list[ModelCell]:
     """The cells that cover the requested sequences, blocks and tasks: those published before, and new ones for what is
     missing. Raises `BadInput` for blocks that the model has not."""
-    known = known_model(lake, subject.spec)
-    if known is None or known.n_layers is None:
+    if subject.blocks is None:
         raise unscored(subject.spec.name)
-    blocks = ranges(options.blocks, known.n_layers)
+    blocks = ranges(options.blocks, subject.blocks)
     stored = [settings.said for _, settings in published(lake, EXPERIMENT, AnySettings)]
     done = [ShortCircuitSettings.from_json(said) for said in stored if "task" not in said]
     coverage, choices = Coverage(lake, subject, request, EXPERIMENT, done), Choices(lake, subject)
@@ -162,8 +162,7 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
 
     found: list[ModelCell] = []
     for corpus in request.corpora:
-        control = role_on(lake, subject.spec, corpus, request.role) == "control"
-        among = options.among or ("all" if control else "memorized")
+        among = _among(options, role_on(lake, subject.spec, corpus, request.role))
 
         def want(shard: Shard, among: str = among) -> ShortCircuitSettings:
             return ShortCircuitSettings(**shard.choice(subject, among), blocks=blocks)
@@ -173,6 +172,19 @@ def plan(lake: Lake, subject: Subject, request: Request, options: Options) -> li
     for text in dict.fromkeys(options.task):
         found += _tasks(subject, request, text, blocks, tasks)
     return found
+
+
+def on_paper(subject: Subject, paper: Paper, execution: Execution, options: Options) -> Iterator[ShortCircuitCell]:
+    """As `plan`, of a sample that is not scored yet and without tasks; none of a model whose blocks are not known."""
+    if subject.blocks:
+        among = _among(options, paper.role)
+        blocks = ranges(options.blocks, subject.blocks)
+        settings = ShortCircuitSettings(**paper.choice(subject, among), blocks=blocks)
+        yield ShortCircuitCell(settings, subject, execution, paper.chosen(among))
+
+
+def _among(options: Options, role: str | None) -> str:
+    return options.among or ("all" if role == "control" else "memorized")
 
 
 def ranges(texts: Sequence[str], n_layers: int) -> tuple[Range, ...]:

@@ -286,9 +286,13 @@ def known_model(lake: Lake, spec: ModelSpec, condition: Condition | None = None)
     )
 
 
-def unscored(name: str) -> BadInput:
+class Unscored(BadInput):
+    """What is asked of is not scored yet."""
+
+
+def unscored(name: str) -> Unscored:
     """What is wrong where the lake knows nothing yet of a model's checkpoint: results may have been imported."""
-    return BadInput(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
+    return Unscored(f"{name} is not scored yet: run `memlake compute run scoring --model {name}` first")
 
 
 def role_on(lake: Lake, spec: ModelSpec, corpus: str, said: str | None = None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from memlake.warehouse.errors import BadInput
+from memlake.compute.models.checkpoint import Unscored
 from memlake.warehouse.lake import Lake
 
 from .cells import ModelCell, RangeCell
@@ -31,7 +31,7 @@ def chosen(lake: Lake, settings: RangeSettings, choice: Choice, tokenizer: str, 
     rank, which is by hash), and those that `pairs` sets beside them; 'all'. columns: of `sequences`, beside rank,
     sequence_id, memorized and completion_entropy.
 
-    Raises `BadInput` where a sequence is not scored yet.
+    Raises `Unscored` where a sequence is not scored yet.
     """
     own = choice.first_rank, choice.last_rank
     return Scored(lake, settings, tokenizer, columns, choice.reach, own).chosen(choice)
@@ -84,7 +84,7 @@ class Scored:
         """What `chosen` says; the choice is of the ranks that were read."""
         if self._between(self.rows, choice.reach)["memorized"].null_count:
             s = self.settings
-            raise BadInput(
+            raise Unscored(
                 f"{s.corpus} ({s.domain}) is not scored for {s.model} under {s.condition}: run"
                 f" `memlake compute run scoring --corpus {s.corpus} --model {s.model}` with the same options first"
             )

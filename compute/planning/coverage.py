@@ -119,7 +119,8 @@ class Coverage(Generic[S]):
                         " `memlake warehouse forget`"
                     )
                 if settings in old:
-                    yield make(settings, n)
+                    if not self.request.missing:
+                        yield make(settings, n)
                 else:
                     yield from parts(shard, settings, n, make, self._is_short)
 

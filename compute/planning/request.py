@@ -37,6 +37,8 @@ class Request:
     family: str | None = None  # of these models; None: what the registry or memlake.json says, else their own
     role: str | None = None  # of these models on these corpora, trained or control; None: what the registry knows
     cell_minutes: float = CELL_MINUTES  # a cell takes about so long at most
+    base: bool = False  # its condition becomes the models' base condition
+    missing: bool = False  # plan what is not published only
     flops: float | None = None  # a second, by which time is reckoned; None: by what was measured in the lake
     options: Mapping[str, object] = field(default_factory=dict)  # the experiment's own
 
@@ -56,7 +58,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model as cells refer to it. checkpoint_digest, weights_digest: as `ModelSettings` has them."""
+    """A model as cells refer to it. checkpoint_digest, weights_digest: as `ModelSettings` has them. blocks: of
+    the model, heads: of a block; None where the lake does not know them yet."""
 
     spec: ModelSpec
     condition: Condition
@@ -66,6 +69,8 @@ class Subject:
     tokenizer: str  # its name in the lake
     limits: Limits
     parameters: int
+    blocks: int | None = None
+    heads: int | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -132,4 +132,4 @@ def scored(folder: Path, family: str = "pythia", **kwargs) -> tuple[Lake, Reques
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The lines on standard error since the last look, but for those that tell how far a run is."""
-    return [line for line in capsys.readouterr().err.splitlines() if not re.match(r"\w+: \d+/\d+ cells, ", line)]
+    return [line for line in capsys.readouterr().err.splitlines() if not re.match(r"[\d:]+ \w+: \d+/\d+ cells, ", line)]

@@ -8,6 +8,7 @@ GROUPS = {
     "warehouse": ("status", "tables", "show", "history", "check", "forget", "compact", "catalog"),
     "query": ("list", "show", "run"),
     "report": ("list", "run"),
+    "study": ("list", "show", "plan", "run", "status"),
 }
 SOURCES = (
     *("dolma", "dolma3", "dolmino_mix", "huggingface", "jsonl", "memorized_evals", "olmo_mix", "parquet", "pile"),
@@ -21,7 +22,7 @@ HELP |= {f"{group}-{name}": [group, name] for group, names in GROUPS.items() for
 HELP |= {f"ingest-run-{name}": ["ingest", "run", name] for name in SOURCES}
 HELP |= {f"compute-run-{name}": ["compute", "run", name] for name in EXPERIMENTS}
 
-_listed = ["ingest list", "compute list", "compute models", "query list", "report list"]
+_listed = ["ingest list", "compute list", "compute models", "query list", "report list", "study list"]
 _listed += [f"ingest show {name}" for name in SOURCES] + [f"compute show {name}" for name in EXPERIMENTS]
 LISTS = {words.replace(" ", "-"): words.split() for words in _listed}
 LISTS |= {f"{name}-json": [*words, "--format", "json"] for name, words in LISTS.items()}

@@ -1,5 +1,5 @@
-"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes, training corpora, whether
-training put a BOS token before each text, and how the family appears in figures.
+"""The models that memlake knows by name: one .toml a family, with hub ids, nominal sizes, blocks and heads, training
+corpora, whether training put a BOS token before each text, and how the family appears in figures.
 
 Any other hub id or local folder resolves as well; then nothing of this is known beforehand. A folder may say more about
 itself in a `memlake.json`: the keys family, corpora, tokenizer (its name), bos and miniature.
@@ -41,6 +41,8 @@ class ModelSpec:
     family: str | None = None  # None: one of its own
     revision: str | None = None  # branch, tag or commit of the hub; None: the default branch
     nominal_params: int | None = None  # parameters as its name says
+    blocks: int | None = None  # of the model
+    heads: int | None = None  # of a block
     corpora: tuple[str, ...] = ()  # it trained on these
     bos: bool | None = None  # did training put a BOS token before each text; None: not known
     tokenizer: str | None = None  # what to call its tokenizer in a lake that does not have it yet
@@ -72,6 +74,8 @@ def models() -> dict[str, ModelSpec]:
                 location=model["hub"],
                 family=family,
                 nominal_params=model["params"],
+                blocks=model.get("blocks"),
+                heads=model.get("heads"),
                 corpora=tuple(shared["corpora"]),
                 bos=shared["bos"],
                 tokenizer=shared["tokenizer"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from memlake.warehouse.errors import BadInput
@@ -15,14 +15,28 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 20  # for a named scheduler to answer
 
 
-_shared: Client | None = None
+class _Shared:
+    """A cluster that starts when it is asked for."""
+
+    def __init__(self, stack: ExitStack, count: int):
+        self._stack, self._count = stack, count
+        self._client: Client | None = None
+
+    def client(self) -> Client:
+        self._client = self._client or self._stack.enter_context(_local(self._count))
+        return self._client
+
+
+_shared: _Shared | None = None
 
 
 @contextmanager
 def cluster(workers: int | None = None) -> Iterator[None]:
-    """The runs within share one cluster on this machine, so that its workers start and load their libraries once."""
+    """The runs within share one cluster on this machine, so that its workers start and load their libraries once. Where
+    no run needs it, none is started."""
     global _shared
-    with _local(workers or cores()) as _shared:
+    with ExitStack() as stack:
+        _shared = _Shared(stack, workers or cores())
         try:
             yield
         finally:
@@ -47,7 +61,7 @@ def client_for(workers: int | None, scheduler: str | None, groups: int) -> Itera
         with client:
             yield client
     elif _shared and not workers:
-        yield _shared
+        yield _shared.client()
     else:
         with _local(workers or min(cores(), groups)) as client:
             yield client

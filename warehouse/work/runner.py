@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +79,11 @@ def run_cells(
         return summary
     groups = _groups(todo)
     rows = [sum(c.expected.values()) for c in todo]
-    with _run_folder(lake) as folder, Progress(title, len(todo), sum(rows) if all(rows) else None) as progress:
+    models = Counter(filter(None, map(_model, todo)))
+    with (
+        _run_folder(lake) as folder,
+        Progress(title, len(todo), sum(rows) if all(rows) else None, models=models) as progress,
+    ):
         under_way = Run(lake, folder, todo, summary, progress)
         if scheduler is None and _here(groups, workers):
             under_way.here([cell for group in groups for cell in group])
@@ -96,6 +101,11 @@ def _here(groups: Sequence[Sequence[Cell]], workers: int | None) -> bool:
         return False
     short = sum(c.seconds for group in groups for c in group) < START
     return short or len(groups) == 1 or cluster.cores() == 1
+
+
+def _model(cell: Cell) -> str:
+    """The model that a cell runs or trains; empty for any other cell."""
+    return str(getattr(cell.settings, "model", ""))
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -221,7 +231,7 @@ class Run:
             self.summary.done.append(cell.id)
         else:
             self.summary.failed.append((cell, reason))
-        self.progress.advance(sum(cell.expected.values()), failed=reason is not None)
+        self.progress.advance(sum(cell.expected.values()), failed=reason is not None, model=_model(cell))
 
 
 def _batches(groups: Sequence[Sequence[Cell]], slots: int) -> list[list[Cell]]:

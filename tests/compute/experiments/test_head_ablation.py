@@ -224,6 +224,6 @@ def test_it_wants_scores(measured, tmp_path):
 def test_scores_that_were_imported_do_not_tell_which_heads_there_are(measured, monkeypatch):
     lake, request, _ = measured
     imported = replace(known_model(lake, resolve(request.models[0])), n_layers=None, n_heads=None)
-    monkeypatch.setattr("memlake.compute.experiments.head_ablation.known_model", lambda *_: imported)
+    monkeypatch.setattr("memlake.compute.run.known_model", lambda *_: imported)
     with pytest.raises(BadInput, match="not scored yet: run `memlake compute run scoring --model"):
         plan(lake, "head_ablation", request)

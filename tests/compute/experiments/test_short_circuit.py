@@ -196,6 +196,6 @@ def test_what_a_user_can_mend(road, monkeypatch):
     ):
         with pytest.raises(BadInput, match=message):
             plan(lake, "short_circuit", replace(request, options=options))
-    monkeypatch.setattr("memlake.compute.experiments.short_circuit.known_model", lambda *_: None)
+    monkeypatch.setattr("memlake.compute.run.known_model", lambda *_: None)
     with pytest.raises(BadInput, match="not scored yet: run `memlake compute run scoring --model"):
         plan(lake, "short_circuit", request)

@@ -35,6 +35,7 @@ def test_the_registry_holds_the_study():
     assert families() == ["gpt_neo", "olmo", "olmo2", "olmo3", "open_llama", "pythia", "starcoder"]
     assert len({m.location for m in models().values()}) == 49
     assert all(m.corpora and m.nominal_params and "/" in m.location for m in models().values())
+    assert all(m.blocks and m.heads for m in models().values())
     assert {m.family for m in models().values() if m.bos} == {"open_llama"}
     assert resolve("pythia-12b-deduped-v0@step99000").location == "EleutherAI/pythia-12b-deduped-v0"
     assert all(m.bos is not None for m in models().values())

@@ -20,7 +20,7 @@ from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.audit import Rows, Verdict
 from memlake.warehouse.work.cells import CellRows, plan, published
-from memlake.warehouse.work.cluster import cluster
+from memlake.warehouse.work.cluster import client_for, cluster
 from memlake.warehouse.work.runner import recover, run_cells
 
 CELLS = [match_cell(d) for d in DOMAINS]
@@ -246,7 +246,9 @@ def test_workers_to_which_a_cell_is_unknown(lake, tmp_path, monkeypatch):
     (tmp_path / "known_here_only.py").write_text(
         "from memlake.tests.small import MatchCell\nclass HereCell(MatchCell):\n    pass\n"
     )
-    with cluster(1):  # its worker has the path of before
+    with cluster(1):
+        with client_for(None, None, 1):
+            pass  # it starts: its worker has the path of before
         monkeypatch.syspath_prepend(tmp_path)
         from known_here_only import HereCell
 
