@@ -20,7 +20,6 @@ from .families import recognise
 from .models import weights
 from .models.checkpoint import Unscored, role_on
 from .models.conditions import Condition
-from .models.config import resolved
 from .planning.cells import ModelCell
 from .planning.cost import Rates, Sizes, row_count, total
 from .planning.paper import Paper, parts
@@ -132,7 +131,8 @@ def known_subject(lake: Lake, spec: ModelSpec, request: Request) -> Subject | No
     if row is None or row[1] is None or row[2] is None or row[10] is None:
         return None
     whole, weights_digest, config, tokenizer, digest, n_params, blocks, heads, vocabulary, kind, *base = row
-    (entries,) = resolved(json.loads(config)["entries"])
+    own, entries = parts_of(recognise(kind, spec.name)), json.loads(config)["entries"]
+    said = {**own.defaults, **{own.names.get(key, key): value for key, value in entries.items()}}
     dtype, attention, bos, no_eos = base
     condition = Condition(
         request.dtype or dtype,
@@ -140,7 +140,6 @@ def known_subject(lake: Lake, spec: ModelSpec, request: Request) -> Subject | No
         bos if request.bos is None else request.bos,
         no_eos=bool(no_eos) if request.no_eos is None else request.no_eos,
     )
-    positions = entries[parts_of(recognise(kind, spec.name)).positions]
     return Subject(
         spec=spec,
         condition=condition,
@@ -148,7 +147,7 @@ def known_subject(lake: Lake, spec: ModelSpec, request: Request) -> Subject | No
         weights_digest=None if whole else weights_digest,
         tokenizer_digest=digest,
         tokenizer=tokenizer,
-        limits=Limits(vocabulary, positions, int(condition.bos)),
+        limits=Limits(vocabulary, said[own.positions], int(condition.bos)),
         parameters=n_params,
         blocks=blocks,
         heads=heads,

@@ -84,8 +84,8 @@ class Past:
         found += [("cell", t, cell, None, n) for t, cells in self.published.items() for cell, n in cells.items()]
         found += [("row", table, digest, None, None) for table, digests in self.rows.items() for digest in digests]
         about = json.dumps({"at": self.at, "rules": rules()})
-        columns = [pa.array(column, f.type) for column, f in zip(zip(*found, strict=True), SCHEMA, strict=True)]
-        kept = pa.table(columns or SCHEMA.empty_table().columns, schema=SCHEMA.with_metadata({"about": about}))
+        rows = [dict(zip(SCHEMA.names, row, strict=True)) for row in found]
+        kept = pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata({"about": about})
         folder = lake.path / "kept" / "check"
         part = folder / f"{uuid.uuid4().hex[:12]}.part"
         with suppress(OSError):

@@ -48,6 +48,11 @@ def test_nothing_new_is_nothing_to_look_at(lake):
     assert look(lake) == (0, []) and look(lake) == (0, [])
 
 
+def test_a_lake_of_nothing(tmp_path):
+    empty = Lake.create(tmp_path / "empty")
+    assert look(empty) == (0, []) and Past.read(empty) is not None and look(empty) == (0, [])
+
+
 def test_what_is_new_is_looked_at_and_nothing_else(lake):
     put(lake, DOMAINS[1])
     # its file, and those in which checks and cells tell of it: of small ones these may have become one with older ones
