@@ -26,7 +26,7 @@ from memlake.warehouse.relation import File
 from memlake.warehouse.words import counted
 
 from .answer import answer
-from .catalog import OF_SAMPLE, base_only, prepare, sample_keys, views
+from .catalog import OF_SAMPLE, base_only, make_findings, prepare, sample_keys, views
 from .finding import find
 from .namespaces import Findings, Functions, Tables, html, listing
 from .only import ALL, SHARED, Only
@@ -111,6 +111,7 @@ class OpenLake:
             select = one_select(self.connection, text)
         with told(before=1):
             self._sums.fill_for(select)
+            make_findings(self.connection, select)
             # As a view, so that nothing but DuckDB reads what was written
             view = f'create or replace temp view "{tagged("select", select)}" as select * from (\n{select}\n)'
             self.connection.execute(view)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FINDINGS = "memlake.queries.findings"
+TABLES = "memlake.warehouse.tables"
 app = typer.Typer(no_args_is_help=True, help="Ask the named questions: the findings.")
 Name = Annotated[str, typer.Argument(help="Name of the finding.", autocompletion=on_shelf(FINDINGS, ".sql"))]
 All = Annotated[
@@ -152,7 +153,9 @@ def tables(lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> No
 
 
 def show_table(
-    table: Annotated[str, typer.Argument(help="Name of the table, view, macro or finding.")],
+    table: Annotated[
+        str, typer.Argument(help="Name of the table, view, macro or finding.", autocompletion=on_shelf(TABLES))
+    ],
     form: Format = FormatName.table,
 ) -> None:
     """A table's columns and the expectations that every row of it meets; what a view, macro or finding is."""

@@ -20,7 +20,7 @@ from memlake.warehouse.errors import UnknownName
 
 from .catalog import HERE, SCRIPTS, VIEWS
 from .finding import Finding, Parameter, find, names
-from .only import EXAMPLES
+from .only import COLUMNS, EXAMPLES
 
 if TYPE_CHECKING:
     import ibis
@@ -301,8 +301,9 @@ def _signature(finding: Finding) -> inspect.Signature:
         for name, default in own.items()
     ]
     parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name in EXAMPLES
+        for kind in ("str | list[str] | None" if name in COLUMNS else "str | None",)
     ]
     return inspect.Signature(parameters, return_annotation="ibis.Table")
 
@@ -319,7 +320,10 @@ def _kind(default: Any) -> str:
 def _help(finding: Finding) -> str:
     """The help of a finding, and its parameters."""
     own = {p.name: f"{p.doc} ({p.literal})" for p in finding.parameters.values()}
-    shared = {name: f"only measurements of this one, such as {example!r}" for name, example in EXAMPLES.items()}
+    shared = {
+        name: f"of {'these, as though the lake held nothing else' if name in COLUMNS else 'this one only'}: {example!r}"
+        for name, example in EXAMPLES.items()
+    }
     width = max(map(len, own | shared)) + 2
     lines = [f"  {name:{width}}{means}" for name, means in (own | shared).items()]
     return "\n".join([finding.help, "", "Parameters:", *lines])
