@@ -7,7 +7,6 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from types import ModuleType
@@ -18,7 +17,7 @@ import duckdb
 from memlake.warehouse import schema
 from memlake.warehouse.errors import UnknownName
 
-from .catalog import HERE, SCRIPTS, VIEWS
+from .catalog import Definition, definitions, macros
 from .finding import Finding, Parameter, find, names
 from .only import COLUMNS, EXAMPLES
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 ROW = "One row is "
 ANY_TABLE = "of a table, view or CTE of that name"  # so the comments of scripts say it
-MADE = re.compile(r"((?:^-- ?.*\n)*)^create or replace (view|table|macro) (\w+)(?:\((.*?)\) as( table)?\b)?", re.M)
 
 
 class UnknownAttribute(UnknownName, AttributeError):
@@ -102,8 +100,7 @@ class Tables(Namespace):
 
     def _listed(self) -> Mapping[str, str]:
         stored = {name: row_of(schema.table(name).grain) for name in schema.names()}
-        stored["matches_all"] = "`matches` under every condition"
-        made = {name: made.doc for name, made in _made().items() if name in self._names()}
+        made = {made.name: made.doc for made in definitions() if made.name in self._names()}
         return stored | {name: row_of(doc) for name, doc in made.items() if doc.startswith(ROW)}
 
     def _take(self, name: str) -> ibis.Table:
@@ -145,18 +142,19 @@ class Functions(Namespace):
         self._backend, self._sql, self._of_name = backend, sql, table
 
     def _names(self) -> Collection[str]:
-        return [name for name, made in _made().items() if made.is_for_all]
+        return list(_functions())
 
     def _listed(self) -> Mapping[str, str]:
-        return {name: first_sentence(_made()[name].doc.partition(": ")[2]) for name in self._names()}
+        return {name: first_sentence(made.doc.partition(": ")[2]) for name, made in _functions().items()}
 
     def _take(self, name: str) -> Callable[..., Any]:
-        made = _made()[name]
-        call = self._table if made.gives_table else self._value
+        made = _functions()[name]
+        gives_table = made.kind == "table macro"
+        call = self._table if gives_table else self._value
         signature = inspect.Signature(
             [
                 inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-                for key, default in (made.parameters or {}).items()
+                for key, default in _parameters(made).items()
             ]
         )
 
@@ -166,7 +164,7 @@ class Functions(Namespace):
             return call(name, list(given.arguments.values()))
 
         described = _described(function, name, made.doc, signature)
-        if made.gives_table:
+        if gives_table:
             return described
         from ibis.common.deferred import deferrable
 
@@ -217,34 +215,20 @@ class Functions(Namespace):
         return kind.builtin(stub, name=name, signature=(tuple(types), given))(*values)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A view, table or macro of the scripts. parameters: of a macro, with their defaults; is_for_all: whether it is a
-    statistic or takes any table, and its comment opens with it."""
-
-    doc: str
-    parameters: Mapping[str, Any] | None
-    gives_table: bool
-    is_for_all: bool
-
-
 @cache
-def _made() -> dict[str, _Made]:
-    """What the scripts make, by name, each with the comment above it: the nearest that has its name, where several
-    stand under one."""
-    found: dict[str, _Made] = {}
-    statistics = HERE / "macros.sql"
-    for path in [*(HERE / f"{script}.sql" for script in SCRIPTS), *(HERE / "views" / f"{view}.sql" for view in VIEWS)]:
-        above = ""
-        for match in MADE.finditer(path.read_text(encoding="utf-8")):
-            comment, kind, name, parameters, table = match.groups()
-            above = comment or above
-            doc = above if comment or f"{name}(" in above else ""
-            text = re.sub("^-- ?", "", doc, flags=re.M).strip()
-            opens = re.match(r"\w+\(", text) and f"{name}(" in text.partition(": ")[0]
-            is_for_all = bool(opens and parameters) and (ANY_TABLE in text if table else path == statistics)
-            found[name] = _Made(text, _defaults(parameters) if kind == "macro" else None, bool(table), is_for_all)
+def _functions() -> dict[str, Definition]:
+    """The macros that are statistics or take any table, and whose comment opens with them."""
+    found = {}
+    for made in definitions():
+        opens = re.match(r"\w+\(", made.doc) and f"{made.name}(" in made.doc.partition(": ")[0]
+        of_all = ANY_TABLE in made.doc if made.kind == "table macro" else made.sql in macros()
+        if opens and of_all and "macro" in made.kind and _parameters(made):
+            found[made.name] = made
     return found
+
+
+def _parameters(macro: Definition) -> dict[str, Any]:
+    return _defaults(macro.written.removeprefix(macro.name)[1:-1])
 
 
 def _defaults(text: str) -> dict[str, Any]:
