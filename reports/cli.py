@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 ReportsFile = Annotated[
     Path | None,
-    typer.Option("--reports", help="The file of named reports; default: reports.toml in the lake or beside."),
+    typer.Option("--file", help="The file of named reports; default: reports.toml in the lake or beside."),
 ]
 FAILED, YOURS = 1, 2  # exit codes: a finding could not be answered; what you can mend
 
@@ -86,8 +86,9 @@ def run(
 ) -> None:
     """Draw the page and print its path. It needs no network; long tables to save lie in a folder beside it.
 
-    With --due or --report: an edition of each of these named reports, a line for each on stderr. Exit code 0: drawn,
-    or nothing was due; 1: a finding could not be answered; 2: something is yours to mend.
+    With --due or --report: an edition of each of these named reports, a line for each on stderr.
+
+    Exit code 0: drawn, or nothing was due; 1: a finding could not be answered; 2: yours to mend.
     """
     from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,7 +41,6 @@ from .change import State
 from .page import TEMPLATES, Page, draw, locked, told
 from .plan import Report
 
-NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z")  # of an edition's folder: when it was drawn
 PART, GONE = ".part-", ".gone-"  # before the name of one that is not yet there, or no longer
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -81,16 +79,21 @@ class Outcome:
 def make(lake: Lake, report: Report, now: datetime, due_only: bool = False, fresh: bool = False) -> Outcome:
     """Draw an edition. due_only: if a time of its schedule has come that none was drawn for, and something moved since
     the last. fresh: take no answer and no figure that the lake keeps. Raises `UnknownName`, `BadInput`."""
-    with told(report.to, "another folder with to = ..."):
+    with _writing(report):
         report.to.mkdir(parents=True, exist_ok=True)
-        with locked(report.to, wait=False) as ours:
-            if not ours:
-                return Outcome("another process draws it", None, {})
-            return _make(lake, report, now, due_only, fresh)
+    with locked(report.to, wait=False) as ours:
+        if not ours:
+            return Outcome("another process draws it", None, {})
+        return _make(lake, report, now, due_only, fresh)
+
+
+def _writing(report: Report) -> AbstractContextManager[None]:
+    return told(report.to, "another folder with to = ...")
 
 
 def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool) -> Outcome:
-    settle(report)
+    with _writing(report):
+        settle(report)
     before = editions(report.to)
     wall = _wall(now)
     slot = report.last_time(wall)
@@ -104,14 +107,16 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
         failed = reading.answers.failed
         changed = _since(report.to, before, state)
         if due_only and changed and not changed.differ and not failed and before[0].asked == asked:
-            _put(report.to / "looked.json", json.dumps({"slot": _text(slot), "at": now.isoformat()}))
-            settle(report)
+            with _writing(report):
+                _put(report.to / "looked.json", json.dumps({"slot": _text(slot), "at": now.isoformat()}))
+                settle(report)
             return Outcome(f"due, but nothing moved since {before[0].name}", None, {})
         while (folder := report.to / name_of(now)).exists():
             now += timedelta(seconds=1)
+        lines = changed.lines() if changed else None
+        page = draw(reading, now, "index.html.files", fresh, report.title, lines)
+    with _writing(report):
         with _part(folder) as part:
-            lines = changed.lines() if changed else None
-            page = draw(reading, now, "index.html.files", fresh, report.title, lines)
             missing = _write(part, report, page, state, lines)
             drawn = Edition(
                 now.isoformat(timespec="seconds"),
@@ -125,7 +130,7 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
                 sorted(p.name for p in part.iterdir()),
             )
             _put(part / "edition.json", json.dumps(asdict(drawn), indent=1))
-    settle(report)
+        settle(report)
     shown = next((folder / f for f in ("index.html", "report.pdf", "report.md") if (folder / f).exists()), folder)
     return Outcome(", ".join(["drawn", drawn.short, *missing]), shown, failed)
 
@@ -134,10 +139,11 @@ def editions(folder: Path) -> list[Edition]:
     """The editions in the folder of a report, the newest first."""
     found = []
     for path in folder.glob("*/edition.json"):
-        if NAME.fullmatch(path.parent.name):
-            with suppress(OSError, ValueError, TypeError, KeyError):  # damaged: as though it were not there
-                found.append(Edition(**json.loads(path.read_text(encoding="utf-8"))))
-    return sorted(found, key=lambda e: e.drawn, reverse=True)
+        with suppress(OSError, ValueError, TypeError, KeyError):  # damaged: as though it were not there
+            edition = Edition(**json.loads(path.read_text(encoding="utf-8")))
+            if path.parent.name == edition.name:  # and not a link, or a copy by another name
+                found.append(edition)
+    return sorted(found, key=lambda e: e.name, reverse=True)
 
 
 def _since(folder: Path, before: Sequence[Edition], state: State) -> change.Change | None:

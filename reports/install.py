@@ -30,7 +30,7 @@ def command(lake: Path, file: Path | None) -> list[str]:
         "--quiet",
         "--lake",
         str(lake),
-        *(["--reports", str(file)] if file else []),
+        *(["--file", str(file)] if file else []),
     ]
 
 

@@ -7,7 +7,7 @@ GROUPS = {
     "compute": ("list", "show", "models", "plan", "run"),
     "warehouse": ("status", "tables", "show", "history", "check", "forget", "compact", "catalog"),
     "query": ("list", "show", "run"),
-    "report": ("list", "run"),
+    "report": ("list", "run", "diff", "schedule"),
     "study": ("list", "show", "plan", "run", "status"),
 }
 SOURCES = (

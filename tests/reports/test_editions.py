@@ -233,7 +233,7 @@ def test_what_is_yours_to_mend_in_one_report_does_not_stop_the_others(lake):
 
 @pytest.mark.parametrize(
     ("words", "ran"),
-    [((), "success"), (("--report", "no"), "failure"), (("--reports", "no.toml"), "failure")],
+    [((), "success"), (("--report", "no"), "failure"), (("--file", "no.toml"), "failure")],
 )
 def test_a_command_hears_how_it_went(lake, tmp_path, words, ran):
     hooks = [f"--on-{kind}=touch '{tmp_path / kind}'" for kind in ("success", "failure")]
