@@ -112,8 +112,8 @@ def main() -> None:
         words = [utf8(argument) for argument in sys.argv[1:]]
         options = words[: words.index("--")] if "--" in words else words
         try:
-            # `sql` says nothing but errors, at a prompt all along
-            with waiting(QUIET in options and "sql" not in options), catalogs(), interruptible():
+            prompts = _command(options) == "sql" and sys.stdin.isatty()  # errors are told at once
+            with waiting(QUIET in options and not prompts), catalogs(), interruptible():
                 rest = [word for word in options if word != QUIET] + words[len(options) :]
                 if code := app(rest, prog_name="memlake", standalone_mode=False):
                     sys.exit(code)
@@ -150,6 +150,12 @@ def main() -> None:
             print(f"memlake: {printable(line)}", file=sys.stderr)
             sys.exit(2)
         raise
+
+
+def _command(words: list[str]) -> str:
+    """The first of the words that names a command, before which `--lake PATH` may stand."""
+    named = [w for i, w in enumerate(words) if not w.startswith("-") and (i == 0 or words[i - 1] != "--lake")]
+    return named[0] if named else ""
 
 
 @contextmanager

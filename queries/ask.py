@@ -191,17 +191,18 @@ class OpenLake:
             ((n_models, families),) = self.connection.execute(models).fetchall()
             done = "select max(finished_at)::timestamp from stored.cells where outcome = 'done'"
             ((last,),) = self.connection.execute(done).fetchall()
-        places = [*self._snapshot["documents"], *self._snapshot["sequences"]]
-        corpora = sorted({corpus for f in places if (corpus := f.partition["corpus"])})
-        rows = {name: sum(f.rows for f in files) for name, files in self._snapshot.items()}
-        asked = "".join(f", {key} {value}" for key, value in asdict(self._only).items() if value)
+            counts = "select (select count(*) from stored.sequences), (select count(*) from stored.matches)"
+            ((n_sequences, n_matches),) = self.connection.execute(counts).fetchall()
+            places = "select distinct corpus from stored.documents union select distinct corpus from stored.sequences"
+            corpora = sorted(corpus for (corpus,) in self.connection.execute(places).fetchall())
+        asked = "".join(f", {key} {value}" for key, value in self._only.given.items())
         when = f"{last:%Y-%m-%d %H:%M} UTC" if last else "nothing yet"
         return {
             "lake": f"{self._lake.path}{asked}",
             "models": f"{n_models} of {counted(len(families or ()), 'family', 'families')}{_some(families or ())}",
             "corpora": f"{len(corpora)}{_some(corpora)}",
-            "sequences": f"{rows['sequences']:,}",
-            "matches": f"{rows['matches']:,}, of all conditions",
+            "sequences": f"{n_sequences:,}",
+            "matches": f"{n_matches:,}, of all conditions",
             "published": f"{when} (table cells, version {self._versions['cells']})",
             "read": f"{self._looked_at:%Y-%m-%d %H:%M:%S} UTC",
             "ask": ".tables, .findings, .functions, .sql(...)",

@@ -118,7 +118,7 @@ def sql(
     from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake
 
-    from .session import Answers, Conversation, Limits, Once, at_once
+    from .session import Conversation, Limits, Once, Output, at_once
 
     limits = Limits(timeout or None, memory)
     if statement is None and sys.stdin.isatty():
@@ -127,14 +127,14 @@ def sql(
         if out:
             raise BadInput("--out takes the answer of one statement: in the prompt, .once FILE")
         with at_once():
-            Prompt(Conversation(Lake.open(lake), limits), Answers(lake, limits, format, all_rows)).converse()
+            Prompt(Conversation(Lake.open(lake), limits), Output(lake, limits, format, all_rows)).converse()
         return
     from .statements import split
 
     texts = split(sys.stdin.read() if statement is None else statement)
     if len(texts) > 1 and (out or format is not FormatName.table):
         raise BadInput(f"{len(texts)} statements have {len(texts)} answers, a file and --format take one")
-    answers = Answers(lake, limits, format, all_rows)
+    answers = Output(lake, limits, format, all_rows)
     if out:
         answers.place(out)
     session = Once(Lake.open(lake), limits)

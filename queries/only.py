@@ -112,7 +112,7 @@ VALUES = {
     },
     "models": 'select model from stored."whole models"',
     "families": 'select family from stored."whole models"',
-    "corpora": 'select corpus from stored."whole sequences" union select corpus from stored.model_corpora',
+    "corpora": 'select corpus from stored."whole sequences" union select corpus from stored."whole domains"',
     "domains": 'select domain from stored."whole sequences" union select domain from stored."whole domains"',
 }
 ALL = Only()

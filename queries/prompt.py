@@ -34,7 +34,7 @@ from .statements import is_whole, split
 if TYPE_CHECKING:
     from prompt_toolkit.lexers import Lexer
 
-    from .session import Answers, Conversation
+    from .session import Conversation, Output
 
 HELLO = "End a statement with ; - .help tells what else there is, Ctrl-D leaves."
 HELP = """\
@@ -57,7 +57,7 @@ KEYWORDS = """
 class Prompt:
     """Reads statements until somebody leaves. What the user can mend is said, then it goes on."""
 
-    def __init__(self, session: Conversation, answers: Answers, read: Callable[[], str] | None = None):
+    def __init__(self, session: Conversation, answers: Output, read: Callable[[], str] | None = None):
         """read: gives what is typed at a prompt; raises EOFError at the end, and KeyboardInterrupt for Ctrl-C."""
         self._session, self._answers = session, answers
         self._read = read or self._editor.prompt

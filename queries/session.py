@@ -146,7 +146,7 @@ def at_once() -> Iterator[None]:
         os._exit(code)
 
 
-class Answers:
+class Output:
     """Where the answers of statements go."""
 
     def __init__(self, lake: Path, limits: Limits, form: FormatName = FormatName.table, whole: bool = False):

@@ -1,14 +1,13 @@
 """What changed between two states of a lake, so far as a report is about it.
 
-A value has moved where its intervals of then and now do not meet: of values that are measured anew on other text less
-than one in a hundred does so by chance (see docs/decisions/editions.md). Rows are compared by the key of their finding.
+A value has moved where its intervals of then and now do not meet: of values that are measured anew on other text few
+do so by chance (see docs/decisions/editions.md). Rows are compared by the key of their finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import duckdb
 import pyarrow as pa
@@ -34,28 +33,30 @@ SETS = {
     "corpora": "select distinct corpus from sequences",
     "measured": "select distinct model || ' on ' || corpus from matches_all",
     "conditions": "select distinct condition from matches_all",
+    # of the whole lake: what is checked is of cells, and not all of these are of a model. The last time of each decides
     "failing": """
-        select distinct concat_ws(' ', expectation, 'of', table_name, "partition") from checks where not passed
+        select distinct concat_ws(' ', expectation, 'of', table_name, nullif("partition", ''))
+        from (from checks qualify row_number() over (
+            partition by cell, table_name, "partition", expectation order by checked_at desc) = 1)
+        where not passed
     """,
 }
 
 
 @dataclass(frozen=True)
 class State:
-    """What a lake shows at one moment. when: of it; versions: of its tables; rows: of each finding that was answered;
-    sets: of `KINDS` what there is."""
+    """What a lake shows at one moment. versions: of its tables; rows: of each finding that was answered; sets: of
+    `KINDS` what there is."""
 
-    when: datetime
     versions: Mapping[str, int]
     rows: Mapping[str, pa.Table]
     sets: Mapping[str, frozenset[str]]
 
 
-def state(reading: Reading, when: datetime) -> State:
+def state(reading: Reading) -> State:
     """The state of what is read, all findings answered."""
     rows = {name: reading.answers[name] for name in reading.scope.asked}
     return State(
-        when,
         reading.snapshot.versions,
         {name: of for name, of in rows.items() if name not in reading.answers.failed},
         {kind: frozenset(text for (text,) in reading.con.execute(sql).fetchall()) for kind, sql in SETS.items()},
@@ -80,12 +81,15 @@ class Moved:
 @dataclass(frozen=True)
 class Change:
     """What changed. came, went: of `KINDS`; moved: values, by finding, the furthest first; rows: of a finding how many
-    came and went; differ: is anything not the same, within what threads add up?"""
+    came and went; answered, unanswered: findings that only the one or the other state has; differ: is anything not the
+    same, within what threads add up?"""
 
     came: Mapping[str, list[str]] = field(default_factory=dict)
     went: Mapping[str, list[str]] = field(default_factory=dict)
     moved: Mapping[str, list[Moved]] = field(default_factory=dict)
     rows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    answered: Sequence[str] = ()
+    unanswered: Sequence[str] = ()
     differ: bool = False
 
     def lines(self) -> list[str]:
@@ -101,6 +105,9 @@ class Change:
         for finding, moved in self.moved.items():
             n = count(len(moved), "value")
             yield f"{finding}: {n} moved by more than the intervals: {_some([str(m) for m in moved], 'and', '; ')}"
+        for findings, what in ((self.answered, "answered again"), (self.unanswered, "no longer answered")):
+            if findings:
+                yield f"{what}: {_some(list(findings))}"
         parts = []
         for finding, (new, gone) in self.rows.items():
             parts.append(f"{finding} ({', '.join(f'{n:,} {word}' for n, word in ((new, 'new'), (gone, 'gone')) if n)})")
@@ -113,6 +120,7 @@ class Change:
         told += [f"{len(names)} {KINDS[kind][len(names) > 1]} gone" for kind, names in self.went.items() if names]
         moved = sum(map(len, self.moved.values()))
         told += [f"{count(moved, 'value')} moved by more than the intervals"] if moved else []
+        told += [f"{count(len(self.answered), 'finding')} answered again"] if self.answered else []
         return ", ".join(told) or "nothing moved by more than its interval"
 
     def table(self) -> pa.Table:
@@ -149,7 +157,9 @@ def between(before: State, after: State) -> Change:
             moved[name] = compared.moved
         if compared.new or compared.gone:
             rows[name] = compared.new, compared.gone
-    return Change(came, went, moved, rows, differ)
+    answered = [name for name in after.rows if name not in before.rows]
+    unanswered = [name for name in before.rows if name not in after.rows]
+    return Change(came, went, moved, rows, answered, unanswered, differ)
 
 
 @dataclass(frozen=True)

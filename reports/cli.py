@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memlake.warehouse.lake import Lake
 
     from .change import State
-    from .plan import Report
+    from .named import Report
 
 app = typer.Typer(
     no_args_is_help=True, help="The findings with their figures, as one HTML page; editions on a schedule."
@@ -121,9 +121,9 @@ def _page(lake: Lake, names: list[str], out: Path | None, figures: Path | None, 
 def _editions(lake: Lake, wanted: list[str], file: Path | None, due: bool, fresh: bool) -> int:
     from memlake.warehouse.errors import MemlakeError, UnknownName
 
-    from . import edition, plan
+    from . import edition, named
 
-    listed = plan.read(lake, plan.file_of(lake, file))
+    listed = named.read(lake, named.file_of(lake, file))
     for name in wanted:
         if name not in listed:
             raise UnknownName("report", name, listed)
@@ -166,38 +166,49 @@ def diff(
     """
     from memlake.warehouse.lake import Lake
 
-    from . import change, plan
+    from . import change, named
 
     opened = Lake.open(lake)
     of = None
     if report is not None:
         from memlake.warehouse.errors import UnknownName
 
-        listed = plan.read(opened, plan.file_of(opened, reports))
+        listed = named.read(opened, named.file_of(opened, reports))
         if report not in listed:
             raise UnknownName("report", report, listed)
         of = listed[report]
-    changed = change.between(_state(opened, before, of), _state(opened, after, of))
+    changed = change.between(*_states(opened, before, after, of))
     if form is FormatName.table:
         print(*(printable(line) for line in changed.lines() or ["nothing moved by more than its interval"]), sep="\n")
     else:
         show(changed.table(), form)
 
 
-def _state(lake: Lake, text: str, report: Report | None) -> State:
-    """The state that an argument of `diff` names."""
+def _states(lake: Lake, before: str, after: str, report: Report | None) -> list[State]:
+    """The states that the arguments of `diff` name: editions, or moments of the lake, of which is then asked what the
+    edition, or the named report, is about."""
     from memlake.warehouse import schema
+    from memlake.warehouse.errors import BadInput
 
     from . import change, edition
     from .answers import Scope, read
 
-    for folder in (Path(text), *([report.to / text] if report else [])):
-        if (folder / "edition.json").exists():
-            return edition.load(folder)
-    now = datetime.now().astimezone()
-    snapshot = None if text == "now" else lake.past(schema.names(), moment(text))
-    with read(lake, report.scope if report else Scope(), snapshot) as reading:
-        return change.state(reading, now)
+    places = [[Path(text), *([report.to / text] if report else [])] for text in (before, after)]
+    folders = [next((p for p in of if (p / "edition.json").exists()), None) for of in places]
+    states = {folder: edition.load(folder) for folder in folders if folder}
+    scopes = [edition.scope(folder) for folder in states]
+    if len(scopes) == 2 and scopes[0] != scopes[1]:
+        raise BadInput(f"{before} and {after} are not about the same: what changed between them cannot be told")
+    scope = scopes[0] if scopes else report.scope if report else Scope()
+
+    def state(text: str, folder: Path | None) -> State:
+        if folder:
+            return states[folder]
+        snapshot = None if text == "now" else lake.past(schema.names(), moment(text))
+        with read(lake, scope, snapshot) as reading:
+            return change.state(reading)
+
+    return [state(text, folder) for text, folder in zip((before, after), folders, strict=True)]
 
 
 @app.command()
@@ -215,11 +226,11 @@ def schedule(
     from memlake.warehouse.errors import BadInput
     from memlake.warehouse.lake import Lake
 
-    from . import edition, plan
-    from .install import KINDS, command
+    from . import edition, named
+    from .schedulers import KINDS, command
 
     opened = Lake.open(lake)
-    listed = plan.read(opened, plan.file_of(opened, reports))
+    listed = named.read(opened, named.file_of(opened, reports))
     if install:
         if not any(report.schedule for report in listed.values()):
             raise BadInput('no report has a schedule: give one, such as schedule = "0 6 * * 1"')
@@ -254,7 +265,10 @@ def moment(text: str) -> int | datetime:
         raise BadInput(f"{text!r} is neither a version nor a date such as 2026-11-30 or 2026-11-30T06:00") from None
     if len(text) <= len("2026-11-30"):
         found += timedelta(days=1, microseconds=-1)
-    return found.astimezone()  # by the clock on the wall where it names no zone
+    found = found.astimezone()  # by the clock on the wall where it names no zone
+    if found > datetime.now().astimezone() + timedelta(days=1):  # the end of today is meant as now
+        raise BadInput(f"{text} is yet to come")
+    return found
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,30 +30,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memlake import __version__
+from memlake.queries.only import Only
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.relation import quoted
 
 from . import change
-from .answers import read
+from .answers import Scope, read
 from .change import State
+from .named import Report
 from .page import TEMPLATES, Page, draw, locked, told
-from .plan import Report
 
 PART, GONE = ".part-", ".gone-"  # before the name of one that is not yet there, or no longer
+OTHERWISE = "the report is about something else than before, or that cannot be read: what changed is not told"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @dataclass(frozen=True)
 class Edition:
     """One edition that was drawn. drawn: when; slot: the time for which, by the clock on the wall, or ""; asked: a hash
-    of what the report was about and looked like; versions: of the lake's tables; sets: see `change.State`; failed:
-    findings that could not be answered, and why; changes: since the one before, in words; None: there was none."""
+    of what the report was about and looked like; scope: what it was about; versions: of the lake's tables; sets: see
+    `change.State`; failed: findings that could not be answered, and why; changes: since the one before, in words; None:
+    there was none; short: the same in a few words; files: its names."""
 
     drawn: str
     slot: str
     asked: str
+    scope: Mapping[str, Any]
     versions: Mapping[str, int]
     sets: Mapping[str, list[str]]
     failed: Mapping[str, str]
@@ -103,9 +107,11 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
         return Outcome(f"not due before {following:%Y-%m-%d %H:%M}" if following else "it has no schedule", None, {})
     asked = tagged("report", [__version__, report.title, report.url, *report.formats, asdict(report.scope)])
     with read(lake, report.scope, fresh=fresh) as reading:
-        state = change.state(reading, now)
+        state = change.state(reading)
         failed = reading.answers.failed
-        changed = _since(report.to, before, state)
+        scope = json.loads(json.dumps(asdict(report.scope)))
+        comparable = [e for e in before if e.scope == scope]
+        changed = _since(report.to, comparable, state) if before[:1] == comparable[:1] else None
         if due_only and changed and not changed.differ and not failed and before[0].asked == asked:
             with _writing(report):
                 _put(report.to / "looked.json", json.dumps({"slot": _text(slot), "at": now.isoformat()}))
@@ -113,7 +119,7 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
             return Outcome(f"due, but nothing moved since {before[0].name}", None, {})
         while (folder := report.to / name_of(now)).exists():
             now += timedelta(seconds=1)
-        lines = changed.lines() if changed else None
+        lines = changed.lines() if changed else [OTHERWISE] if before else None
         page = draw(reading, now, "index.html.files", fresh, report.title, lines)
     with _writing(report):
         with _part(folder) as part:
@@ -122,11 +128,12 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
                 now.isoformat(timespec="seconds"),
                 _text(slot),
                 asked,
+                scope,
                 dict(state.versions),
                 {kind: sorted(names) for kind, names in state.sets.items()},
                 failed,
                 lines,
-                changed.short() if changed else "the first edition",
+                changed.short() if changed else OTHERWISE if before else "the first edition",
                 sorted(p.name for p in part.iterdir()),
             )
             _put(part / "edition.json", json.dumps(asdict(drawn), indent=1))
@@ -147,11 +154,16 @@ def editions(folder: Path) -> list[Edition]:
 
 
 def _since(folder: Path, before: Sequence[Edition], state: State) -> change.Change | None:
-    """What changed since the newest edition that can be read; None where there is none."""
+    """What changed since the newest edition that can be read; of a finding that it could not answer since the newest
+    that could. None where none can be read."""
+    readable = []
     for edition in before:
         with suppress(BadInput):
-            return change.between(load(folder / edition.name), state)
-    return None
+            readable.append(load(folder / edition.name))
+    if not readable:
+        return None
+    rows = {name: of for older in reversed(readable) for name, of in older.rows.items()}
+    return change.between(replace(readable[0], rows=rows), state)
 
 
 def load(folder: Path) -> State:
@@ -160,9 +172,15 @@ def load(folder: Path) -> State:
         known = json.loads((folder / "edition.json").read_text(encoding="utf-8"))
         rows = {path.stem: pq.ParquetFile(path).read() for path in sorted((folder / "rows").glob("*.parquet"))}
         sets = {kind: frozenset(names) for kind, names in known["sets"].items()}
-        return State(datetime.fromisoformat(known["drawn"]), known["versions"], rows, sets)
+        return State(known["versions"], rows, sets)
     except (OSError, ValueError, KeyError, pa.ArrowException) as e:
         raise BadInput(f"{folder} holds no edition that can be read ({e})") from e
+
+
+def scope(folder: Path) -> Scope:
+    """What an edition that can be read is about."""
+    known = json.loads((folder / "edition.json").read_text(encoding="utf-8"))["scope"]
+    return Scope(known["findings"], known["parameters"], Only(**known["only"]))
 
 
 def settle(report: Report) -> None:

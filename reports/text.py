@@ -59,8 +59,8 @@ def value(v: object) -> str:
 
 
 def markdown(text: str) -> str:
-    """The text as Markdown, in which no character of it means anything."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
+    """The text as Markdown, in which nothing of it is emphasis, a link or HTML."""
+    return re.sub(r"([\\`*_~&\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
 def count(n: int, what: str) -> str:

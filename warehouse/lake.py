@@ -138,32 +138,35 @@ class Lake:
         publication ends, or at a time. A table that was made later has none. Raises `BadInput` for what was before the
         lake, is not yet, or is no longer there: `compact --vacuum` removes files of the past."""
         log = self.log("cells")
-        if isinstance(moment, int):
-            if not 0 <= moment <= log.version:
-                raise BadInput(
-                    f"table cells has no version {moment}: its last is {log.version} (see warehouse history)"
-                )
-            try:
-                at, when = moment, log.committed(moment)
-            except (OSError, ValueError, StopIteration) as e:
-                raise BadInput(f"entry {moment} of table cells cannot be read ({one_line(e)})") from e
-        elif (at := log.version_at(moment)) < 0:
-            raise BadInput(f"{self.path} is not that old: its log holds nothing of {moment:%Y-%m-%d %H:%M} or before")
-        else:
-            when = moment
+        if isinstance(moment, int) and not 0 <= moment <= log.version:
+            raise BadInput(f"table cells has no version {moment}: its last is {log.version} (see warehouse history)")
+        with self._past("cells"):
+            when = log.committed(moment) if isinstance(moment, int) else moment
+            if log.version_at(when) < 0 and log.reaches_back():
+                raise BadInput(f"{self.path} is not that old: its log holds nothing of {when:%Y-%m-%d %H:%M} or before")
         files, versions = {}, {}
         for name in names:
-            versions[name] = at if name == "cells" else self.log(name).version_at(when)
-            try:
-                files[name] = Log.at(self.path / name, versions[name]).files() if versions[name] >= 0 else []
-            except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
-                raise self._unreadable(name, e) from e
+            with self._past(name):
+                at = moment if name == "cells" and isinstance(moment, int) else self.log(name).version_at(when)
+                if at < 0 and not self.log(name).reaches_back():
+                    raise ValueError("its log does not reach back to then")
+                files[name], versions[name] = Log.at(self.path / name, at).files() if at >= 0 else [], at
             if gone := [f for f in files[name] if not os.path.exists(f.path)]:
                 raise BadInput(
                     f"{len(gone)} of {len(files[name])} files of table {name} of then are no longer there:"
                     " warehouse compact --vacuum has removed them"
                 )
         return Snapshots(files, versions)
+
+    @contextmanager
+    def _past(self, name: str) -> Iterator[None]:
+        """What of a table's log of then is not there, or cannot be read, is one line."""
+        try:
+            yield
+        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as e:
+            raise BadInput(
+                f"table {name} of then cannot be read ({one_line(e)}): warehouse compact --vacuum removes the past"
+            ) from e
 
     def files(self, name: str, **equal: str) -> list[str]:
         """Paths of a table's published files, of the partitions with these values."""

@@ -95,7 +95,13 @@ class Log:
         """When an entry was committed, by the clock of who did."""
         text = (self.entries / f"{version:020}.json").read_text(encoding="utf-8")
         told = (json.loads(line).get("commitInfo") for line in text.split("\n") if line)
-        return datetime.fromtimestamp(next(filter(None, told))["timestamp"] / 1000, UTC)
+        if (commit := next(filter(None, told), None)) is None:
+            raise ValueError(f"{self.entries} does not say when entry {version} was committed")
+        return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+
+    def reaches_back(self) -> bool:
+        """Does it hold all its entries? Cleaning takes the oldest away."""
+        return (self.entries / f"{0:020}.json").exists()
 
     def _next(self, last: int | None = None) -> None:
         """Read entries as long as there is a next one, up to the last."""

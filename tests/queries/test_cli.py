@@ -17,7 +17,7 @@ from memlake.queries.finding import find, names
 from memlake.queries.names import show_name
 from memlake.queries.only import SHARED
 from memlake.queries.prompt import HELLO, HELP, Prompt
-from memlake.queries.session import Answers, Conversation, Limits
+from memlake.queries.session import Conversation, Limits, Output
 from memlake.tests.small import DOMAINS, ENDLESS, MODEL, N, ctrl_c
 from memlake.warehouse import connections
 from memlake.warehouse.connections import interruptible
@@ -295,7 +295,7 @@ def talk(lake, capsys, *typed: str | type[BaseException]) -> list[str]:
 
     limits = Limits(20)
     with interruptible():
-        Prompt(Conversation(lake, limits), Answers(lake.path, limits), read).converse()
+        Prompt(Conversation(lake, limits), Output(lake.path, limits), read).converse()
     out, err = capsys.readouterr()
     return [*out.splitlines(), *err.removeprefix(HELLO + "\n").splitlines()]
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memlake.queries.ask import OpenLake
-from memlake.reports import answers, change, cli, edition, plan
+from memlake.reports import answers, change, cli, edition, named
 from memlake.reports.page import locked
 from memlake.tests.queries.conftest import done, put
 from memlake.warehouse.errors import BadInput
@@ -46,8 +46,8 @@ def lake(tmp_path) -> Lake:
     return lake
 
 
-def weekly(lake: Lake) -> plan.Report:
-    return plan.read(lake, plan.file_of(lake))["weekly"]
+def weekly(lake: Lake) -> named.Report:
+    return named.read(lake, named.file_of(lake))["weekly"]
 
 
 def memorize(lake: Lake) -> None:
@@ -109,9 +109,49 @@ def test_by_name_it_is_drawn_whatever_is_due_and_old_ones_go(lake):
 
 
 def test_a_change_of_the_report_itself_is_an_edition(lake):
-    edition.make(lake, weekly(lake), NOW, due_only=True)
+    first = edition.make(lake, weekly(lake), NOW, due_only=True)
     (lake.path / "reports.toml").write_text(REPORTS.replace("Week", "Month"))
-    assert edition.make(lake, weekly(lake), NOW + WEEK, due_only=True).page
+    second = edition.make(lake, weekly(lake), NOW + WEEK, due_only=True)
+    assert second.page and edition.editions(weekly(lake).to)[0].changes == []
+    (lake.path / "reports.toml").write_text(REPORTS + 'models = ["mini-pythia-300k"]')
+    edition.make(lake, weekly(lake), NOW + 2 * WEEK, due_only=True)
+    assert edition.editions(weekly(lake).to)[0].changes == [edition.OTHERWISE]  # and not that a model is gone
+    newest = str(weekly(lake).to / "latest")
+    with pytest.raises(BadInput, match="are not about the same"):
+        run(lake, "diff", str(first.page.parent), newest)
+    assert run(lake, "diff", newest)[1] == "nothing moved by more than its interval\n"  # asks of that one model
+
+
+def test_what_moved_over_an_edition_without_an_answer_is_told(lake, monkeypatch):
+    report, real = weekly(lake), answers.answer
+    edition.make(lake, report, NOW)
+    memorize(lake)
+
+    def fails(lake, files, text, *more):
+        if "One row is one model on one corpus under one weight" in text:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate")
+        return real(lake, files, text, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(answers, "answer", fails)
+        edition.make(lake, report, NOW + WEEK)
+    edition.make(lake, report, NOW + 2 * WEEK)
+    newest, second, _ = edition.editions(report.to)
+    assert "no longer answered: corpus_rate" in second.changes
+    assert any(line.startswith("corpus_rate: ") for line in newest.changes)
+
+
+def test_a_check_that_was_mended_fails_no_longer(lake):
+    row = {"cell": "x", "table_name": "matches", "partition": "", "expectation": "key_unique", "observed": 1.0}
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
+    edition.make(lake, weekly(lake), NOW)
+    put(lake, "judged", [("checks", [row | {"passed": False, "checked_at": times[0], "quarantined": "q"}])])
+    edition.make(lake, weekly(lake), NOW + WEEK)
+    put(lake, "judged again", [("checks", [row | {"passed": True, "checked_at": times[1]}])])
+    edition.make(lake, weekly(lake), NOW + 2 * WEEK)
+    newest, second, _ = edition.editions(weekly(lake).to)
+    assert second.changes == ["check that fails began: key_unique of matches"]
+    assert newest.changes == ["check that fails ended: key_unique of matches"]
 
 
 def test_who_comes_second_leaves_it_to_the_first(lake):
@@ -168,7 +208,7 @@ def test_a_damaged_edition_is_as_none(lake):
     report = weekly(lake)
     first = edition.make(lake, report, NOW).page.parent
     (first / "rows" / "corpus_rate.parquet").write_bytes(b"no")
-    assert "the first edition" in edition.make(lake, report, NOW + WEEK).said
+    assert edition.OTHERWISE in edition.make(lake, report, NOW + WEEK).said
     (first / "edition.json").write_text("{}")
     assert len(edition.editions(report.to)) == 1
 
@@ -264,6 +304,8 @@ def test_a_page_of_the_past(lake):
         run(lake, "run", "--at", "999")
     with pytest.raises(BadInput, match="is not that old"):
         run(lake, "run", "--at", "2001-01-01")
+    with pytest.raises(BadInput, match="is yet to come"):
+        run(lake, "run", "--at", "2999-01-01T00:00")
     with pytest.raises(BadInput, match="neither a version nor a date"):
         run(lake, "run", "--at", "yesterday")
 
@@ -284,12 +326,12 @@ def test_diff_of_editions(lake):
 
 def test_a_value_has_moved_where_the_intervals_do_not_meet(lake):
     with answers.read(lake, answers.Scope(["corpus_rate"])) as reading:
-        state = change.state(reading, NOW)
+        state = change.state(reading)
     rows = state.rows["corpus_rate"].to_pylist()
     for by in (0.0, 0.05, 0.2, 0.6):
         shifted = [row | {c: row[c] + by for c in ("rate", "low", "high")} for row in rows]
         after = type(state.rows["corpus_rate"]).from_pylist(shifted, state.rows["corpus_rate"].schema)
-        got = change.between(state, change.State(NOW, {}, {"corpus_rate": after}, state.sets))
+        got = change.between(state, change.State({}, {"corpus_rate": after}, state.sets))
         expected = [
             row["rate"]
             for row, other in zip(rows, shifted, strict=True)
@@ -298,5 +340,5 @@ def test_a_value_has_moved_where_the_intervals_do_not_meet(lake):
         assert sorted(m.before[0] for m in got.moved.get("corpus_rate", [])) == sorted(expected)
         assert got.differ == (by > 0) and got.rows == {}
     fewer = state.rows["corpus_rate"].slice(2)
-    got = change.between(state, change.State(NOW, {}, {"corpus_rate": fewer}, state.sets))
+    got = change.between(state, change.State({}, {"corpus_rate": fewer}, state.sets))
     assert got.rows == {"corpus_rate": (0, 2)} and got.differ

@@ -127,6 +127,20 @@ def test_the_past_needs_its_files(tmp_path):
         lake.past(["cells"], datetime(2001, 1, 1, tzinfo=UTC))
 
 
+def test_a_log_that_was_cleaned_is_not_taken_for_a_younger_table(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    root = lake.path / "documents"
+    commit(root, 1)
+    then = lake.log("documents").committed(1)
+    for i in range(2, 10):
+        commit(root, i)
+    DeltaTable(root).create_checkpoint()
+    for entry in sorted((root / "_delta_log").glob("*.json"))[:5]:
+        entry.unlink()
+    with pytest.raises(BadInput, match=r"table documents of then cannot be read \(its log does not reach back to then"):
+        Lake.open(lake.path).past(["documents"], then)
+
+
 def test_of_two_writers_the_second_looks_again(tmp_path):
     """Both look before either commits: the second is refused, and finds what the first has done."""
     first = Lake.create(tmp_path / "lake")

@@ -1,4 +1,4 @@
-"""Named reports as `reports.toml` lists them, when they are due, and what to install."""
+"""Named reports as `reports.toml` lists them, when they are due, and what to schedulers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 from croniter import croniter
 
-from memlake.reports import install, plan
+from memlake.reports import named, schedulers
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -27,10 +27,10 @@ def lake(tmp_path) -> Lake:
     return Lake.create(tmp_path / "lake")
 
 
-def read(lake: Lake, text: str) -> dict[str, plan.Report]:
+def read(lake: Lake, text: str) -> dict[str, named.Report]:
     path = lake.path.parent / "reports.toml"
     path.write_text(text)
-    return plan.read(lake, plan.file_of(lake))
+    return named.read(lake, named.file_of(lake))
 
 
 def test_what_a_report_may_say(lake):
@@ -45,7 +45,7 @@ def test_what_a_report_may_say(lake):
         [my_other.parameters.scaling_law]
         minimum_sizes = 2
     """)["my report"]  # fmt: skip
-    assert (report.title, report.schedule, report.keep) == ("my report", "0 0 * * 0", plan.KEEP)
+    assert (report.title, report.schedule, report.keep) == ("my report", "0 0 * * 0", named.KEEP)
     assert report.formats == ("html", "parquet") and report.to == lake.path.parent / "out"
     assert report.scope.asked == ["scaling_law"]
     assert report.scope.only.given == {"condition": "bfloat16-sdpa", "families": "olmo,pythia"}
@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_report_is_one_line(lake, text, message):
 
 def test_no_file_is_told_with_both_places(lake):
     with pytest.raises(BadInput, match=r"no named reports: .*lake/reports.toml and .*/reports.toml do not exist"):
-        plan.file_of(lake)
+        named.file_of(lake)
 
 
 def test_times_are_of_the_clock_on_the_wall(lake):
@@ -108,13 +108,13 @@ def test_times_are_of_the_clock_on_the_wall(lake):
 WORDS = ["/opt/my lake/memlake", "report", "run", "--lake", "/data/50% $HOME \"x\" 'y'"]
 
 
-def named(lake: Lake) -> list[plan.Report]:
+def all_times(lake: Lake) -> list[named.Report]:
     text = "".join(f"[r{i}]\nschedule = '{s}'\n" for i, s in enumerate(SCHEDULES)) + "[by_name]\n"
     return list(read(lake, text).values())
 
 
 def test_crontab(lake):
-    lines = [line for line in install.cron(named(lake), WORDS).splitlines() if not line.startswith("#")]
+    lines = [line for line in schedulers.cron(all_times(lake), WORDS).splitlines() if not line.startswith("#")]
     assert [" ".join(line.split()[:5]) for line in lines] == list(SCHEDULES)
     assert all(croniter.is_valid(" ".join(line.split()[:5])) for line in lines)
     command = lines[0].split(maxsplit=5)[5]
@@ -122,7 +122,7 @@ def test_crontab(lake):
 
 
 def test_workflow(lake):
-    text = install.github(named(lake), WORDS)
+    text = schedulers.github(all_times(lake), WORDS)
     assert re.findall(r'- cron: "(.*)" #', text) == list(SCHEDULES)
     (command,) = re.findall(r'- run: (".*")', text)
     assert shlex.split(json.loads(command)) == WORDS
@@ -135,7 +135,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_systemd_has_the_times_of_cron(schedule):
     start, found = datetime(2026, 11, 30, 5, 30), set()
-    for calendar in install.calendar(schedule):
+    for calendar in schedulers.calendar(schedule):
         words = ["systemd-analyze", "calendar", "--iterations=12", f"--base-time={start}", calendar]
         told = subprocess.run(words, capture_output=True, text=True, check=True, env={"TZ": "UTC", "LC_ALL": "C"})
         times = re.findall(r"(?:Next elapse|Iteration #\d+|Iter\. #\d+): \w+ (\d+-\d+-\d+ \d+:\d+:\d+)", told.stdout)
@@ -150,7 +150,7 @@ def test_systemd_takes_the_units(lake, tmp_path):
     program = tmp_path / "my memlake"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    text = install.systemd(named(lake), [str(program), *WORDS[1:]])
+    text = schedulers.systemd(all_times(lake), [str(program), *WORDS[1:]])
     for unit in re.split(r"^# ~/", text, flags=re.M)[1:]:
         (tmp_path / unit.partition("\n")[0].rpartition("/")[2]).write_text(unit.partition("\n")[2])
     paths = [str(tmp_path / f"memlake-reports.{kind}") for kind in ("service", "timer")]

@@ -1,4 +1,4 @@
-"""What to install so that named reports are drawn when they are due: a crontab, systemd units, or a workflow.
+"""Named reports as schedulers are told of them: lines of a crontab, systemd units, or a workflow.
 
 Each starts `memlake report run --due` at the times of the schedules; what is due then, that command finds out.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from croniter import croniter
 
-from .plan import Report
+from .named import Report
 
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 

@@ -46,11 +46,16 @@ class Report:
 
     def last_time(self, now: datetime) -> datetime | None:
         """The last time of its schedule up to `now`; both by the clock on the wall."""
-        return croniter(self.schedule, now + timedelta(seconds=1)).get_prev(datetime) if self.schedule else None
+        return croniter(self.schedule, _after(now)).get_prev(datetime) if self.schedule else None
 
     def next_time(self, now: datetime) -> datetime | None:
         """The next time of its schedule after `now`."""
         return croniter(self.schedule, now).get_next(datetime) if self.schedule else None
+
+
+def _after(now: datetime) -> datetime:
+    """The next whole second: croniter gives times before one."""
+    return now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
