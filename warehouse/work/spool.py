@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memlake.warehouse.errors import BadInput
@@ -64,9 +64,12 @@ class Spool:
             forget(self.lake, cell=lost)
 
     def remove(self) -> None:
-        """Remove the files, and a folder that held nothing else; there may be none."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Remove the files, and a folder that held nothing else; there may be none, or another process removes them."""
+        while self.folder.exists():
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.folder)
         parent = self.folder.parent
-        if parent != self.lake.path / "spool" and parent.exists() and not any(parent.iterdir()):
-            parent.rmdir()
+        if parent != self.lake.path / "spool":
+            with suppress(FileNotFoundError):
+                if not any(parent.iterdir()):
+                    parent.rmdir()
