@@ -15,6 +15,8 @@ from memlake.warehouse.connections import damage, interruptible
 from memlake.warehouse.errors import BadInput, DamagedLake, one_line
 from memlake.warehouse.identity import tagged
 
+from .guard import without_brackets
+
 
 @contextmanager
 def told(before: int | None = None) -> Iterator[None]:
@@ -27,7 +29,9 @@ def told(before: int | None = None) -> Iterator[None]:
         if line := damage(e):
             gone = ", or `refresh()` where it was compacted away meanwhile" if "No files found" in line else ""
             raise DamagedLake(line + gone) from e
-        raise BadInput(one_line(e) + ("" if before is None else _pointed(str(e), before))) from e
+        raise BadInput(
+            (without_brackets(e) or one_line(e)) + ("" if before is None else _pointed(str(e), before))
+        ) from e
 
 
 def _pointed(message: str, before: int) -> str:

@@ -139,7 +139,15 @@ def _refusal(error: duckdb.Error) -> str:
         found = one_line(error).split(" Database is launched")[0].split(" Possible solutions")[0]
         found = re.sub(r" This limit was set by the 'max_temp_directory_size' setting.*", "", found)
         return f"{found}: ask for less at a time, or give it more (--memory)"
-    return one_line(error)
+    return without_brackets(error) or one_line(error)
+
+
+def without_brackets(error: duckdb.Error) -> str | None:
+    """The line for a finding that was named as though it were a table; None for another error."""
+    missing = re.search(r"Table with name (\w+) does not exist", str(error))
+    if missing and missing[1].lower() in findings():
+        return f"{missing[1]} is a finding, which takes brackets: from {missing[1].lower()}()"
+    return None
 
 
 def _place(error: duckdb.Error) -> str | None:
