@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, takewhile
@@ -206,9 +206,12 @@ def _alike(default: object, given: object) -> bool:
     return type(given) is type(default) or (type(default) is float and type(given) is int)
 
 
-def parse(pairs: Iterable[str]) -> dict[str, str]:
+def parse(pairs: Sequence[str]) -> dict[str, str]:
     """`["horizon=64"]` as a dict; raises `BadInput`."""
     for pair in pairs:
         if "=" not in pair:
             raise BadInput(f"-p wants key=value, not {pair!r}")
+    keys = [pair.partition("=")[0] for pair in pairs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise BadInput(f"-p {twice} is given twice: name several as {twice}=a,b")
     return dict(pair.split("=", 1) for pair in pairs)

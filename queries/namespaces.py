@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from memlake.warehouse import schema
-from memlake.warehouse.errors import UnknownName
+from memlake.warehouse.errors import BadInput, UnknownName
 
 from .catalog import Definition, definitions, macros
 from .finding import Finding, Parameter, find, names
@@ -181,6 +181,9 @@ class Functions(Namespace):
             self._of_name(arg)
             return f'"{arg}"'
         if isinstance(arg, ibis.Table):
+            backends, _ = arg._find_backends()
+            if any(backend is not self._backend for backend in backends):
+                raise BadInput("a table of another lake, or of one asked otherwise, cannot be asked here")
             return f'"{self._backend.named(arg)}"'
         return json.dumps(arg)
 

@@ -177,16 +177,21 @@ def diff(
         if report not in listed:
             raise UnknownName("report", report, listed)
         of = listed[report]
-    changed = change.between(*_states(opened, before, after, of))
+    states, failed = _states(opened, before, after, of)
+    changed = change.between(*states)
     if form is FormatName.table:
         print(*(printable(line) for line in changed.lines() or ["nothing moved by more than its interval"]), sep="\n")
     else:
         show(changed.table(), form)
+    for finding, why in failed.items():
+        say(printable(f"{finding} could not be answered: {why}"))
+    if failed:
+        raise typer.Exit(FAILED)
 
 
-def _states(lake: Lake, before: str, after: str, report: Report | None) -> list[State]:
+def _states(lake: Lake, before: str, after: str, report: Report | None) -> tuple[list[State], dict[str, str]]:
     """The states that the arguments of `diff` name: editions, or moments of the lake, of which is then asked what the
-    edition, or the named report, is about."""
+    edition, or the named report, is about; and which findings could not be answered, and why."""
     from memlake.warehouse import schema
     from memlake.warehouse.errors import BadInput
 
@@ -206,9 +211,12 @@ def _states(lake: Lake, before: str, after: str, report: Report | None) -> list[
             return states[folder]
         snapshot = None if text == "now" else lake.past(schema.names(), moment(text))
         with read(lake, scope, snapshot) as reading:
-            return change.state(reading)
+            found = change.state(reading)
+            failed.update(reading.answers.failed)
+            return found
 
-    return [state(text, folder) for text, folder in zip((before, after), folders, strict=True)]
+    failed: dict[str, str] = {}
+    return [state(text, folder) for text, folder in zip((before, after), folders, strict=True)], failed
 
 
 @app.command()
@@ -265,7 +273,10 @@ def moment(text: str) -> int | datetime:
         raise BadInput(f"{text!r} is neither a version nor a date such as 2026-11-30 or 2026-11-30T06:00") from None
     if len(text) <= len("2026-11-30"):
         found += timedelta(days=1, microseconds=-1)
-    found = found.astimezone()  # by the clock on the wall where it names no zone
+    try:
+        found = found.astimezone()  # by the clock on the wall where it names no zone
+    except (OverflowError, ValueError):
+        raise BadInput(f"{text} is out of reach") from None
     if found > datetime.now().astimezone() + timedelta(days=1):  # the end of today is meant as now
         raise BadInput(f"{text} is yet to come")
     return found

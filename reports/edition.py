@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +43,8 @@ from .change import State
 from .named import Report
 from .page import TEMPLATES, Page, draw, locked, told
 
-PART, GONE = ".part-", ".gone-"  # before the name of one that is not yet there, or no longer
+DATED = r"\d{4}-\d{2}-\d{2}T\d{6}Z"  # the name of an edition's folder: when it was drawn
+PART, GONE = r".part-", r".gone-"  # before the name of one that is not yet there, or no longer
 OTHERWISE = "the report is about something else than before, or that cannot be read: what changed is not told"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -64,6 +66,16 @@ class Edition:
     changes: list[str] | None
     short: str
     files: list[str]
+
+    def check(self) -> None:
+        """Raises TypeError where a file has held something else."""
+        kinds = {"str": str, "Mapping": dict, "list": list}
+        for f in fields(self):
+            value, kind = getattr(self, f.name), kinds[str(f.type).partition("[")[0]]
+            if not isinstance(value, kind) and not (value is None and f.name == "changes"):
+                raise TypeError(f"{f.name} is {value!r}")
+        if not all(isinstance(v, list) for v in self.sets.values()):
+            raise TypeError(f"sets is {self.sets!r}")
 
     @property
     def name(self) -> str:
@@ -95,10 +107,31 @@ def _writing(report: Report) -> AbstractContextManager[None]:
     return told(report.to, "another folder with to = ...")
 
 
+def _refuse(report: Report, now: datetime) -> None:
+    """Raises `BadInput` where the folder holds what is not of a report, or editions of days to come."""
+    names = {p.name for p in report.to.iterdir() if not _is_left(p)}
+    found = editions(report.to)
+    alien = sorted(names - {"index.html", "latest", "looked.json", *(e.name for e in found)})
+    latest = report.to / "latest"
+    if (not found and names) or (latest.exists() and not latest.is_symlink()):
+        what = ", ".join(alien[:3] or sorted(names)[:3])
+        raise BadInput(f"{report.to} holds what no report has put there ({what}): name another folder with to = ...")
+    if found and datetime.fromisoformat(found[0].drawn) > now + timedelta(days=1):
+        raise BadInput(f"{report.to / found[0].name} is of a day to come: set the clock, or move that edition away")
+
+
+def _is_left(path: Path) -> bool:
+    """Is it what a kill has left of ours?"""
+    return re.fullmatch(rf"({PART}|{GONE})({DATED}|index\.html|latest|looked\.json)", path.name) is not None
+
+
 def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool) -> Outcome:
     with _writing(report):
+        _refuse(report, now)
         settle(report)
     before = editions(report.to)
+    if before:  # the names of editions are in the order in which they were drawn, whatever the clock says
+        now = max(now, datetime.fromisoformat(before[0].drawn) + timedelta(seconds=1))
     wall = _wall(now)
     slot = report.last_time(wall)
     handled = max([e.slot for e in before] + [_looked(report.to)], default="")
@@ -117,8 +150,7 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
                 _put(report.to / "looked.json", json.dumps({"slot": _text(slot), "at": now.isoformat()}))
                 settle(report)
             return Outcome(f"due, but nothing moved since {before[0].name}", None, {})
-        while (folder := report.to / name_of(now)).exists():
-            now += timedelta(seconds=1)
+        folder = report.to / name_of(now)
         lines = changed.lines() if changed else [OTHERWISE] if before else None
         page = draw(reading, now, "index.html.files", fresh, report.title, lines)
     with _writing(report):
@@ -138,6 +170,8 @@ def _make(lake: Lake, report: Report, now: datetime, due_only: bool, fresh: bool
             )
             _put(part / "edition.json", json.dumps(asdict(drawn), indent=1))
         settle(report)
+    if missing and report.formats == ("pdf",):
+        failed = failed | {"pdf": missing[0]}
     shown = next((folder / f for f in ("index.html", "report.pdf", "report.md") if (folder / f).exists()), folder)
     return Outcome(", ".join(["drawn", drawn.short, *missing]), shown, failed)
 
@@ -148,6 +182,7 @@ def editions(folder: Path) -> list[Edition]:
     for path in folder.glob("*/edition.json"):
         with suppress(OSError, ValueError, TypeError, KeyError):  # damaged: as though it were not there
             edition = Edition(**json.loads(path.read_text(encoding="utf-8")))
+            edition.check()
             if path.parent.name == edition.name:  # and not a link, or a copy by another name
                 found.append(edition)
     return sorted(found, key=lambda e: e.name, reverse=True)
@@ -173,7 +208,7 @@ def load(folder: Path) -> State:
         rows = {path.stem: pq.ParquetFile(path).read() for path in sorted((folder / "rows").glob("*.parquet"))}
         sets = {kind: frozenset(names) for kind, names in known["sets"].items()}
         return State(known["versions"], rows, sets)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as e:
         raise BadInput(f"{folder} holds no edition that can be read ({e})") from e
 
 
@@ -187,7 +222,7 @@ def settle(report: Report) -> None:
     """Bring a report's folder in order, whatever was killed before: remove what is half made and more editions than are
     kept, and let `latest` and the list follow. By whoever holds its lock."""
     for path in report.to.iterdir():
-        if path.name.startswith((PART, GONE)):
+        if _is_left(path):
             _remove(path)
     found = editions(report.to)
     for edition in found[report.keep :]:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from croniter import CroniterError, croniter
 from memlake.queries.only import SHARED, Only
 from memlake.warehouse.errors import BadInput, MemlakeError, UnknownName, one_line
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.paths import local
 
 from .answers import Scope
 
@@ -46,11 +48,22 @@ class Report:
 
     def last_time(self, now: datetime) -> datetime | None:
         """The last time of its schedule up to `now`; both by the clock on the wall."""
-        return croniter(self.schedule, _after(now)).get_prev(datetime) if self.schedule else None
+        return times(self.schedule, _after(now)).get_prev(datetime) if self.schedule else None
 
     def next_time(self, now: datetime) -> datetime | None:
         """The next time of its schedule after `now`."""
-        return croniter(self.schedule, now).get_next(datetime) if self.schedule else None
+        return times(self.schedule, now).get_next(datetime) if self.schedule else None
+
+
+def times(schedule: str, start: datetime) -> croniter:
+    """The times of a cron expression from a moment on. Days of the month and of the week: either will do where both are
+    named, as in cron, where a field that begins with * names none."""
+    return croniter(schedule, start, day_or=names_both(schedule))
+
+
+def names_both(schedule: str) -> bool:
+    _, _, days, _, weekdays = schedule.split()
+    return not (days.startswith("*") or weekdays.startswith("*"))
 
 
 def _after(now: datetime) -> datetime:
@@ -103,19 +116,23 @@ def read(lake: Lake, path: Path) -> dict[str, Report]:
             found[name] = _report(lake, path, name, table)
         except MemlakeError as e:
             raise BadInput(f"{path}, [{name}]: {e}") from e
-    places: dict[Path, str] = {}
-    for report in found.values():
-        if (other := places.setdefault(report.to, report.name)) != report.name:
-            raise BadInput(f"{path}: [{other}] and [{report.name}] have one folder: name another with to = ...")
+    for a, b in combinations(found.values(), 2):
+        places = a.to.resolve(), b.to.resolve()
+        if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+            raise BadInput(f"{path}: [{a.name}] and [{b.name}] have one folder: name another with to = ...")
     return found
 
 
 def _report(lake: Lake, path: Path, name: str, given: object) -> Report:
     if not isinstance(given, Mapping):
         raise BadInput(f"a report is a table of settings, not {given!r}")
-    if not name.strip(".") or set(name) & set('/\\\0"'):
+    if not name.strip(".") or not name.isprintable() or set(name) & set('/\\"'):
         raise BadInput(f"{name!r} cannot be the name of a folder: name it otherwise")
     table = _Table(**_typed(given))
+    if alien := next((f for f in table.parameters if table.findings and f not in table.findings), None):
+        raise BadInput(f"parameters of {alien}, which is not among its findings")
+    if not table.to.isprintable():
+        raise BadInput(f"to = {table.to!r} cannot be a folder")
     schedule = _cron(table.schedule)
     if unknown := [f for f in table.formats if f not in FORMATS]:
         raise UnknownName("format", unknown[0], FORMATS)
@@ -125,7 +142,7 @@ def _report(lake: Lake, path: Path, name: str, given: object) -> Report:
         name,
         table.title or name,
         Scope(table.findings, table.parameters, Only(**{n: v for n in SHARED if (v := getattr(table, n))})),
-        (path.parent / table.to).absolute() if table.to else lake.path / "reports" / name,
+        (path.parent / local(table.to)).absolute() if table.to else lake.path / "reports" / name,
         tuple(f for f in FORMATS if f in table.formats),
         table.url.rstrip("/"),
         schedule,
@@ -162,7 +179,7 @@ def _cron(text: str) -> str:
     try:
         if len(text.split()) != 5 or set(re.findall(r"[^\d\s*,/-]+", text.lower())) - WORDS:
             raise ValueError("it wants five fields: minute, hour, day of the month, month, day of the week")
-        croniter(text, datetime(2026, 1, 1)).get_prev(datetime)
+        times(text, datetime(2026, 1, 1)).get_prev(datetime)
     except (CroniterError, ValueError, KeyError) as e:
         raise BadInput(f"schedule {text!r} is no cron expression ({one_line(e)})") from e
     return text

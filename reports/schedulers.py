@@ -13,7 +13,7 @@ from pathlib import Path
 
 from croniter import croniter
 
-from .named import Report
+from .named import Report, names_both
 
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 
@@ -104,7 +104,7 @@ def calendar(schedule: str) -> list[str]:
     then it takes two."""
     minutes, hours, days, months, weekdays = croniter.expand(schedule)[0]
     week = ",".join(DAYS[int(d) % 7] for d in weekdays if d != "*")
-    dates = [(week, days)] if not week or days == ["*"] else [("", days), (week, ["*"])]
+    dates = [("", days), (week, ["*"])] if names_both(schedule) else [(week, days)]
     return [
         f"{of_week} *-{_listed(months)}-{_listed(of_month)} {_listed(hours)}:{_listed(minutes)}:00".strip()
         for of_week, of_month in dates

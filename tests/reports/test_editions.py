@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -179,11 +180,50 @@ def test_a_kill_leaves_nothing_half_made(lake, monkeypatch, where):
         edition.make(lake, report, NOW + WEEK)
     (folder / ".part-2026-01-01T000000Z").mkdir()  # as a kill by force leaves it
     (folder / ".part-index.html").write_text("half")
+    (folder / ".part-mine").write_text("a user's")
     (folder / "latest").unlink()
     edition.make(lake, report, NOW + WEEK)
     kept = [e.name for e in edition.editions(folder)]
     assert len(kept) == (2 if where == "_write" else 3) and os.readlink(folder / "latest") == kept[0]
-    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == [".part-mine"]
+
+
+def test_a_folder_of_something_else_is_left_alone(lake):
+    folder = weekly(lake).to
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("a user's")
+    with pytest.raises(BadInput, match=r"holds what no report has put there \(index.html\)"):
+        edition.make(lake, weekly(lake), NOW)
+    assert [p.name for p in folder.iterdir()] == ["index.html"]
+    (folder / "index.html").unlink()
+    edition.make(lake, weekly(lake), NOW)
+    (folder / "mine.txt").write_text("a user's")
+    (folder / "latest").unlink()
+    (folder / "latest").mkdir()
+    with pytest.raises(BadInput, match=r"holds what no report has put there \(mine.txt\)"):
+        edition.make(lake, weekly(lake), NOW)
+    (folder / "latest").rmdir()
+    assert edition.make(lake, weekly(lake), NOW).page and (folder / "mine.txt").exists()
+
+
+def test_a_clock_that_goes_backwards_loses_no_edition(lake):
+    first = edition.make(lake, weekly(lake), NOW).page
+    second = edition.make(lake, weekly(lake), NOW - timedelta(minutes=50)).page
+    assert first.parent.name < second.parent.name and second.exists()
+    with pytest.raises(BadInput, match="is of a day to come: set the clock"):
+        edition.make(lake, weekly(lake), NOW - WEEK)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sets": None}, {"sets": {"models": 3}}, {"changes": 3}, {"slot": 7}, {"files": None}, {"failed": None}]
+)
+def test_an_edition_that_holds_something_else_is_as_none(lake, wrong):
+    first = edition.make(lake, weekly(lake), NOW).page.parent
+    known = json.loads((first / "edition.json").read_text())
+    edition.make(lake, weekly(lake), NOW + WEEK)
+    (first / "edition.json").write_text(json.dumps(known | wrong))
+    assert edition.make(lake, weekly(lake), NOW + 2 * WEEK).page
+    assert len(edition.editions(weekly(lake).to)) == 2
 
 
 def test_a_process_that_is_killed_gives_its_lock_back(lake):

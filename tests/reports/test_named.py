@@ -18,7 +18,7 @@ from memlake.warehouse.lake import Lake
 
 SCHEDULES = (
     "0 6 * * 1", "*/15 6-8 * * *", "30 23 28-31 * *", "5 4 * jan-mar sun", "0 0 1 1 *", "0 12 13 * fri", "7 * * * 0-6",
-    "0 3 */10 * *", "0 0 29 2 *", "59 23 31 12 *", "0 1 1,15 * 3",
+    "0 3 */10 * *", "0 0 */2 * 1", "0 0 29 2 *", "59 23 31 12 *", "0 1 1,15 * 3",
 )  # fmt: skip
 
 
@@ -31,6 +31,13 @@ def read(lake: Lake, text: str) -> dict[str, named.Report]:
     path = lake.path.parent / "reports.toml"
     path.write_text(text)
     return named.read(lake, named.file_of(lake))
+
+
+def test_a_field_that_begins_with_a_star_names_no_days():
+    monday = named.times("0 0 */2 * 1", datetime(2026, 11, 30)).get_next(datetime)
+    assert monday == datetime(2026, 12, 7)  # an odd day and a Monday, as cron has it
+    either = named.times("0 0 13 * fri", datetime(2026, 11, 30)).get_next(datetime)
+    assert either == datetime(2026, 12, 4)
 
 
 def test_what_a_report_may_say(lake):
@@ -84,6 +91,10 @@ def test_parameters_reach_the_answer_and_the_command_that_gives_it(lake):
         ("['a/b']", "cannot be the name of a folder"),
         ("['..']", "cannot be the name of a folder"),
         ("[a]\nto = 'x'\n[b]\nto = 'x'", r"\[a\] and \[b\] have one folder"),
+        ("[a]\nto = 'x'\n[b]\nto = 'y/../x/z'", r"\[a\] and \[b\] have one folder"),
+        ('[a]\nto = "x\\u0000"', "cannot be a folder"),
+        ('["a\\nb"]', "cannot be the name of a folder"),
+        ("[a]\nfindings = 'corpus_rate'\n[a.parameters.scaling_law]\nminimum_sizes = 2", "not among its findings"),
     ],
 )
 def test_what_is_wrong_with_a_report_is_one_line(lake, text, message):
@@ -140,7 +151,7 @@ def test_systemd_has_the_times_of_cron(schedule):
         told = subprocess.run(words, capture_output=True, text=True, check=True, env={"TZ": "UTC", "LC_ALL": "C"})
         times = re.findall(r"(?:Next elapse|Iteration #\d+|Iter\. #\d+): \w+ (\d+-\d+-\d+ \d+:\d+:\d+)", told.stdout)
         found |= {datetime.fromisoformat(t) for t in times}
-    expected = croniter(schedule, start)
+    expected = named.times(schedule, start)
     assert sorted(found)[:12] == [expected.get_next(datetime) for _ in range(12)][: len(found)]
     assert len(found) >= 12
 
