@@ -23,7 +23,7 @@ from memlake.warehouse.paths import local
 from memlake.warehouse.words import counted, duration, volume
 from memlake.warehouse.work.cells import published
 
-from .record import Ended, Record
+from .record import Ended, Key, Record
 from .steps import Counting, Cut, Ingest, Measuring, Report, Show, Step, Train, steps
 from .still import Still
 from .study import Study
@@ -59,9 +59,9 @@ class Item:
     todo: tuple[ModelCell, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Under which a run notes how it ended."""
-        return self.step.name, self.model or self.step.about
+        return self.step.name, self.model or self.step.about, self.step.said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +177,16 @@ class Looked:
 
     def _done_since(self, step: Step, newest: datetime | None) -> bool:
         """Was the step done as it is asked for now, after all on which it stands?"""
-        how = self.ended.get((step.name, step.about))
-        return bool(how and how.reason is None and how.said == step.said and (newest is None or newest <= _end(how)))
+        how = self.ended.get((step.name, step.about, step.said))
+        return bool(how and how.reason is None and (newest is None or newest <= _end(how)))
+
+    def _begun(self, step: Step) -> bool:
+        """Was a step of this name begun, whatever was asked? If not, then what is there was made by hand."""
+        return any(key[:2] == (step.name, step.about) for key in self.ended)
 
     def _ingest(self, step: Step, corpus: str, keep: int | None) -> Item:
-        there, how = self.documents.get(corpus), self.ended.get((step.name, step.about))
-        if there and (how is None or (how.reason is None and how.said == step.said)):
+        there = corpus in self.documents
+        if there and (not self._begun(step) or self._done_since(step, None)):
             return Item(step, "", (corpus,), complete=True)
         domains = self.study.assume.of(corpus)
         rows = keep * domains if keep and domains else None
@@ -281,7 +285,7 @@ class Looked:
         newest = self._newest(["sample"], c.corpus)
         if there and self._done_since(step, newest):
             return Item(step, "", (c.corpus, c.within), complete=True)
-        if there and (step.name, step.about) not in self.ended and self._counted(c.corpus, c.within, len(c.tokenizer)):
+        if there and not self._begun(step) and self._counted(c.corpus, c.within, len(c.tokenizer)):
             return Item(step, "", (c.corpus, c.within), complete=True)
         supposed = self.supposed(c.corpus)
         rows, notes = SPANS * there * len(c.tokenizer) if there else None, list[str]()

@@ -80,7 +80,7 @@ def states(lake: Lake, study: Study) -> dict[tuple[str, str], str]:
 
 def reasons(lake: Lake, study: Study) -> dict[tuple[str, str], str]:
     rows, _ = status.said(Lake.open(lake.path), study)
-    return {row.item.key: row.reason for row in rows if row.reason}
+    return {row.item.key[:2]: row.reason for row in rows if row.reason}
 
 
 def cells(lake: Lake) -> list[tuple[str, str]]:
@@ -150,6 +150,60 @@ def test_a_failed_cell_is_told_until_a_later_run_mends_it(here, monkeypatch):
         request = Request(("./good",), ("songs",), limit=limit, options={"among": "all"})
         assert execute(lake, "layer_tokens", request, workers=0).done
     assert states(lake, study)["layer_tokens", "good"] == "done" and reasons(lake, study) == {}
+
+
+@pytest.fixture
+def reading(here) -> Study:
+    """A study that reads a corpus of two files, and does nothing with it."""
+    (here / "more.jsonl").write_text('{"text": "another text"}\n')
+    (here / "own.toml").write_text(
+        'report = false\n[corpora.songs]\nsource = "jsonl"\npath = ["songs.jsonl", "more.jsonl"]\n'
+    )
+    return read(here / "own.toml")
+
+
+def test_a_corpus_of_which_one_file_is_read_is_not_done(here, reading, monkeypatch):
+    """Neither while it is read nor after a kill."""
+    from memlake.ingest.run import ingest
+
+    lake, seen = Lake.create(here / "lake"), []
+
+    def stopped(lake: Lake, source: str, own: dict[str, object], **more: object) -> None:
+        ingest(lake, source, own | {"path": ("songs.jsonl",)}, **more)
+        seen.append(states(lake, reading))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("memlake.ingest.run.ingest", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(lake, reading, workers=0)
+    assert seen == [{("ingest", "songs"): "running"}]
+    assert states(lake, reading) == {("ingest", "songs"): "to do"}
+    run(lake, reading, workers=0)
+    assert states(lake, reading) == {("ingest", "songs"): "done"}
+
+
+def test_what_was_read_by_hand_is_done(here, reading):
+    from memlake.ingest.run import ingest
+
+    lake = Lake.create(here / "lake")
+    ingest(lake, "jsonl", {"path": ("songs.jsonl", "more.jsonl")}, corpus="songs", workers=0)
+    assert states(lake, reading) == {("ingest", "songs"): "done"}
+
+
+def test_two_counts_of_one_corpus_are_each_done_where_both_are(here):
+    (here / "own.toml").write_text(
+        'report = false\nmodels = ["./good"]\n[corpora.songs]\nsource = "jsonl"\npath = "songs.jsonl"\n'
+        '[[samples]]\nper_domain = 2\nwindow = "8+8"\n'
+        '[[counts]]\ncorpus = "songs"\n[[counts]]\ncorpus = "songs"\ntokenizer = "bytes"\n'
+    )
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+    run(lake, study, workers=0)
+    rows, _ = status.said(Lake.open(lake.path), study)
+    assert [row.state for row in rows] == ["done"] * 5 and len({row.item.key for row in rows}) == 5
+    (here / "own.toml").write_text((here / "own.toml").read_text().replace('"bytes"', '["own", "bytes"]'))
+    rows, _ = status.said(Lake.open(lake.path), read(here / "own.toml"))
+    assert [row.state for row in rows if row.item.step.name == "count"] == ["done", "to do"]
 
 
 def test_names_that_nobody_knows_are_refused_before_anything_is_done(here):
