@@ -17,6 +17,8 @@ from memlake.compute.miniatures.models import SIZES
 from memlake.compute.planning.cells import FLOPS, ModelCell, flop
 from memlake.compute.planning.cost import Sizes, total
 from memlake.compute.planning.sampled import Sampled
+from memlake.ingest.sampling.drawing import snapshots
+from memlake.ingest.sampling.plan import Ranks, missing, reach
 from memlake.warehouse.errors import BadInput, MemlakeError
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
@@ -69,6 +71,7 @@ class Cuts(Sampled):
     """Settings of what was sampled, as far as a study says them."""
 
     seed: int = 0
+    snapshot: str = ""
 
 
 @contextmanager
@@ -127,17 +130,18 @@ class Looked:
         return done_last(self.lake)
 
     @cached_property
-    def cells(self) -> dict[tuple[str, str], int]:
-        """How many cells of an experiment are done, by model."""
+    def cells(self) -> dict[tuple[str, str, str, str], int]:
+        """How many cells are done, by experiment, model, condition and corpus; '' where they have none."""
         with self.lake.connect(["cells"]) as con:
             rows = con.execute(
                 """
                 from (from stored.cells qualify row_number() over (partition by cell order by finished_at desc) = 1)
-                select experiment, settings ->> '$.model' as model, count(*)
+                select experiment, settings ->> '$.model' as model, coalesce(settings ->> '$.condition', ''),
+                    coalesce(settings ->> '$.corpus', ''), count(*)
                 where outcome = 'done' and model is not null group by all
                 """
             ).fetchall()
-        return {(experiment, model): n for experiment, model, n in rows}
+        return {tuple(key): n for *key, n in rows}
 
     @cached_property
     def pace(self) -> dict[str, float]:
@@ -185,7 +189,7 @@ class Looked:
         return any(key[:2] == (step.name, step.about) for key in self.ended)
 
     def _ingest(self, step: Step, corpus: str, keep: int | None) -> Item:
-        there = corpus in self.documents
+        there = corpus in self.documents or corpus in self._imported
         if there and (not self._begun(step) or self._done_since(step, None)):
             return Item(step, "", (corpus,), complete=True)
         domains = self.study.assume.of(corpus)
@@ -218,16 +222,26 @@ class Looked:
         corpus, sample = step.corpus, step.sample
         names = {s.name: self.tokenizers.get(s.name) or (s.spec and s.spec.tokenizer) or s.name for s in step.subjects}
         wanted = {*names.values()}
-        cuts = [c for c in self._cuts if c.corpus == corpus and c.seed == sample.seed]
-        cuts = [c for c in cuts if (c.rule.get("at"), c.rule.get("window")) == (sample.at, sample.window)]
-        reached: dict[tuple[str, str], int] = {}
-        for c in cuts:
-            place = c.domain, c.tokenizer
-            reached[place] = max(reached.get(place, 0), c.last_rank + 1)
+        if corpus in self._imported:  # sequences without documents, which are as they are
+            return Item(step, "", (corpus,), complete=True)
+        drawn: dict[tuple[str, str, str], list[Ranks]] = {}  # by domain, tokenizer and sample
+        for c in self._cuts:
+            asked = (c.corpus, c.seed, c.rule.get("at"), c.rule.get("window"))
+            of_now = c.snapshot == self._snapshots.get((corpus, c.domain))  # and not of what was there before
+            if of_now and asked == (corpus, sample.seed, sample.at, sample.window):
+                drawn.setdefault((c.domain, c.tokenizer, c.sample), []).append((c.first_rank, c.last_rank))
+        lost = self._lost(corpus, ["/".join(place) for place in drawn])
+        ready = {
+            place[:2]
+            for place, ranks in drawn.items()
+            if not missing(ranks, reach(lost.get("/".join(place), []), sample.per_domain), sample.per_domain)
+        }
         domains = sample.domain or tuple(self.documents.get(corpus, ()))
-        whole = bool(domains) and all(reached.get((d, t), 0) >= sample.per_domain for d in domains for t in wanted)
-        there = sum(self.sequences.get((corpus, t, s), 0) for t in wanted for s in {c.sample for c in cuts})
-        if whole or (there and self._done_since(step, self._newest(["ingest", "ingest_keep"], corpus))):
+        there = sum(last - first + 1 for ranks in drawn.values() for first, last in ranks) - sum(
+            map(len, lost.values())
+        )
+        whole = bool(domains) and ready >= {(domain, tokenizer) for domain in domains for tokenizer in wanted}
+        if whole or (drawn and self._done_since(step, self._newest(["ingest", "ingest_keep"], corpus))):
             return Item(step, "", (corpus,), complete=True)
         n = len(domains) or self.study.assume.of(corpus)
         rows = None if n is None else max(n * sample.per_domain * len(wanted) - there, 0)
@@ -250,13 +264,33 @@ class Looked:
     def _cuts(self) -> list[Cuts]:
         return [settings for _, settings in published(self.lake, "sample", Cuts)]
 
+    @cached_property
+    def _snapshots(self) -> dict[tuple[str, str], str]:
+        """Of the documents that are there now, by corpus and domain."""
+        return snapshots(self.lake, sorted(self.documents), ()) if self.documents else {}
+
+    def _lost(self, corpus: str, sources: Iterable[str]) -> dict[str, list[int]]:
+        """Ranks that gave no sequence, in order, by what `rejects` calls the sample."""
+        with self.lake.connect(["rejects"]) as con:
+            rows = con.execute(
+                "select source, list(distinct position order by position) from stored.rejects"
+                " where corpus = ? and list_contains(?, source) group by all",
+                [corpus, [*sources]],
+            ).fetchall()
+        return dict(rows)
+
+    @cached_property
+    def _imported(self) -> set[str]:
+        """Corpora that came with their sequences, and without documents."""
+        return {corpus for corpus, *_ in self.sequences} - self.documents.keys()
+
     def _newest(self, experiments: Iterable[str], of: str) -> datetime | None:
         return max((self.last[e, of] for e in experiments if (e, of) in self.last), default=None)
 
     def _train(self, step: Train) -> Iterator[Item]:
         for subject in step.subjects:
             corpus = subject.spec.corpora[0] if subject.spec else ""
-            if self.cells.get(("miniature", subject.name)):
+            if any(key[:2] == ("miniature", subject.name) for key in self.cells):
                 yield Item(step, subject.name, (corpus,), complete=True, done=1, cells=0)
                 continue
             supposed, params = self.supposed(corpus), SIZES[subject.size].params
@@ -350,7 +384,7 @@ class Looked:
             subject.name,
             corpora,
             complete=not refused and all(cost.cells == 0 for cost in costs),
-            done=self.cells.get((step.name, subject.name), 0),
+            done=sum(self.cells.get((step.name, subject.name, costs[0].condition, of), 0) for of in (*corpora, "")),
             cells=sums["cells"],
             sequences=sums["sequences"],
             rows=sums["rows"],
@@ -426,7 +460,8 @@ def summed(found: Sequence[Item]) -> list[str]:
     hours = sum(item.hours for item in todo if item.hours is not None)
     if memory := max((item.memory for item in todo if item.memory), default=0):
         parts.append(f"{volume(memory)} of memory for the weights of the largest model")
-    parts.append(f"about {duration(3600 * hours)} of one process")
+    if hours:
+        parts.append(f"about {duration(3600 * hours)} of one process")
     unknown = sum(item.hours is None and not isinstance(item.step, Report) for item in todo)
     more = f", and what is not known of {counted(unknown, 'line')}" if unknown else ""
     return [*lines, f"to do: {', '.join(parts)}{more}"]

@@ -124,6 +124,7 @@ class Run:
         holds, cut = self._holds(step.corpus)
         if cut and not holds:
             say(f"   {step.corpus} was imported without documents: its sequences are as they are")
+            self.record.end(step.name, step.about, said=step.said)
             return
         specs = {s.name: spec for s in step.subjects if (spec := self._spec(step, s))}
         if not specs:
@@ -301,7 +302,8 @@ class Run:
         written = write(self.lake)
         self.outcome.page = written.path
         self.outcome.failed += [(step.name, finding, why) for finding, why in written.failed.items()]
-        self.record.end(step.name, step.about)
+        reason = "; ".join(f"{finding}: {last_line(why)}" for finding, why in written.failed.items())
+        self.record.end(step.name, step.about, reason or None, step.said)
 
     # How they end
 

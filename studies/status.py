@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RANGE = ("corpus", "domain", "condition")  # settings by which two cells are of one place
+Place = tuple[Any, ...]  # an experiment, a model, and these
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Failure:
     reason: str
     at: datetime
 
-    def of(self, cell: Any) -> bool:
-        """Is the cell it, or does it take sequences that this one was to take?"""
-        said = cell.settings.to_json()
-        if self.cell == cell.id:
-            return True
-        if "first_rank" not in said or any(self.settings.get(k) != said.get(k) for k in RANGE):
+    @property
+    def place(self) -> Place:
+        return (self.experiment, *(self.settings.get(k) for k in ("model", *RANGE)))
+
+    def meets(self, said: Mapping[str, Any]) -> bool:
+        """Was it to take sequences of the ranks that these settings say?"""
+        if not all(name in settings for name in ("first_rank", "last_rank") for settings in (said, self.settings)):
             return False
         return bool(
             self.settings["first_rank"] <= said["last_rank"] and said["first_rank"] <= self.settings["last_rank"]
@@ -70,10 +72,13 @@ def states(
 ) -> list[Row]:
     """The state of each item. A failure is gone where nothing is left to do, or where later work got further."""
     running = {now.step for now in alive}
+    places: dict[Place, list[Failure]] = {}
+    for failure in failed:
+        places.setdefault(failure.place, []).append(failure)
     rows: list[Row] = []
     bad: dict[str, str] = {}  # what something may wait for, and which step failed there
     for item in found:
-        reason = "" if item.complete else _failure(item, ended, failed, last)
+        reason = "" if item.complete else _failure(item, ended, places, last)
         waits = "" if item.complete or reason else _waits(item, bad)
         if item.complete:
             state = "done"
@@ -92,15 +97,17 @@ def states(
 def _failure(
     item: Item,
     ended: Mapping[Key, Ended],
-    failed: Sequence[Failure],
+    failed: Mapping[Place, Sequence[Failure]],
     last: Mapping[tuple[str, str], datetime],
 ) -> str:
     """Why the item is not done, if something failed."""
-    cells = [
-        f
-        for f in failed
-        if f.experiment == item.step.name and f.settings.get("model") == item.model and any(map(f.of, item.todo))
-    ]
+    found: dict[str, Failure] = {}
+    for cell in item.todo:
+        said = cell.settings.to_json()
+        for f in failed.get((item.step.name, item.model, *(said.get(k) for k in RANGE)), ()):
+            if f.cell == cell.id or f.meets(said):
+                found[f.cell] = f
+    cells = sorted(found.values(), key=lambda f: f.at, reverse=True)
     if cells:
         reasons = dict.fromkeys(last_line(f.reason) for f in cells)
         more = f" (and {counted(len(reasons) - 1, 'other reason')})" if len(reasons) > 1 else ""

@@ -9,17 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from memlake.ingest.sampling.sequences import SampleSettings
 from memlake.studies import status
 from memlake.studies.record import Record
 from memlake.studies.run import run
 from memlake.studies.study import Study, read
+from memlake.tests.compute.miniatures.test_cells import put
 from memlake.tests.test_readme import save_checkpoint
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import published
 
 STUDY = """
 report = false
@@ -191,6 +196,62 @@ def test_what_was_read_by_hand_is_done(here, reading):
     assert states(lake, reading) == {("ingest", "songs"): "done"}
 
 
+def test_a_report_of_which_a_finding_failed_has_failed(here, reading, monkeypatch):
+    from memlake.reports.page import Written
+
+    (here / "own.toml").write_text((here / "own.toml").read_text().replace("false", "true"))
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+    fell = Written(here / "index.html", {"layers": "Traceback\nValueError: no layer"})
+    monkeypatch.setattr("memlake.reports.page.write", lambda lake: fell)
+    assert run(lake, study, workers=0).failed == [("report", "layers", "Traceback\nValueError: no layer")]
+    assert states(lake, study)["report", ""] == "failed"
+    assert reasons(lake, study) == {("report", ""): "layers: ValueError: no layer"}
+    monkeypatch.setattr("memlake.reports.page.write", lambda lake: Written(here / "index.html", {}))
+    assert run(lake, study, workers=0).failed == [] and set(states(lake, study).values()) == {"done"}
+
+
+def test_a_corpus_that_came_without_documents_is_sampled(here):
+    lake = Lake.create(here / "lake")
+    place = {"corpus": ["c"], "domain": ["d"], "tokenizer": ["t"], "sample": ["s"], "shard": ["0"]}
+    put(lake, "sequences", pa.table(place))
+    (here / "own.toml").write_text('report = false\nmodels = ["./good"]\n[corpora.c]\nsource = "jsonl"\n')
+    assert {state for (step, _), state in states(lake, read(here / "own.toml")).items() if step != "scoring"} == {
+        "done"
+    }
+    (here / "own.toml").write_text('report = false\nmodels = ["./good"]\n[corpora.c]\n')
+    study = read(here / "own.toml")
+    run(lake, study, workers=0)
+    (key,) = [key for key in Record(lake, study.name).ended() if key[0] == "sample"]
+    assert Record(lake, study.name).ended()[key].reason is None
+
+
+def test_what_is_sampled_is_what_is_drawn_of_the_documents_that_are_there(here, monkeypatch):
+    from memlake.ingest.run import ingest
+    from memlake.ingest.sampling.sample import sample
+    from memlake.warehouse.models.registry import find
+    from memlake.warehouse.publishing.forget import forget
+
+    (here / "own.toml").write_text(
+        'report = false\nmodels = ["./good"]\n[corpora.songs]\n[[samples]]\nper_domain = 4\nwindow = "8+8"\n'
+    )
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+
+    def cut() -> str:
+        sample(lake, ["songs"], [find(lake, "./good")], per_domain=4, window="8+8", workers=0)
+        return states(lake, study)["sample", "songs 8+8"]
+
+    monkeypatch.setattr("memlake.ingest.sampling.plan.SHARD", 2)
+    ingest(lake, "jsonl", {"path": ("songs.jsonl",)}, corpus="songs", workers=0)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+    first = next(id for id, s in published(lake, "sample", SampleSettings) if s.first_rank == 0)
+    forget(lake, cell=first, with_dependents=True)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+    songs = (here / "songs.jsonl").read_text().replace("line", "verse").splitlines(keepends=True)
+    (here / "more.jsonl").write_text("".join(['{"text": "too short"}\n' * 5, *songs[:3]]))
+    ingest(lake, "jsonl", {"path": ("songs.jsonl", "more.jsonl")}, corpus="songs", workers=0)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+
+
 def test_two_counts_of_one_corpus_are_each_done_where_both_are(here):
     (here / "own.toml").write_text(
         'report = false\nmodels = ["./good"]\n[corpora.songs]\nsource = "jsonl"\npath = "songs.jsonl"\n'
@@ -263,3 +324,10 @@ def test_exit_codes(here):
     code, _, said = ended("run", "bad.toml", "--lake", "other")
     assert code == 2 and said.startswith("memlake: bad.toml: no table '[modles]'") and not Path("other").exists()
     assert ended("status", "own.toml", "--lake", "nowhere")[0] == 2
+
+
+def test_a_failed_cell_that_says_no_ranks_meets_none():
+    task = status.Failure("c", "short_circuit", {"model": "m", "task": "arc"}, "", datetime.now(UTC))
+    ranks = status.Failure("c", "noise", {"model": "m", "first_rank": 3, "last_rank": 5}, "", datetime.now(UTC))
+    assert not task.meets({"first_rank": 0, "last_rank": 9}) and not ranks.meets({"task": "arc"})
+    assert ranks.meets({"first_rank": 5, "last_rank": 9}) and not ranks.meets({"first_rank": 6, "last_rank": 9})
