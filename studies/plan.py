@@ -25,9 +25,9 @@ from memlake.warehouse.paths import local
 from memlake.warehouse.words import counted, duration, volume
 from memlake.warehouse.work.cells import published
 
+from .frozen import FrozenLake
 from .record import Ended, Key, Record
 from .steps import Counting, Cut, Ingest, Measuring, Report, Show, Step, Train, steps
-from .still import Still
 from .study import Study
 from .subjects import Subject, subjects
 
@@ -78,12 +78,12 @@ class Cuts(Sampled):
 def existing(path: Path) -> Iterator[Lake]:
     """The lake at a path; where there is none an empty one, which is gone with the block."""
     if (local(path) / "cells").exists():
-        yield Still.open(path)
+        yield FrozenLake.open(path)
         return
     if local(path).exists() and any(local(path).iterdir()):
         Lake.open(path)  # which says what it is instead
     with tempfile.TemporaryDirectory() as folder:
-        yield Still.create(Path(folder) / "lake")
+        yield FrozenLake.create(Path(folder) / "lake")
 
 
 def items(lake: Lake, study: Study, flops: float | None = None) -> list[Item]:
