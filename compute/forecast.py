@@ -45,8 +45,8 @@ class Supposed:
 @dataclass(frozen=True)
 class Forecast:
     """What is to do for one model, None where it is not known. size: bytes on disk; memory: bytes of the weights;
-    hours: of one process, reckoned from `by`. todo: the cells, where the lake knows the model and its sequences.
-    notes: what is assumed."""
+    hours: of one process, reckoned from `by`. condition: in which it is measured. todo: the cells, where the lake knows
+    the model and its sequences. notes: what is assumed."""
 
     cells: int | None
     sequences: int | None
@@ -55,6 +55,7 @@ class Forecast:
     memory: int | None
     hours: float | None
     by: str
+    condition: str
     todo: tuple[ModelCell, ...]
     notes: tuple[str, ...]
 
@@ -69,7 +70,7 @@ def forecast(
     rates, sizes = Rates(lake, experiment, request), Sizes(lake)
     known, notes = known_subject(lake, spec, request), list[str]()
     subject = known or _on_paper(spec, request, notes)
-    sized = bool(known or subject.parameters)
+    sized = bool(subject.parameters)  # else nothing is near it in size, and no time can be told
     exact: list[ModelCell] = []
     reckoned: list[tuple[ModelCell, int]] = []  # and so many of it
     unknown = False
@@ -96,7 +97,7 @@ def forecast(
         (cell, many, parts(rates.seconds(cell), cell.sequences, request.cell_minutes) if sized else 1)
         for cell, many in reckoned
     ]
-    hours = sum(rates.seconds(cell) * many for cell, many, _ in costs) / 3600
+    hours = sum(rates.seconds(cell) * many for cell, many, _ in costs) / 3600 if sized and not unknown else None
     width = BYTES.get(subject.condition.dtype)
     nothing = unknown and not costs
     return Forecast(
@@ -105,8 +106,9 @@ def forecast(
         rows=None if unknown else total([_times(row_count(cell), many) for cell, many, _ in costs]),
         size=None if unknown else total([_times(sizes.of(cell), many) for cell, many, _ in costs]),
         memory=subject.parameters * width if sized and width and (costs or nothing) else None,
-        hours=hours if sized and not unknown else None,
+        hours=hours,
         by="; ".join(dict.fromkeys(rates.of(cell).source for cell, *_ in costs)) if sized else "",
+        condition=subject.condition.name,
         todo=tuple(todo),
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -99,10 +99,10 @@ def run(
 @app.command()
 def status(study: Name, lake: LakePath = DEFAULT_LAKE, form: Format = FormatName.table) -> None:
     """What is done, what failed and why, what runs now, what comes next, and how long it will take."""
+    from .frozen import FrozenLake
     from .status import said, table
-    from .still import Still
 
-    opened, asked = Still.open(lake), _read(study)
+    opened, asked = FrozenLake.open(lake), _read(study)
     rows, lines = said(opened, asked)
     show(table(rows, folded=form is FormatName.table), form)
     for line in lines:

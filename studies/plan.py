@@ -17,15 +17,17 @@ from memlake.compute.miniatures.models import SIZES
 from memlake.compute.planning.cells import FLOPS, ModelCell, flop
 from memlake.compute.planning.cost import Sizes, total
 from memlake.compute.planning.sampled import Sampled
+from memlake.ingest.sampling.drawing import snapshots
+from memlake.ingest.sampling.plan import Ranks, missing, reach
 from memlake.warehouse.errors import BadInput, MemlakeError
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.paths import local
 from memlake.warehouse.words import counted, duration, volume
 from memlake.warehouse.work.cells import published
 
-from .record import Ended, Record
+from .frozen import FrozenLake
+from .record import Ended, Key, Record
 from .steps import Counting, Cut, Ingest, Measuring, Report, Show, Step, Train, steps
-from .still import Still
 from .study import Study
 from .subjects import Subject, subjects
 
@@ -59,9 +61,9 @@ class Item:
     todo: tuple[ModelCell, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Under which a run notes how it ended."""
-        return self.step.name, self.model or self.step.about
+        return self.step.name, self.model or self.step.about, self.step.said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +71,19 @@ class Cuts(Sampled):
     """Settings of what was sampled, as far as a study says them."""
 
     seed: int = 0
+    snapshot: str = ""
 
 
 @contextmanager
 def existing(path: Path) -> Iterator[Lake]:
     """The lake at a path; where there is none an empty one, which is gone with the block."""
     if (local(path) / "cells").exists():
-        yield Still.open(path)
+        yield FrozenLake.open(path)
         return
     if local(path).exists() and any(local(path).iterdir()):
         Lake.open(path)  # which says what it is instead
     with tempfile.TemporaryDirectory() as folder:
-        yield Still.create(Path(folder) / "lake")
+        yield FrozenLake.create(Path(folder) / "lake")
 
 
 def items(lake: Lake, study: Study, flops: float | None = None) -> list[Item]:
@@ -127,17 +130,18 @@ class Looked:
         return done_last(self.lake)
 
     @cached_property
-    def cells(self) -> dict[tuple[str, str], int]:
-        """How many cells of an experiment are done, by model."""
+    def cells(self) -> dict[tuple[str, str, str, str], int]:
+        """How many cells are done, by experiment, model, condition and corpus; '' where they have none."""
         with self.lake.connect(["cells"]) as con:
             rows = con.execute(
                 """
                 from (from stored.cells qualify row_number() over (partition by cell order by finished_at desc) = 1)
-                select experiment, settings ->> '$.model' as model, count(*)
+                select experiment, settings ->> '$.model' as model, coalesce(settings ->> '$.condition', ''),
+                    coalesce(settings ->> '$.corpus', ''), count(*)
                 where outcome = 'done' and model is not null group by all
                 """
             ).fetchall()
-        return {(experiment, model): n for experiment, model, n in rows}
+        return {tuple(key): n for *key, n in rows}
 
     @cached_property
     def pace(self) -> dict[str, float]:
@@ -177,12 +181,16 @@ class Looked:
 
     def _done_since(self, step: Step, newest: datetime | None) -> bool:
         """Was the step done as it is asked for now, after all on which it stands?"""
-        how = self.ended.get((step.name, step.about))
-        return bool(how and how.reason is None and how.said == step.said and (newest is None or newest <= _end(how)))
+        how = self.ended.get((step.name, step.about, step.said))
+        return bool(how and how.reason is None and (newest is None or newest <= _end(how)))
+
+    def _begun(self, step: Step) -> bool:
+        """Was a step of this name begun, whatever was asked? If not, then what is there was made by hand."""
+        return any(key[:2] == (step.name, step.about) for key in self.ended)
 
     def _ingest(self, step: Step, corpus: str, keep: int | None) -> Item:
-        there, how = self.documents.get(corpus), self.ended.get((step.name, step.about))
-        if there and (how is None or (how.reason is None and how.said == step.said)):
+        there = corpus in self.documents or corpus in self._imported
+        if there and (not self._begun(step) or self._done_since(step, None)):
             return Item(step, "", (corpus,), complete=True)
         domains = self.study.assume.of(corpus)
         rows = keep * domains if keep and domains else None
@@ -214,16 +222,26 @@ class Looked:
         corpus, sample = step.corpus, step.sample
         names = {s.name: self.tokenizers.get(s.name) or (s.spec and s.spec.tokenizer) or s.name for s in step.subjects}
         wanted = {*names.values()}
-        cuts = [c for c in self._cuts if c.corpus == corpus and c.seed == sample.seed]
-        cuts = [c for c in cuts if (c.rule.get("at"), c.rule.get("window")) == (sample.at, sample.window)]
-        reached: dict[tuple[str, str], int] = {}
-        for c in cuts:
-            place = c.domain, c.tokenizer
-            reached[place] = max(reached.get(place, 0), c.last_rank + 1)
+        if corpus in self._imported:  # sequences without documents, which are as they are
+            return Item(step, "", (corpus,), complete=True)
+        drawn: dict[tuple[str, str, str], list[Ranks]] = {}  # by domain, tokenizer and sample
+        for c in self._cuts:
+            asked = (c.corpus, c.seed, c.rule.get("at"), c.rule.get("window"))
+            of_now = c.snapshot == self._snapshots.get((corpus, c.domain))  # and not of what was there before
+            if of_now and asked == (corpus, sample.seed, sample.at, sample.window):
+                drawn.setdefault((c.domain, c.tokenizer, c.sample), []).append((c.first_rank, c.last_rank))
+        lost = self._lost(corpus, ["/".join(place) for place in drawn])
+        ready = {
+            place[:2]
+            for place, ranks in drawn.items()
+            if not missing(ranks, reach(lost.get("/".join(place), []), sample.per_domain), sample.per_domain)
+        }
         domains = sample.domain or tuple(self.documents.get(corpus, ()))
-        whole = bool(domains) and all(reached.get((d, t), 0) >= sample.per_domain for d in domains for t in wanted)
-        there = sum(self.sequences.get((corpus, t, s), 0) for t in wanted for s in {c.sample for c in cuts})
-        if whole or (there and self._done_since(step, self._newest(["ingest", "ingest_keep"], corpus))):
+        there = sum(last - first + 1 for ranks in drawn.values() for first, last in ranks) - sum(
+            map(len, lost.values())
+        )
+        whole = bool(domains) and ready >= {(domain, tokenizer) for domain in domains for tokenizer in wanted}
+        if whole or (drawn and self._done_since(step, self._newest(["ingest", "ingest_keep"], corpus))):
             return Item(step, "", (corpus,), complete=True)
         n = len(domains) or self.study.assume.of(corpus)
         rows = None if n is None else max(n * sample.per_domain * len(wanted) - there, 0)
@@ -246,13 +264,33 @@ class Looked:
     def _cuts(self) -> list[Cuts]:
         return [settings for _, settings in published(self.lake, "sample", Cuts)]
 
+    @cached_property
+    def _snapshots(self) -> dict[tuple[str, str], str]:
+        """Of the documents that are there now, by corpus and domain."""
+        return snapshots(self.lake, sorted(self.documents), ()) if self.documents else {}
+
+    def _lost(self, corpus: str, sources: Iterable[str]) -> dict[str, list[int]]:
+        """Ranks that gave no sequence, in order, by what `rejects` calls the sample."""
+        with self.lake.connect(["rejects"]) as con:
+            rows = con.execute(
+                "select source, list(distinct position order by position) from stored.rejects"
+                " where corpus = ? and list_contains(?, source) group by all",
+                [corpus, [*sources]],
+            ).fetchall()
+        return dict(rows)
+
+    @cached_property
+    def _imported(self) -> set[str]:
+        """Corpora that came with their sequences, and without documents."""
+        return {corpus for corpus, *_ in self.sequences} - self.documents.keys()
+
     def _newest(self, experiments: Iterable[str], of: str) -> datetime | None:
         return max((self.last[e, of] for e in experiments if (e, of) in self.last), default=None)
 
     def _train(self, step: Train) -> Iterator[Item]:
         for subject in step.subjects:
             corpus = subject.spec.corpora[0] if subject.spec else ""
-            if self.cells.get(("miniature", subject.name)):
+            if any(key[:2] == ("miniature", subject.name) for key in self.cells):
                 yield Item(step, subject.name, (corpus,), complete=True, done=1, cells=0)
                 continue
             supposed, params = self.supposed(corpus), SIZES[subject.size].params
@@ -281,7 +319,7 @@ class Looked:
         newest = self._newest(["sample"], c.corpus)
         if there and self._done_since(step, newest):
             return Item(step, "", (c.corpus, c.within), complete=True)
-        if there and (step.name, step.about) not in self.ended and self._counted(c.corpus, c.within, len(c.tokenizer)):
+        if there and not self._begun(step) and self._counted(c.corpus, c.within, len(c.tokenizer)):
             return Item(step, "", (c.corpus, c.within), complete=True)
         supposed = self.supposed(c.corpus)
         rows, notes = SPANS * there * len(c.tokenizer) if there else None, list[str]()
@@ -346,7 +384,7 @@ class Looked:
             subject.name,
             corpora,
             complete=not refused and all(cost.cells == 0 for cost in costs),
-            done=self.cells.get((step.name, subject.name), 0),
+            done=sum(self.cells.get((step.name, subject.name, costs[0].condition, of), 0) for of in (*corpora, "")),
             cells=sums["cells"],
             sequences=sums["sequences"],
             rows=sums["rows"],
@@ -422,7 +460,8 @@ def summed(found: Sequence[Item]) -> list[str]:
     hours = sum(item.hours for item in todo if item.hours is not None)
     if memory := max((item.memory for item in todo if item.memory), default=0):
         parts.append(f"{volume(memory)} of memory for the weights of the largest model")
-    parts.append(f"about {duration(3600 * hours)} of one process")
+    if hours:
+        parts.append(f"about {duration(3600 * hours)} of one process")
     unknown = sum(item.hours is None and not isinstance(item.step, Report) for item in todo)
     more = f", and what is not known of {counted(unknown, 'line')}" if unknown else ""
     return [*lines, f"to do: {', '.join(parts)}{more}"]

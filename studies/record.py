@@ -25,12 +25,15 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.publishing.stage import locked, scratch
 from memlake.warehouse.work import progress
 
+Key = tuple[str, str, str]  # a step's name, what it is about, and a digest of what was asked for
+
 BEAT = 5.0  # seconds between two notes of where a step stands
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a step ended last. reason: None where it was done. at: when. said: a digest of what was asked for."""
+    """How a step ended last. reason: None where it was done, '' where it has only begun. at: when. said: a digest of
+    what was asked for."""
 
     reason: str | None
     at: str
@@ -63,21 +66,25 @@ class Record:
     def __init__(self, lake: Lake, name: str):
         self.folder = lake.path / "studies" / name
 
-    def ended(self) -> dict[tuple[str, str], Ended]:
-        """How each step ended, by its name and what it is about."""
+    def ended(self) -> dict[Key, Ended]:
+        """How each step ended."""
         try:
             found = json.loads((self.folder / "steps.json").read_text(encoding="utf-8"))
-            return {(step, about): Ended(**how) for step, about, how in found}
-        except (OSError, ValueError, TypeError):
+            return {(step, about, how.get("said", "")): Ended(**how) for step, about, how in found}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
+
+    def begin(self, step: str, about: str, said: str = "") -> None:
+        """A step begins: what is there of it does not tell that it is done, before it has ended."""
+        self.end(step, about, "", said)
 
     def end(self, step: str, about: str, reason: str | None = None, said: str = "") -> None:
         """A step ended, well or for this reason. Runs of one study may end steps at one time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "steps.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            all_ = self.ended() | {(step, about): Ended(reason, now(), said)}
-            write_json(self.folder / "steps.json", [[*key, asdict(how)] for key, how in all_.items()])
+            all_ = self.ended() | {(step, about, said): Ended(reason, now(), said)}
+            write_json(self.folder / "steps.json", [[*key[:2], asdict(how)] for key, how in all_.items()])
 
     @contextmanager
     def running(self) -> Iterator[Running]:
@@ -127,3 +134,8 @@ class Running:
         with suppress(OSError):  # it is only to be looked at
             said = Now(os.getpid(), socket.gethostname(), self.began, now(), self._step, line)
             write_json(self.folder / "now.json", asdict(said))
+
+
+def last_line(reason: str) -> str:
+    """The line of a traceback that says what is wrong."""
+    return reason.strip().splitlines()[-1] if reason.strip() else "no reason was noted"

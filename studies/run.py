@@ -22,7 +22,7 @@ from memlake.warehouse.work.cells import Cell
 from memlake.warehouse.work.cluster import cluster
 from memlake.warehouse.work.runner import Summary
 
-from .record import Record, Running
+from .record import Record, Running, last_line
 from .steps import Counting, Cut, Ingest, Measuring, Report, Show, Step, Train, steps
 from .study import SCORING, Study
 from .subjects import Subject, subjects
@@ -53,7 +53,7 @@ def run(lake: Lake, study: Study, workers: int | None = None, scheduler: str | N
     failed = going.outcome.failed
     say(f"{study.title}: {duration(monotonic() - began)}, {_how_many(failed, going.outcome.left_out)}")
     for step_, about, reason in failed:
-        say(printable(f"  {' '.join(filter(None, (step_, about)))}: {reason.strip().splitlines()[-1]}"))
+        say(printable(f"  {' '.join(filter(None, (step_, about)))}: {last_line(reason)}"))
     for line in going.outcome.left_out:
         say(printable(f"  {line}"))
     return going.outcome
@@ -79,11 +79,10 @@ class Run:
         self._specs: dict[str, ModelSpec] = {}  # by model: a checkpoint with its tokenizer, which can be read
 
     def do(self, step: Step) -> None:
-        """Do a step; its errors do not leave."""
+        """Do a step; its errors do not leave, but where the lake cannot be written to note them."""
         began = monotonic()
-        name = " ".join(filter(None, (step.name, step.about)))
-        say(f"{strftime('%Y-%m-%d %H:%M:%S')} == {name}")
-        self.running.step(name)
+        self.running.step(step.title())
+        say(f"{strftime('%Y-%m-%d %H:%M:%S')} == {step.title()}")
         ways: dict[type, Callable[..., None]] = {
             Ingest: self._ingest,
             Cut: self._sample,
@@ -109,6 +108,7 @@ class Run:
     def _read(self, source: str, own: Mapping[str, Any], corpus: str, step: Step, **more: Any) -> None:
         from memlake.ingest.run import ingest
 
+        self.record.begin(step.name, step.about, step.said)
         summary, lines = ingest(self.lake, source, own, corpus=corpus, workers=self.workers, **more)
         for line in lines:
             say(printable("   " + line))
@@ -124,6 +124,7 @@ class Run:
         holds, cut = self._holds(step.corpus)
         if cut and not holds:
             say(f"   {step.corpus} was imported without documents: its sequences are as they are")
+            self.record.end(step.name, step.about, said=step.said)
             return
         specs = {s.name: spec for s in step.subjects if (spec := self._spec(step, s))}
         if not specs:
@@ -179,7 +180,7 @@ class Run:
                 self._specs[subject.name] = spec
         except Exception as error:
             self.no_model.add(subject.name)
-            self._fail(step, subject.name, error)
+            self._fail(step, subject.name, error, said="")  # whatever was asked of the model
             return None
         return self._specs[subject.name]
 
@@ -301,7 +302,8 @@ class Run:
         written = write(self.lake)
         self.outcome.page = written.path
         self.outcome.failed += [(step.name, finding, why) for finding, why in written.failed.items()]
-        self.record.end(step.name, step.about)
+        reason = "; ".join(f"{finding}: {last_line(why)}" for finding, why in written.failed.items())
+        self.record.end(step.name, step.about, reason or None, step.said)
 
     # How they end
 
@@ -324,23 +326,22 @@ class Run:
             if name in failed:
                 self._note(step, name, reasons(failed[name]))
             else:
-                self.record.end(step.name, name)
+                self.record.end(step.name, name, said=step.said)
         return set(failed)
 
-    def _fail(self, step: Step, about: str, error: Exception) -> None:
-        self._note(step, about, explain(error))
+    def _fail(self, step: Step, about: str, error: Exception, said: str | None = None) -> None:
+        self._note(step, about, explain(error), said)
 
-    def _note(self, step: Step, about: str, reason: str) -> None:
+    def _note(self, step: Step, about: str, reason: str, said: str | None = None) -> None:
+        reason = reason.strip() or "no reason was told"
         self.outcome.failed.append((step.name, about, reason))
-        self.record.end(step.name, about, reason=reason.strip())
-        name = " ".join(filter(None, (step.name, about)))
-        lines = reason.strip().splitlines()
-        print(f"   {name} failed: " + "\n     ".join(map(printable, lines)), file=sys.stderr, flush=True)
+        self.record.end(step.name, about, reason, step.said if said is None else said)
+        lines = reason.splitlines()
+        print(f"   {step.title(about)} failed: " + "\n     ".join(map(printable, lines)), file=sys.stderr, flush=True)
 
     def _leave(self, step: Step, lacking: str, model: str = "") -> None:
         """Leave out what stands on something that failed."""
-        name = " ".join(filter(None, (step.name, step.about or model)))
-        line = f"{name} waits for {lacking}"
+        line = f"{step.title(step.about or model)} waits for {lacking}"
         if line not in self.outcome.left_out:
             self.outcome.left_out.append(line)
             say(printable("   " + line))

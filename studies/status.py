@@ -12,7 +12,7 @@ from memlake.warehouse.lake import Lake
 from memlake.warehouse.words import counted, duration
 
 from .plan import Item, done_last, items
-from .record import Ended, Now, Record
+from .record import Ended, Key, Now, Record, last_line
 from .steps import Cut, Ingest, Measuring, Show, Train
 from .study import SCORING, Study
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RANGE = ("corpus", "domain", "condition")  # settings by which two cells are of one place
+Place = tuple[Any, ...]  # an experiment, a model, and these
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Failure:
     reason: str
     at: datetime
 
-    def of(self, cell: Any) -> bool:
-        """Is the cell it, or does it take sequences that this one was to take?"""
-        said = cell.settings.to_json()
-        if self.cell == cell.id:
-            return True
-        if "first_rank" not in said or any(self.settings.get(k) != said.get(k) for k in RANGE):
+    @property
+    def place(self) -> Place:
+        return (self.experiment, *(self.settings.get(k) for k in ("model", *RANGE)))
+
+    def meets(self, said: Mapping[str, Any]) -> bool:
+        """Was it to take sequences of the ranks that these settings say?"""
+        if not all(name in settings for name in ("first_rank", "last_rank") for settings in (said, self.settings)):
             return False
         return bool(
             self.settings["first_rank"] <= said["last_rank"] and said["first_rank"] <= self.settings["last_rank"]
@@ -63,21 +65,24 @@ def said(lake: Lake, study: Study) -> tuple[list[Row], list[str]]:
 
 def states(
     found: Sequence[Item],
-    ended: Mapping[tuple[str, str], Ended],
+    ended: Mapping[Key, Ended],
     failed: Sequence[Failure],
     last: Mapping[tuple[str, str], datetime],
     alive: Sequence[Now],
 ) -> list[Row]:
     """The state of each item. A failure is gone where nothing is left to do, or where later work got further."""
     running = {now.step for now in alive}
+    places: dict[Place, list[Failure]] = {}
+    for failure in failed:
+        places.setdefault(failure.place, []).append(failure)
     rows: list[Row] = []
     bad: dict[str, str] = {}  # what something may wait for, and which step failed there
     for item in found:
-        reason = "" if item.complete else _failure(item, ended, failed, last)
+        reason = "" if item.complete else _failure(item, ended, places, last)
         waits = "" if item.complete or reason else _waits(item, bad)
         if item.complete:
             state = "done"
-        elif " ".join(filter(None, (item.step.name, item.step.about))) in running:
+        elif item.step.title() in running:
             state = "running"
         elif reason:
             state = "failed"
@@ -91,28 +96,30 @@ def states(
 
 def _failure(
     item: Item,
-    ended: Mapping[tuple[str, str], Ended],
-    failed: Sequence[Failure],
+    ended: Mapping[Key, Ended],
+    failed: Mapping[Place, Sequence[Failure]],
     last: Mapping[tuple[str, str], datetime],
 ) -> str:
     """Why the item is not done, if something failed."""
-    cells = [
-        f
-        for f in failed
-        if f.experiment == item.step.name and f.settings.get("model") == item.model and any(map(f.of, item.todo))
-    ]
+    found: dict[str, Failure] = {}
+    for cell in item.todo:
+        said = cell.settings.to_json()
+        for f in failed.get((item.step.name, item.model, *(said.get(k) for k in RANGE)), ()):
+            if f.cell == cell.id or f.meets(said):
+                found[f.cell] = f
+    cells = sorted(found.values(), key=lambda f: f.at, reverse=True)
     if cells:
-        reasons = dict.fromkeys(_last_line(f.reason) for f in cells)
+        reasons = dict.fromkeys(last_line(f.reason) for f in cells)
         more = f" (and {counted(len(reasons) - 1, 'other reason')})" if len(reasons) > 1 else ""
         return f"{counted(len(cells), 'cell')}: {next(iter(reasons))}{more}"
-    keys = [item.key, (item.step.name, item.step.about)]
+    keys = [item.key, (item.step.name, item.step.about, item.step.said)]
     if item.step.name == SCORING:
-        keys.append(("sample", item.model))  # its tokenizer, or all of it, could not be read
+        keys.append(("sample", item.model, ""))  # its tokenizer, or all of it, could not be read
     for key in keys:
         how = ended.get(key)
         later = last.get((item.step.name, item.model or item.step.about))
         if how and how.reason and not (later and later > how.when):
-            return _last_line(how.reason)
+            return last_line(how.reason)
     return ""
 
 
@@ -133,7 +140,7 @@ def _waits(item: Item, bad: Mapping[str, str]) -> str:
 
 def _blocks(item: Item) -> dict[str, str]:
     """What others may wait for, and how it is called."""
-    name = " ".join(filter(None, (item.step.name, item.model or item.step.about)))
+    name = item.step.title(item.model)
     if isinstance(item.step, Ingest | Show | Cut):
         return {f"corpus {item.corpora[0]}": name}
     if isinstance(item.step, Train):
@@ -206,8 +213,7 @@ def _lines(rows: Sequence[Row], alive: Sequence[Now]) -> list[str]:
     if not alive:
         lines.append("nothing runs now" if open_ else "all is done")
     if following := next((row.item for row in rows if row.state == "to do"), None):
-        name = " ".join(filter(None, (following.step.name, following.step.about, following.model)))
-        lines.append(f"next: {name}")
+        lines.append(f"next: {following.step.title(following.model)}")
     hours = [row.item.hours for row in open_ if row.item.hours is not None]
     if hours:
         unknown = sum(row.item.hours is None for row in open_ if row.item.step.name != "report")
@@ -219,8 +225,3 @@ def _lines(rows: Sequence[Row], alive: Sequence[Now]) -> list[str]:
 def _sum(numbers: Sequence[Any]) -> Any:
     """Their sum; None where one is."""
     return None if None in numbers else sum(numbers)
-
-
-def _last_line(reason: str) -> str:
-    """The line of a traceback that says what is wrong."""
-    return reason.strip().splitlines()[-1] if reason.strip() else "no reason was noted"

@@ -14,7 +14,8 @@ from .subjects import Subject
 
 @dataclass(frozen=True)
 class Step:
-    """`name` and `about` together are its name. about: a corpus, a model or nothing."""
+    """What it is called by, and `said` beside it: two of one name may ask for different things. about: a corpus or
+    nothing."""
 
     @property
     def name(self) -> str:
@@ -28,6 +29,10 @@ class Step:
     def said(self) -> str:
         """A digest of what is asked for: one that was asked otherwise was not done."""
         return ""
+
+    def title(self, about: str = "") -> str:
+        """What people are told that it is. about: a model, or whatever else a line of it is of."""
+        return " ".join(filter(None, (self.name, about or self.about)))
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,10 @@ class Measuring(Step):
     @property
     def name(self) -> str:
         return self.measure.experiment
+
+    @property
+    def said(self) -> str:
+        return _digest(self.measure)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def check(
     wrong.
     """
     from memlake.warehouse.publishing.check import Check
-    from memlake.warehouse.publishing.past import Past
+    from memlake.warehouse.publishing.passed import Passed
     from memlake.warehouse.work.progress import Progress
 
     from .extras import need
@@ -64,8 +64,8 @@ def check(
 
     opened = Lake.open(lake)
     need("great_expectations")  # at the end, when all rows are profiled
-    past = None if all_ else Past.read(opened)
-    checking = Check(opened, past)
+    passed = None if all_ else Passed.read(opened)
+    checking = Check(opened, passed)
     with Progress("check", checking.steps, None, of="steps") as progress:
 
         def advance(files: int) -> None:
@@ -77,7 +77,9 @@ def check(
         checking.now.keep(opened)
     for defect in found:
         print(f"{defect.table_name} {defect.where}: {defect.what}")
-    rest = f", {checking.files - checking.looked_at} passed at {past.at} and have not changed (--all)" if past else ""
+    rest = (
+        f", {checking.files - checking.looked_at} passed at {passed.at} and have not changed (--all)" if passed else ""
+    )
     print(f"looked at {checking.looked_at} of {counted(checking.files, 'file')}{rest}")
     print(f"{counted(len(found), 'thing')} wrong" if found else "all is well")
     if found:

@@ -19,7 +19,7 @@ from memlake.ingest.documents.base import DocumentSource
 from memlake.ingest.documents.reading import FolderDomain, Input, ReadFile, ReadSettings
 from memlake.ingest.names import name_problem
 from memlake.ingest.source import HEAD, Document, Reject, Stage
-from memlake.warehouse.errors import BadInput, UnknownName
+from memlake.warehouse.errors import BadInput, UnknownName, one_line
 from memlake.warehouse.lake import Lake
 from memlake.warehouse.options import option
 from memlake.warehouse.show.terminal import say
@@ -191,16 +191,18 @@ class ChosenFields(RecordSource):
 
     def _tells_domains(self, lake: Lake, corpus: str | None) -> bool:
         """Is `domain` a field where the first file begins, and nothing else said of domains, nor was the corpus read
-        without it?"""
+        without it? Raises `BadInput` where the file cannot be read."""
         if (self.domain_field, self.domain) != (None, "text") or not self.listing.files:
             return False
         for _, before in published(lake, ReadFile.EXPERIMENT, ReadSettings):
             if before.corpus == corpus and before.options.get("domain_field") is None:
                 return False
-        with suppress(BadInput, OSError):
-            first = list(islice(self.records(self.listing.files[0][1], None), BEGINNING))
-            return any(isinstance(record.fields.get("domain"), str) for record in first)
-        return False
+        _, location = self.listing.files[0]
+        try:
+            first = list(islice(self.records(location, None), BEGINNING))
+        except OSError as e:  # not passed over: it may have the field, and the first cell would settle that none has
+            raise BadInput(f"{location} cannot be read ({e.strerror or one_line(e)})") from e
+        return any(isinstance(record.fields.get("domain"), str) for record in first)
 
     def file_name(self, given: str, location: str) -> str:
         return name_with_fields(given, location, [] if self.domain_field is None else [self.domain_field])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
+from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from memlake.studies.plan import existing, items, summed, table
 from memlake.studies.study import find, read
+from memlake.tests.compute.miniatures.test_cells import put
+from memlake.warehouse.lake import Lake
 
 SEQUENCES = {"pythia": 17, "open_llama": 7, "starcoder": 86, "olmo-2-": 7 + 6, "olmo-3": 6, "olmo-": 7}  # domains
 HEADS = {"pythia-1b": 16 * 8, "pythia-12b": 36 * 40, "olmo-2-0325-32b": 64 * 40}
@@ -79,6 +84,36 @@ def test_what_is_not_known_is_null(tmp_path, no_network):
     assert (heads.rows, heads.bytes, heads.hours) == (None, None, None)
     away = found["scoring", "not-here"]
     assert away.rows is None and away.notes == ("there is no folder ./not-here",) and not away.complete
+
+
+def test_a_model_of_unknown_size_beside_what_was_scored(tmp_path):
+    """Nothing is near it in size."""
+    lake = Lake.create(tmp_path / "lake")
+    put(lake, "models", pa.table({"model": ["m"], "n_params": [1000]}))
+    put(lake, "conditions", pa.table({"condition": ["float16-sdpa"], "dtype": ["float16"]}))
+    settings = {"model": "m", "condition": "float16-sdpa", "decoding": "greedy"}
+    put(lake, "cells", pa.Table.from_pylist([
+        {"cell": "c", "experiment": "scoring", "settings": json.dumps(settings), "rows": 9, "seconds": 1.0,
+         "device": "cpu", "outcome": "done", "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    ]))  # fmt: skip
+    (tmp_path / "own.toml").write_text('report = false\nmodels = "someone/else"\n[corpora.c]\n[assume]\ndomains = 2\n')
+    found = items(lake, read(tmp_path / "own.toml"))
+    assert [(item.hours, item.done) for item in found if item.model] == [(None, 0)]
+    assert not [line for line in summed(found) if "of one process" in line]
+
+
+def test_done_cells_are_those_of_the_study(tmp_path):
+    """Of its corpora and its models' conditions."""
+    lake = Lake.create(tmp_path / "lake")
+    said = [("a", "float16-sdpa"), ("b", "float16-sdpa"), ("a", "float32-sdpa"), (None, "float16-sdpa")]
+    put(lake, "cells", pa.Table.from_pylist([
+        {"cell": str(i), "experiment": "scoring", "outcome": "done", "finished_at": datetime(2026, 1, 1, tzinfo=UTC),
+         "settings": json.dumps({"model": "pythia-70m", "corpus": corpus, "condition": condition})}
+        for i, (corpus, condition) in enumerate(said)
+    ]))  # fmt: skip
+    (tmp_path / "own.toml").write_text('models = "pythia-70m"\n[corpora.a]\n[assume]\ndomains = 2\n')
+    (scored,) = [item for item in items(lake, read(tmp_path / "own.toml")) if item.model]
+    assert scored.done == 2
 
 
 def test_a_plan_loads_neither_torch_nor_transformers(tmp_path):

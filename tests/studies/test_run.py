@@ -9,17 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from memlake.ingest.sampling.sequences import SampleSettings
 from memlake.studies import status
 from memlake.studies.record import Record
 from memlake.studies.run import run
 from memlake.studies.study import Study, read
+from memlake.tests.compute.miniatures.test_cells import put
 from memlake.tests.test_readme import save_checkpoint
 from memlake.warehouse.errors import BadInput, UnknownName
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.work.cells import published
 
 STUDY = """
 report = false
@@ -80,7 +85,7 @@ def states(lake: Lake, study: Study) -> dict[tuple[str, str], str]:
 
 def reasons(lake: Lake, study: Study) -> dict[tuple[str, str], str]:
     rows, _ = status.said(Lake.open(lake.path), study)
-    return {row.item.key: row.reason for row in rows if row.reason}
+    return {row.item.key[:2]: row.reason for row in rows if row.reason}
 
 
 def cells(lake: Lake) -> list[tuple[str, str]]:
@@ -152,6 +157,116 @@ def test_a_failed_cell_is_told_until_a_later_run_mends_it(here, monkeypatch):
     assert states(lake, study)["layer_tokens", "good"] == "done" and reasons(lake, study) == {}
 
 
+@pytest.fixture
+def reading(here) -> Study:
+    """A study that reads a corpus of two files, and does nothing with it."""
+    (here / "more.jsonl").write_text('{"text": "another text"}\n')
+    (here / "own.toml").write_text(
+        'report = false\n[corpora.songs]\nsource = "jsonl"\npath = ["songs.jsonl", "more.jsonl"]\n'
+    )
+    return read(here / "own.toml")
+
+
+def test_a_corpus_of_which_one_file_is_read_is_not_done(here, reading, monkeypatch):
+    """Neither while it is read nor after a kill."""
+    from memlake.ingest.run import ingest
+
+    lake, seen = Lake.create(here / "lake"), []
+
+    def stopped(lake: Lake, source: str, own: dict[str, object], **more: object) -> None:
+        ingest(lake, source, own | {"path": ("songs.jsonl",)}, **more)
+        seen.append(states(lake, reading))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("memlake.ingest.run.ingest", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(lake, reading, workers=0)
+    assert seen == [{("ingest", "songs"): "running"}]
+    assert states(lake, reading) == {("ingest", "songs"): "to do"}
+    run(lake, reading, workers=0)
+    assert states(lake, reading) == {("ingest", "songs"): "done"}
+
+
+def test_what_was_read_by_hand_is_done(here, reading):
+    from memlake.ingest.run import ingest
+
+    lake = Lake.create(here / "lake")
+    ingest(lake, "jsonl", {"path": ("songs.jsonl", "more.jsonl")}, corpus="songs", workers=0)
+    assert states(lake, reading) == {("ingest", "songs"): "done"}
+
+
+def test_a_report_of_which_a_finding_failed_has_failed(here, reading, monkeypatch):
+    from memlake.reports.page import Written
+
+    (here / "own.toml").write_text((here / "own.toml").read_text().replace("false", "true"))
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+    fell = Written(here / "index.html", {"layers": "Traceback\nValueError: no layer"})
+    monkeypatch.setattr("memlake.reports.page.write", lambda lake: fell)
+    assert run(lake, study, workers=0).failed == [("report", "layers", "Traceback\nValueError: no layer")]
+    assert states(lake, study)["report", ""] == "failed"
+    assert reasons(lake, study) == {("report", ""): "layers: ValueError: no layer"}
+    monkeypatch.setattr("memlake.reports.page.write", lambda lake: Written(here / "index.html", {}))
+    assert run(lake, study, workers=0).failed == [] and set(states(lake, study).values()) == {"done"}
+
+
+def test_a_corpus_that_came_without_documents_is_sampled(here):
+    lake = Lake.create(here / "lake")
+    place = {"corpus": ["c"], "domain": ["d"], "tokenizer": ["t"], "sample": ["s"], "shard": ["0"]}
+    put(lake, "sequences", pa.table(place))
+    (here / "own.toml").write_text('report = false\nmodels = ["./good"]\n[corpora.c]\nsource = "jsonl"\n')
+    assert {state for (step, _), state in states(lake, read(here / "own.toml")).items() if step != "scoring"} == {
+        "done"
+    }
+    (here / "own.toml").write_text('report = false\nmodels = ["./good"]\n[corpora.c]\n')
+    study = read(here / "own.toml")
+    run(lake, study, workers=0)
+    (key,) = [key for key in Record(lake, study.name).ended() if key[0] == "sample"]
+    assert Record(lake, study.name).ended()[key].reason is None
+
+
+def test_what_is_sampled_is_what_is_drawn_of_the_documents_that_are_there(here, monkeypatch):
+    from memlake.ingest.run import ingest
+    from memlake.ingest.sampling.sample import sample
+    from memlake.warehouse.models.registry import find
+    from memlake.warehouse.publishing.forget import forget
+
+    (here / "own.toml").write_text(
+        'report = false\nmodels = ["./good"]\n[corpora.songs]\n[[samples]]\nper_domain = 4\nwindow = "8+8"\n'
+    )
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+
+    def cut() -> str:
+        sample(lake, ["songs"], [find(lake, "./good")], per_domain=4, window="8+8", workers=0)
+        return states(lake, study)["sample", "songs 8+8"]
+
+    monkeypatch.setattr("memlake.ingest.sampling.plan.SHARD", 2)
+    ingest(lake, "jsonl", {"path": ("songs.jsonl",)}, corpus="songs", workers=0)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+    first = next(id for id, s in published(lake, "sample", SampleSettings) if s.first_rank == 0)
+    forget(lake, cell=first, with_dependents=True)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+    songs = (here / "songs.jsonl").read_text().replace("line", "verse").splitlines(keepends=True)
+    (here / "more.jsonl").write_text("".join(['{"text": "too short"}\n' * 5, *songs[:3]]))
+    ingest(lake, "jsonl", {"path": ("songs.jsonl", "more.jsonl")}, corpus="songs", workers=0)
+    assert states(lake, study)["sample", "songs 8+8"] == "to do" and cut() == "done"
+
+
+def test_two_counts_of_one_corpus_are_each_done_where_both_are(here):
+    (here / "own.toml").write_text(
+        'report = false\nmodels = ["./good"]\n[corpora.songs]\nsource = "jsonl"\npath = "songs.jsonl"\n'
+        '[[samples]]\nper_domain = 2\nwindow = "8+8"\n'
+        '[[counts]]\ncorpus = "songs"\n[[counts]]\ncorpus = "songs"\ntokenizer = "bytes"\n'
+    )
+    study, lake = read(here / "own.toml"), Lake.create(here / "lake")
+    run(lake, study, workers=0)
+    rows, _ = status.said(Lake.open(lake.path), study)
+    assert [row.state for row in rows] == ["done"] * 5 and len({row.item.key for row in rows}) == 5
+    (here / "own.toml").write_text((here / "own.toml").read_text().replace('"bytes"', '["own", "bytes"]'))
+    rows, _ = status.said(Lake.open(lake.path), read(here / "own.toml"))
+    assert [row.state for row in rows if row.item.step.name == "count"] == ["done", "to do"]
+
+
 def test_names_that_nobody_knows_are_refused_before_anything_is_done(here):
     lake = Lake.create(here / "lake")
     (here / "own.toml").write_text('models = ["pythea-1b"]\n[corpora.c]\n')
@@ -209,3 +324,10 @@ def test_exit_codes(here):
     code, _, said = ended("run", "bad.toml", "--lake", "other")
     assert code == 2 and said.startswith("memlake: bad.toml: no table '[modles]'") and not Path("other").exists()
     assert ended("status", "own.toml", "--lake", "nowhere")[0] == 2
+
+
+def test_a_failed_cell_that_says_no_ranks_meets_none():
+    task = status.Failure("c", "short_circuit", {"model": "m", "task": "arc"}, "", datetime.now(UTC))
+    ranks = status.Failure("c", "noise", {"model": "m", "first_rank": 3, "last_rank": 5}, "", datetime.now(UTC))
+    assert not task.meets({"first_rank": 0, "last_rank": 9}) and not ranks.meets({"task": "arc"})
+    assert ranks.meets({"first_rank": 5, "last_rank": 9}) and not ranks.meets({"first_rank": 6, "last_rank": 9})

@@ -21,7 +21,7 @@ from memlake.warehouse.relation import File, quoted, relation
 
 from . import audit
 from .audit import Number, Rows
-from .past import Past
+from .passed import Passed
 from .publish import TOGETHER, data_tables
 from .second_judge import out_of_range
 
@@ -43,18 +43,23 @@ class Defect:
 
 
 class Check:
-    """A look at all that is published, or at what has changed since `past` was written.
+    """A look at all that is published, or at what has changed since `passed` was written.
 
     Rows of files that are new are judged again, against all rows that are there; of a table that stands on rows which
-    were taken back or amended, all rows are.
+    were taken back or amended, all rows are. What is kept of it is of one look at each log, before anything is judged,
+    so that what is amended or taken back meanwhile is seen as changed by the next.
     """
 
-    def __init__(self, lake: Lake, past: Past | None = None):
-        self.lake, self.past = lake, past
-        self.now = Past.begun()
-        lost = {name for name in schema.names() if past and self._lost(past, name)}
-        self._whole = {name for name in schema.names() if past is None or lost & audit.mentioned(schema.table(name))}
-        self.files = sum(len(lake.snapshot(name)) for name in schema.names())
+    def __init__(self, lake: Lake, passed: Passed | None = None):
+        self.lake, self.passed = lake, passed
+        self.now = Passed.begun()
+        # `cells` first: of what it tells as done all rows are then seen
+        logs = {name: lake.log(name) for name in sorted(schema.names(), key=lambda name: name != "cells")}
+        self._files = {name: log.files() for name, log in logs.items()}
+        self._transactions = {name: dict(log.transactions) for name, log in logs.items()}
+        lost = {name for name in schema.names() if passed and self._lost(passed, name)}
+        self._whole = {name for name in schema.names() if passed is None or lost & audit.mentioned(schema.table(name))}
+        self.files = sum(map(len, self._files.values()))
         self.looked_at = sum(len(self._new(name)) for name in schema.names())
 
     @property
@@ -79,25 +84,33 @@ class Check:
                 raise
         yield from found
 
-    def _lost(self, past: Past, name: str) -> bool:
-        """Are rows gone, or others than they were, that were there when `past` was written?"""
+    def _lost(self, passed: Passed, name: str) -> bool:
+        """Are rows gone that were there when `passed` was written, or were cells published anew? Of tables whose rows
+        are of no cell also: are rows others than they were?"""
         if "cell" not in schema.table(name).schema.names:
-            return not past.rows[name] <= _rows(self.lake, name)
-        log = self.lake.log(name)
-        return any(log.transactions.get(cell) != n for cell, n in past.published[name].items())
+            return not passed.rows[name] <= self._names(name)
+        return any(self._transactions[name].get(cell) != n for cell, n in passed.published[name].items())
+
+    def _names(self, name: str) -> frozenset[str]:
+        """A digest of each row of a table of names."""
+        if name not in self.now.rows:
+            with self.lake.connect([name], snapshot=self._files) as con:
+                found = con.execute(f"select md5(r::varchar) from stored.{name} r").fetchall()
+            self.now.rows[name] = frozenset(digest for (digest,) in found)
+        return self.now.rows[name]
 
     def _new(self, name: str) -> list[File]:
         """The files of a table that are to be looked at."""
-        files = self.lake.snapshot(name)
-        if self.past is None or name in self._whole:
+        files = self._files[name]
+        if self.passed is None or name in self._whole:
             return files
-        known = self.past.files[name]
+        known = self.passed.files[name]
         return [f for f in files if self.lake.relative(f.path) not in known]
 
     def _damaged(self, name: str, advance: Callable[[int], None]) -> Iterator[Defect]:
         """What is wrong with the files themselves: of each is seen that it is there, of new ones the end is read."""
         new = {f.path for f in self._new(name)}
-        for file in self.lake.snapshot(name):
+        for file in self._files[name]:
             if file.path in new:
                 advance(1)
             path = Path(file.path)
@@ -125,22 +138,22 @@ class Check:
                 judged += audit.numbers(rows)
         failed = out_of_range([(n.observed, n.low, n.high) for n in judged]) if judged else set()
         yield from _broken([judged[i] for i in sorted(failed)])
-        yield from _lost(self.lake) if self.past is None else self._miscounted()
+        yield from _lost(self.lake) if self.passed is None else self._miscounted()
 
     def _judged_together(self, name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[int, Rows]]:
         """The rows of a table that are to be judged, those of some cells at a time (all at once where rows carry none),
         each against the rest of the table; and to how many files that comes."""
-        files, spec = self.lake.snapshot(name), schema.table(name)
+        files, spec = self._files[name], schema.table(name)
         new = {f.path for f in self._new(name)}
         if "cell" not in spec.schema.names:
-            self.now.rows[name] = _rows(self.lake, name)
-            self.now.add(self.lake, name, {f: {} for f in files})
+            self._names(name)
+            self.now.add(self.lake, name, {f: {} for f in files}, {})
             if new:
                 select = relation(name, files)
                 yield len(new), Rows(self.lake, name, select, settings={}, partitions=[])
             return
         holds = {f: self._cells(name, f, new=f.path in new) for f in files}
-        self.now.add(self.lake, name, holds)
+        self.now.add(self.lake, name, holds, self._transactions[name])
         asked = {cell for f, cells in holds.items() if f.path in new for cell in cells}
         holding: dict[str, dict[File, int]] = defaultdict(dict)
         for file, cells in holds.items():
@@ -174,7 +187,7 @@ class Check:
 
     def _cells(self, name: str, file: File, new: bool) -> Mapping[str, int]:
         """The cells that have rows in a file, and how many: it is named by its cell, or holds the rows of several."""
-        known = self.past.files[name].get(self.lake.relative(file.path)) if self.past and not new else None
+        known = self.passed.files[name].get(self.lake.relative(file.path)) if self.passed and not new else None
         if known is not None:
             return known
         if file.cell is not None:
@@ -191,7 +204,7 @@ class Check:
         for name in data_tables():
             for cells in self.now.files[name].values():
                 counts.update(cells)
-        with self.lake.connect(["cells"]) as con:
+        with self.lake.connect(["cells"], snapshot=self._files) as con:
             for cell, rows in con.execute(LAST_DONE).fetchall():
                 if rows != counts[cell]:
                     yield Defect("cells", f"cell {cell}", f"published {rows} rows, the tables hold {counts[cell]}")
@@ -247,13 +260,6 @@ def _lost(lake: Lake) -> Iterator[Defect]:
 def _settings(lake: Lake) -> dict[str, dict[str, Any]]:
     with lake.connect(["cells"]) as con:
         return {c: json.loads(s) for c, s in con.execute("select cell, settings from stored.cells").fetchall()}
-
-
-def _rows(lake: Lake, name: str) -> frozenset[str]:
-    """A digest of each row of a table of names."""
-    with lake.connect([name]) as con:
-        found = con.execute(f"select md5(r::varchar) from stored.{name} r").fetchall()
-    return frozenset(digest for (digest,) in found)
 
 
 def _place(file: File) -> str:

@@ -165,7 +165,7 @@ def breaking(folder, monkeypatch):
 @pytest.mark.parametrize("how", ["cut", "fail"])
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "deep/b.jsonl.gz", "c.parquet"])
 def test_a_store_that_breaks_off_fails_the_cell_and_the_next_run_tries_again(lake, breaking, how, name):
-    source, options = "parquet" if name == "c.parquet" else "jsonl", {"path": (f"memory://{name}",)}
+    source, options = "parquet" if name == "c.parquet" else "jsonl", {"path": (f"memory://{name}",), "domain": "all"}
     breaking.setattr(Breaking, how, 3000)
     summary, _ = ingest(lake, source, options, corpus="mine")
     ((_, reason),) = summary.failed
@@ -179,6 +179,15 @@ def test_a_store_that_breaks_off_fails_the_cell_and_the_next_run_tries_again(lak
     assert rows(lake, "select count(*) from stored.documents") == [(expected,)]
 
 
+@pytest.mark.parametrize("how", ["cut", "fail"])
+def test_a_store_that_breaks_off_does_not_settle_that_records_have_no_domain(lake, breaking, how):
+    options = {"path": ("memory://a.jsonl.zst",)}
+    breaking.setattr(Breaking, how, 3000)
+    with pytest.raises(BadInput, match="run the same command again"):
+        ingest(lake, "jsonl", options, corpus="mine")
+    assert rows(lake, "select count(*) from stored.cells") == [(0,)]
+
+
 def test_a_truncated_file_of_a_sound_store_is_a_reject(lake, folder):
     (folder / "data/a.jsonl.zst").write_bytes(PACKED[:-20])
     with serving(folder) as (address, _):
@@ -190,7 +199,8 @@ def test_a_truncated_file_of_a_sound_store_is_a_reject(lake, folder):
 def test_a_connection_that_is_cut_is_no_reject(lake, folder):
     with serving(folder) as (address, handler):
         handler.broken = len(PACKED) // 2
-        summary, _ = ingest(lake, "jsonl", {"path": (f"{address}/data/a.jsonl.zst",)}, corpus="mine")
+        asked = {"path": (f"{address}/data/a.jsonl.zst",), "domain": "all"}
+        summary, _ = ingest(lake, "jsonl", asked, corpus="mine")
     ((_, reason),) = summary.failed
     assert "cannot be read (" in reason and reason.endswith("run the same command again")
 

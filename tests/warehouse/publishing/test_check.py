@@ -12,10 +12,11 @@ import pytest
 import memlake
 from memlake.tests.small import DOMAINS, flip, ingest_cell, make_lake, match_cell, match_rows, put_cell
 from memlake.warehouse.lake import Lake
+from memlake.warehouse.publishing import audit, passed
 from memlake.warehouse.publishing.check import Check
 from memlake.warehouse.publishing.compact import compact
 from memlake.warehouse.publishing.forget import forget
-from memlake.warehouse.publishing.past import Past
+from memlake.warehouse.publishing.passed import Passed, rules
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def put(lake: Lake, domain: str) -> str:
 
 def look(lake: Lake) -> tuple[int, list[str]]:
     """How many files a check looks at, and what it finds; kept where it finds nothing."""
-    checking = Check(lake, Past.read(lake))
+    checking = Check(lake, Passed.read(lake))
     steps: list[int] = []
     found = [f"{d.table_name}: {d.what}" for d in checking.defects(steps.append)]
     if not found:
@@ -50,20 +51,20 @@ def test_nothing_new_is_nothing_to_look_at(lake):
 
 def test_a_lake_of_nothing(tmp_path):
     empty = Lake.create(tmp_path / "empty")
-    assert look(empty) == (0, []) and Past.read(empty) is not None and look(empty) == (0, [])
+    assert look(empty) == (0, []) and Passed.read(empty) is not None and look(empty) == (0, [])
 
 
 def test_what_is_new_is_looked_at_and_nothing_else(lake):
     put(lake, DOMAINS[1])
     # its file, and those in which checks and cells tell of it: of small ones these may have become one with older ones
-    new = Check(lake, Past.read(lake))._new("matches")
+    new = Check(lake, Passed.read(lake))._new("matches")
     assert [f.partition["domain"] for f in new] == [DOMAINS[1]]
     assert look(lake) == (3, []) and look(lake) == (0, [])
 
 
 def test_damage_to_what_is_new_is_found(lake):
     put(lake, DOMAINS[1])
-    (new,) = Check(lake, Past.read(lake))._new("matches")
+    (new,) = Check(lake, Passed.read(lake))._new("matches")
     flip(new.path)
     assert any(line.startswith("matches: ") for line in look(lake)[1])
     assert look(lake)[0] == 3  # nothing was kept of a check that found something
@@ -106,6 +107,38 @@ def test_a_row_of_a_table_of_names_that_was_amended(lake):
     assert looked_at > 1 and found == []  # matches stand on it
 
 
+def during(lake: Lake, monkeypatch, change) -> None:
+    """A check that finds nothing, while this changes what the rows stand on that it has judged."""
+    put(lake, DOMAINS[1])
+    numbers = audit.numbers
+
+    def judged(rows: audit.Rows) -> list[audit.Number]:
+        found = numbers(rows)
+        if rows.table_name == "matches":
+            change()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "numbers", judged)
+        assert look(lake)[1] == []
+
+
+def test_a_row_that_is_amended_during_a_check_is_seen_by_the_next(lake, monkeypatch):
+    during(lake, monkeypatch, lambda: lake.amend("models", {"model": "m", "nominal_params": 5}))
+    assert look(lake) == (1 + len(lake.snapshot("matches")), [])
+
+
+def test_rows_that_are_taken_back_during_a_check_are_seen_by_the_next(lake, monkeypatch):
+    cell = ingest_cell(DOMAINS[0]).id
+
+    def take_back() -> None:
+        for name in ("cells", "sequences"):
+            lake.retract(name, [cell], (lambda _: f"cell = '{cell}'") if name == "sequences" else None)
+
+    during(lake, monkeypatch, take_back)
+    assert any("rows stand on nothing: 40 in sequences" in line for line in look(lake)[1])
+
+
 def test_files_that_were_rewritten_are_new(lake):
     put(lake, DOMAINS[1])
     look(lake)
@@ -118,6 +151,14 @@ def test_another_memlake_looks_at_all(lake, monkeypatch):
     monkeypatch.setattr(memlake, "__version__", "9.9")
     everything = sum(len(lake.snapshot(name)) for name in ("cells", "checks", "matches"))
     assert look(lake)[0] > everything
+
+
+def test_other_judges_of_the_same_memlake_look_at_all(lake, monkeypatch, tmp_path):
+    everything = sum(len(lake.snapshot(name)) for name in ("cells", "checks", "matches"))
+    before, own = rules(), tmp_path / "audit.py"
+    own.write_text(Path(audit.__file__).read_text() + "\n# judged otherwise\n")
+    monkeypatch.setattr(passed, "judges", lambda: [own])
+    assert rules() != before and look(lake)[0] > everything and look(lake) == (0, [])
 
 
 def test_what_was_kept_may_be_damaged(lake):
