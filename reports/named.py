@@ -115,7 +115,7 @@ def read(lake: Lake, path: Path) -> dict[str, Report]:
         try:
             found[name] = _report(lake, path, name, table)
         except MemlakeError as e:
-            raise BadInput(f"{path}, [{name}]: {e}") from e
+            raise BadInput(f"{path}, [{name if name.isprintable() else repr(name)}]: {e}") from e
     for a, b in combinations(found.values(), 2):
         places = a.to.resolve(), b.to.resolve()
         if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):

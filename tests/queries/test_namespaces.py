@@ -14,6 +14,7 @@ from traitlets.config import Config
 
 from memlake.queries.ask import OpenLake
 from memlake.queries.finding import find, names
+from memlake.queries.only import SHARED
 from memlake.tests.small import DOMAINS, N, match_rows
 from memlake.warehouse import schema
 from memlake.warehouse.errors import BadInput, UnknownName
@@ -72,7 +73,7 @@ def test_every_table_is_there_and_says_what_a_row_is(asked):
 def test_a_finding_is_called_by_its_parameters(asked, name):
     finding, ask = find(name), getattr(asked.findings, name)
     shown = inspect.signature(ask)
-    assert list(shown.parameters) == [*finding.parameters, "condition", "sample_rule", "sample_window"]
+    assert list(shown.parameters) == [*finding.parameters, *SHARED]
     for key, parameter in shown.parameters.items():
         assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
         if key in finding.parameters:  # what it shows as default is the default
