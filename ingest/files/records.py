@@ -186,6 +186,7 @@ class ChosenFields(RecordSource):
                 raise BadInput(f"--class {entry!r}: give structural or free_text, or DOMAIN=structural")
 
     def stages(self, lake: Lake, corpus: str | None, keep: int | None = None, strict: bool = False) -> Sequence[Stage]:
+        self._corpus(corpus)  # before a file is looked at
         chosen = replace(self, domain_field="domain") if self._tells_domains(lake, corpus) else self
         return super(ChosenFields, chosen).stages(lake, corpus, keep=keep, strict=strict)
 

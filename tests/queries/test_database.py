@@ -111,7 +111,7 @@ def test_a_client_without_memlake_gets_the_answers_in_another_folder_and_time_zo
     expected = [
         [name, json.loads(line)]
         for name in names()
-        for line in run(lake, "query", "run", name, "--format", "json").splitlines()
+        for line in run(lake, "query", "run", name, "--format", "jsonl").splitlines()
     ]
     assert len(got) > 20
     for (name, row), (of, other) in zip(got, expected, strict=True):

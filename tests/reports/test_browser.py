@@ -53,7 +53,7 @@ def saved(shown: Page, selector: str) -> dict[str, bytes]:
 
 
 def test_nothing_complains_and_nothing_leaves(shown, complaints):
-    assert shown.title().endswith("memorization report")
+    assert shown.title().endswith("What the models memorized")
     assert complaints == []
 
 

@@ -45,7 +45,8 @@ def test_counts_have_a_plural():
 
 
 def test_templates_quote_what_they_put_in_attributes_and_trust_nothing_but_figures():
-    assert page.TEMPLATES.autoescape is True
+    escapes = page.TEMPLATES.autoescape
+    assert all(escapes(name) is not name.endswith(".md") for name in TEMPLATES) and escapes(None)
     assert len(TEMPLATES) >= 5
     for name, template in TEMPLATES.items():
         assert not re.search(r"=\s*\{\{", template), name
