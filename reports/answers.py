@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Scope:
     def command(self, finding: str) -> str:
         """The command that answers the same."""
         given = {**self.parameters.get(finding, {}), **self.only.given}
-        options = "".join(f" -p '{name}={value}'" for name, value in given.items())
+        options = "".join(f" -p {shlex.quote(f'{name}={value}')}" for name, value in given.items())
         return f"memlake query run {finding}{options}"
 
 

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from memlake.queries.finding import find
+from memlake.warehouse.connections import connect
 
 from .answers import Reading
 from .text import count, value
@@ -188,7 +189,7 @@ def _compare(name: str, before: pa.Table, after: pa.Table) -> _Compared:
         same = before.equals(after)
         return _Compared([], 0 if same else after.num_rows, 0 if same else before.num_rows, not same)
     columns = dict(zip(after.column_names, after.schema.types, strict=True))
-    with duckdb.connect() as con:
+    with connect() as con:
         con.execute("set threads = 1")
         con.register("before", before)
         con.register("after", after)

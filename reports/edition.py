@@ -26,12 +26,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memlake import __version__
 from memlake.queries.only import Only
+from memlake.warehouse.connections import connect
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.identity import tagged
 from memlake.warehouse.lake import Lake
@@ -262,7 +262,7 @@ def _write(part: Path, report: Report, page: Page, state: State, changes: list[s
     for name, rows in state.rows.items():
         pq.write_table(rows, part / "rows" / f"{name}.parquet", compression="zstd")
         if "csv" in report.formats:
-            with duckdb.connect() as con:
+            with connect() as con:
                 con.register("rows", rows)
                 con.execute(f"copy rows to {quoted(str(part / 'rows' / f'{name}.csv'))} (format csv)")
     if "markdown" in report.formats:

@@ -12,7 +12,8 @@ from datetime import datetime
 import pytest
 from croniter import croniter
 
-from memlake.reports import named, schedulers
+from memlake.queries.only import Only
+from memlake.reports import answers, named, schedulers
 from memlake.warehouse.errors import BadInput
 from memlake.warehouse.lake import Lake
 
@@ -61,7 +62,9 @@ def test_what_a_report_may_say(lake):
 def test_parameters_reach_the_answer_and_the_command_that_gives_it(lake):
     report = read(lake, "[a.parameters.scaling_law]\nminimum_sizes = 2\n")["a"]
     assert "2 as minimum_sizes" in report.scope.sql("scaling_law")
-    assert report.scope.command("scaling_law") == "memlake query run scaling_law -p 'minimum_sizes=2'"
+    assert report.scope.command("scaling_law") == "memlake query run scaling_law -p minimum_sizes=2"
+    only = Only(models=["it's", "b"])
+    assert shlex.split(answers.Scope(only=only).command("scaling_law"))[-1] == "models=b,it's"
     assert report.to == lake.path / "reports" / "a"
 
 
